@@ -31,7 +31,8 @@ if(RUSTY_WERROR)
 endif()
 
 # The same source gives the same bits: no silent fused multiply-add outside the kernels.
-add_compile_options(-ffp-contract=off)
+# Nobody reads errno after a mathematical function, nor traps: square roots may be instructions and loops vectors.
+add_compile_options(-ffp-contract=off -fno-math-errno -fno-trapping-math)
 
 if(RUSTY_SANITIZE)
     add_compile_options(-fsanitize=${RUSTY_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
@@ -57,7 +58,7 @@ function(rusty_isa_flags name)
     set(kept)
     foreach(file IN LISTS ${name})
         if(file MATCHES "/src/simd/[^/]*\\.c$")
-            set(flags -ffp-contract=fast -fno-math-errno -fno-trapping-math $<IF:$<CONFIG:Release>,-O3,-O2>)
+            set(flags -ffp-contract=fast $<IF:$<CONFIG:Release>,-O3,-O2>)
             if(file MATCHES "_(avx2|avx512|avx512_bf16|avx512_vnni|amx)\\.c$")
                 set(isa ${CMAKE_MATCH_1})
                 if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")

@@ -99,7 +99,7 @@ void ry_text_json(ry_text *t, const char *s, size_t n) {
 
 /* ---------------------------------------------------------------- the expander: names */
 
-enum { MAX_DEPTH = 32, MAX_OUTPUT = 64 << 20, NAME_BYTES = 64 };
+enum { MAX_DEPTH = 32, MAX_OUTPUT = 64 << 20, NAME_BYTES = 64, MAX_TURNS = 1 << 16 };
 
 typedef struct loop_name { /* innermost first */
     const struct loop_name *outer;
@@ -421,6 +421,7 @@ static ry_status expand_for(expander *x, const char **at, const char *argument, 
         const char *end = argument + n;
         RY_TRY(calculate(x, end, &end, &from));
         RY_TRY(calculate(x, end, &end, &to));
+        if (to > from && (uint64_t)to - (uint64_t)from > MAX_TURNS) return fault(x, "#for turns more than %d times", MAX_TURNS);
         if (!line_ends(end)) return fault(x, "unexpected \"%.*s\" after #for", (int)strcspn(end, "\n"), end);
         x->loops = &loop;
     }
