@@ -19,7 +19,7 @@ void ry_log_set(ry_log_fn fn, void *ud) {
     os_static_unlock();
 }
 
-void ry_log(ry_log_level level, const char *fmt, ...) {
+void ry_log_line(ry_log_level level, const char *fmt, ...) {
     if (!atomic_load_explicit(&listening, memory_order_relaxed)) return;
     os_static_lock();
     ry_log_fn fn = sink.fn;

@@ -29,5 +29,5 @@ ry_status ry_nomem(size_t bytes); /* ENOMEM, with the size */
         if (((st) = (expr)) != RY_OK) goto label; \
     } while (0)
 
-void ry_log(ry_log_level level, const char *fmt, ...) RY_PRINTF(2, 3);
+void ry_log_line(ry_log_level level, const char *fmt, ...) RY_PRINTF(2, 3);
 #endif

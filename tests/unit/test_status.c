@@ -81,12 +81,12 @@ static void keep_line(void *ud, ry_log_level level, const char *line) { snprintf
 static void logging(void **state) {
     (void)state;
     char last[64] = "";
-    ry_log(RY_LOG_WARN, "nobody hears this");
+    ry_log_line(RY_LOG_WARN, "nobody hears this");
     ry_log_set(keep_line, last);
-    ry_log(RY_LOG_WARN, "step %d", 3);
+    ry_log_line(RY_LOG_WARN, "step %d", 3);
     assert_string_equal(last, "2 step 3");
     ry_log_set(NULL, NULL);
-    ry_log(RY_LOG_ERROR, "nor this");
+    ry_log_line(RY_LOG_ERROR, "nor this");
     assert_string_equal(last, "2 step 3");
 }
 
