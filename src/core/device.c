@@ -1,0 +1,175 @@
+/* device.c - opening devices by name, and the variables that live on them.  Knows no vendor. */
+#include "core/device.h"
+#include "core/op.h"
+#include "core/plan.h"
+#include <string.h>
+
+size_t ry_device_count(void) {
+    size_t n = 0;
+    for (size_t i = 0; i < ry_device_api_count; i++) n += ry_device_apis[i]->count();
+    return n;
+}
+
+ry_status ry_device_list(size_t i, ry_device_info *out) {
+    for (size_t a = 0; a < ry_device_api_count; a++) {
+        size_t n = ry_device_apis[a]->count();
+        if (i < n) return ry_device_apis[a]->describe(i, out);
+        i -= n;
+    }
+    RY_FAIL(RY_ENOENT, "there is no device %zu", i);
+}
+
+/* "name[:N]" -> api and index. auto: the most preferred that is here. */
+static ry_status find(const char *name, const ry_device_api **api, size_t *index) {
+    *api = NULL, *index = 0;
+    if (!name || !*name || !strcmp(name, "auto")) {
+        for (size_t a = 0; a < ry_device_api_count; a++) {
+            const ry_device_api *x = ry_device_apis[a];
+            if (x->preference > 0 && x->count() && (!*api || x->preference > (*api)->preference)) *api = x;
+        }
+        return *api ? RY_OK : ry_fail(RY_ENOENT, "no device is usable here");
+    }
+    size_t len = strcspn(name, ":");
+    for (const char *p = name + len; *p; p++) {
+        if (p == name + len) continue;
+        if (*p < '0' || *p > '9' || *index > 1000) RY_FAIL(RY_EARG, "device '%s': a number must follow the colon", name);
+        *index = *index * 10 + (size_t)(*p - '0');
+    }
+    ry_text list = {0};
+    for (size_t a = 0; a < ry_device_api_count; a++) {
+        const ry_device_api *x = ry_device_apis[a];
+        ry_text_printf(&list, "%s%s", a ? ", " : "", x->backend);
+        if (strlen(x->backend) == len && !strncmp(x->backend, name, len) && *index < x->count()) *api = x;
+    }
+    ry_status st = *api ? RY_OK : ry_fail(RY_ENOENT, "device '%s' is not here; this build has: auto, %s", name, list.at ? list.at : "");
+    ry_text_free(&list);
+    return st;
+}
+
+ry_status ry_device_open(ry_device **out, const char *name, const ry_device_options *opt) {
+    static const ry_device_options none;
+    const ry_device_api *api;
+    size_t index;
+    ry_status st;
+    RY_TRY(find(name, &api, &index));
+    ry_device *d = ry_mem_zalloc(sizeof *d);
+    if (!d) return RY_ENOMEM;
+    d->api = api;
+    RY_GO(st, fail, os_mutex_open(&d->lock));
+    RY_GO(st, fail, os_mutex_open(&d->cache_lock));
+    RY_GO(st, fail, plan_cache_open(&d->cache, opt && opt->cache_bytes ? opt->cache_bytes : (size_t)256 << 20));
+    RY_GO(st, fail, api->open(d, index, opt ? opt : &none));
+    *out = d;
+    return RY_OK;
+fail:
+    plan_cache_close(d->cache);
+    os_mutex_close(d->cache_lock);
+    os_mutex_close(d->lock);
+    ry_mem_free(d);
+    return st;
+}
+
+void ry_device_close(ry_device *d) {
+    if (!d) return;
+    plan_cache_close(d->cache);
+    d->api->free(d, &d->slab);
+    d->api->close(d);
+    os_mutex_close(d->cache_lock);
+    os_mutex_close(d->lock);
+    ry_mem_free(d);
+}
+
+void ry_device_describe(const ry_device *d, ry_device_info *out) { *out = d->info; }
+
+ry_status ry_device_slab(ry_device *d, size_t bytes) {
+    if (bytes <= d->slab.bytes) return RY_OK;
+    ry_buffer b = {0};
+    d->api->free(d, &d->slab); /* first: old and new together might not fit */
+    d->slab = b;
+    d->slab_version++;
+    RY_TRY(d->api->alloc(d, &b, bytes));
+    d->slab = b;
+    return RY_OK;
+}
+
+static ry_status var_new(ry_var **out, ry_device *d, const ry_spec *s, const char *name) {
+    size_t bytes;
+    if (!d || !s) RY_FAIL(RY_EARG, "a variable needs a device and a shape");
+    RY_TRY(ry_spec_bytes(&bytes, s));
+    ry_var *v = ry_mem_zalloc(sizeof *v);
+    if (!v) return RY_ENOMEM;
+    size_t len = name ? strlen(name) : 0;
+    v->name = ry_mem_zalloc(len + 1);
+    if (!v->name) {
+        ry_mem_free(v);
+        return RY_ENOMEM;
+    }
+    if (len) memcpy(v->name, name, len);
+    v->dev = d, v->spec = *s, v->bytes = bytes;
+    *out = v;
+    return RY_OK;
+}
+
+static ry_status var_done(ry_var **out, ry_var *v, ry_status st) {
+    if (st != RY_OK) {
+        st = ry_fail_in(st, "%s", *v->name ? v->name : "variable");
+        ry_mem_free(v->name);
+        ry_mem_free(v);
+        return st;
+    }
+    os_mutex_lock(v->dev->lock);
+    v->dev->lasting += v->bytes;
+    os_mutex_unlock(v->dev->lock);
+    *out = v;
+    return RY_OK;
+}
+
+ry_status ry_var_open(ry_var **out, ry_device *d, const ry_spec *s, const char *name) {
+    ry_var *v = NULL;
+    RY_TRY(var_new(&v, d, s, name));
+    return var_done(out, v, d->api->alloc(d, &v->buf, v->bytes));
+}
+
+ry_status ry_var_wrap(ry_var **out, ry_device *d, const ry_spec *s, const char *name, void *data, void (*release)(void *ud), void *ud) {
+    ry_var *v = NULL;
+    RY_TRY(var_new(&v, d, s, name));
+    ry_status st = d->api->wrap(d, &v->buf, data, v->bytes);
+    if (st == RY_OK) v->buf.release = release, v->buf.release_ud = ud;
+    return var_done(out, v, st);
+}
+
+void ry_var_close(ry_var *v) {
+    if (!v) return;
+    os_mutex_lock(v->dev->lock);
+    v->dev->lasting -= v->bytes;
+    os_mutex_unlock(v->dev->lock);
+    v->dev->api->free(v->dev, &v->buf);
+    if (v->buf.release) v->buf.release(v->buf.release_ud);
+    ry_mem_free(v->name);
+    ry_mem_free(v);
+}
+
+static ry_status var_check(const ry_var *v, size_t bytes) {
+    if (!v) RY_FAIL(RY_EARG, "no variable given");
+    if (bytes != v->bytes) RY_FAIL(RY_EARG, "%s is %s, %zu bytes; %zu were given", v->name, ry_show(&v->spec).s, v->bytes, bytes);
+    return RY_OK;
+}
+
+ry_status ry_var_write(ry_var *v, const void *data, size_t bytes) {
+    RY_TRY(var_check(v, bytes));
+    os_mutex_lock(v->dev->lock);
+    ry_status st = v->dev->api->write(v->dev, &v->buf, 0, data, bytes);
+    os_mutex_unlock(v->dev->lock);
+    return st;
+}
+
+ry_status ry_var_read(const ry_var *v, void *data, size_t bytes) {
+    RY_TRY(var_check(v, bytes));
+    os_mutex_lock(v->dev->lock);
+    ry_status st = v->dev->api->read(v->dev, &v->buf, 0, data, bytes);
+    os_mutex_unlock(v->dev->lock);
+    return st;
+}
+
+const ry_spec *ry_var_spec(const ry_var *v) { return &v->spec; }
+const char *ry_var_name(const ry_var *v) { return v->name; }

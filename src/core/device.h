@@ -1,0 +1,60 @@
+/* device.h - what core asks of a device, and what lasts on it.  A device file in src/device exports one ry_device_api. */
+#ifndef RY_CORE_DEVICE_H
+#define RY_CORE_DEVICE_H
+#include "base/mem.h"
+#include "base/os.h"
+
+/* Memory of a device. On the CPU `at` is the address; on others it is the device's own handle. */
+typedef struct ry_buffer {
+    void *at;
+    size_t bytes;
+    bool borrowed;                 /* somebody else's memory, used in place */
+    void (*release)(void *ud);     /* called when it is freed; may be NULL */
+    void *release_ud;
+} ry_buffer;
+
+typedef struct ry_device_api {
+    const char *backend;           /* the name a user gives: "cpu" */
+    int preference;                /* auto takes the highest above 0 */
+    size_t (*count)(void);         /* devices of this kind here */
+    ry_status (*describe)(size_t i, ry_device_info *out);
+    ry_status (*open)(ry_device *d, size_t i, const ry_device_options *o); /* sets d->impl and d->info */
+    void (*close)(ry_device *d);
+    ry_status (*alloc)(ry_device *d, ry_buffer *b, size_t bytes);          /* zeroed; ENOMEM says how much was asked and held */
+    ry_status (*wrap)(ry_device *d, ry_buffer *b, void *data, size_t bytes);/* uses data in place if it can, else copies */
+    void (*free)(ry_device *d, ry_buffer *b);
+    ry_status (*write)(ry_device *d, ry_buffer *b, size_t at, const void *data, size_t bytes);
+    ry_status (*read)(ry_device *d, const ry_buffer *b, size_t at, void *data, size_t bytes);
+    ry_status (*copy)(ry_device *d, ry_buffer *to, const ry_buffer *from, size_t bytes);
+    ry_status (*build)(ry_device *d, ry_program *p);                       /* kernels, bindings: p->impl */
+    void (*unbuild)(ry_device *d, ry_program *p);
+    ry_status (*run)(ry_device *d, ry_program *p);                         /* submits; under the device's lock */
+    ry_status (*sync)(ry_device *d);
+} ry_device_api;
+/* The list of src/device/<stem>.c, each `const ry_device_api ry_device_<stem>`; written by the build. */
+extern const ry_device_api *const ry_device_apis[];
+extern const size_t ry_device_api_count;
+
+struct ry_plan_cache;
+struct ry_device {
+    const ry_device_api *api;
+    ry_device_info info;
+    void *impl;
+    os_mutex *lock;                /* submissions, the slab */
+    os_mutex *cache_lock;          /* the plans */
+    ry_buffer slab;                /* intermediates of whatever program runs now */
+    uint64_t slab_version;         /* grows when the slab moves: programs bind again */
+    struct ry_plan_cache *cache;
+    size_t lasting;                /* bytes of variables */
+    bool failed;                   /* a submission failed half-way: written variables are void */
+};
+ry_status ry_device_slab(ry_device *d, size_t bytes); /* at least so large; under lock */
+
+struct ry_var {
+    ry_device *dev;
+    ry_spec spec;
+    char *name;
+    size_t bytes;
+    ry_buffer buf;
+};
+#endif

@@ -1,0 +1,91 @@
+/* dtype.c - one row a dtype, and the functions that read those rows.  Storage types live here and in simd/rows.h, nowhere else. */
+#include "core/op.h"
+#include "simd/rows.h"
+#include <string.h>
+
+static const ry_dtype_info rows[RY_DTYPE_COUNT] = {
+    [RY_NONE] = {.name = "none", .gguf = -1, .block = 1},
+    [RY_F32] = {.name = "f32", .safetensors = "F32", .gguf = 0, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 4, .bits = 24},
+    [RY_F16] = {.name = "f16", .safetensors = "F16", .gguf = 1, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 2, .bits = 11},
+    [RY_BF16] = {.name = "bf16", .safetensors = "BF16", .gguf = 30, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 2, .bits = 8},
+    [RY_F64] = {.name = "f64", .safetensors = "F64", .gguf = 28, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 8, .bits = 53},
+    [RY_I8] = {.name = "i8", .safetensors = "I8", .gguf = 24, .kind = RY_KIND_INT, .block = 1, .bytes = 1, .bits = 7},
+    [RY_U8] = {.name = "u8", .safetensors = "U8", .gguf = -1, .kind = RY_KIND_INT, .block = 1, .bytes = 1, .bits = 8},
+    [RY_I32] = {.name = "i32", .safetensors = "I32", .gguf = 26, .kind = RY_KIND_INT, .block = 1, .bytes = 4, .bits = 31},
+    [RY_I64] = {.name = "i64", .safetensors = "I64", .gguf = 27, .kind = RY_KIND_INT, .block = 1, .bytes = 8, .bits = 63},
+    [RY_BOOL] = {.name = "bool", .safetensors = "BOOL", .gguf = -1, .kind = RY_KIND_BOOL, .block = 1, .bytes = 1, .bits = 1},
+    [RY_Q8_0] = {.name = "q8_0", .gguf = 8, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 34, .bits = 7},
+};
+
+const ry_dtype_info *ry_dtype_row(ry_dtype t) {
+    return &rows[(unsigned)t < RY_DTYPE_COUNT ? t : RY_NONE];
+}
+
+const char *ry_dtype_name(ry_dtype t) { return ry_dtype_row(t)->name; }
+
+ry_dtype ry_dtype_from_safetensors(const char *name) {
+    for (int t = RY_NONE + 1; t < RY_DTYPE_COUNT; t++)
+        if (rows[t].safetensors && !strcmp(rows[t].safetensors, name)) return (ry_dtype)t;
+    return RY_NONE;
+}
+
+size_t ry_bytes_of(ry_dtype t, int64_t n) {
+    const ry_dtype_info *r = ry_dtype_row(t);
+    return (size_t)n / (size_t)r->block * (size_t)r->bytes;
+}
+
+ry_status ry_spec_bytes(size_t *out, const ry_spec *s) {
+    const ry_dtype_info *r = ry_dtype_row(s->dtype);
+    int64_t n = ry_numel(s);
+    if (!r->bytes) RY_FAIL(RY_EARG, "a tensor needs a dtype");
+    if (n < 0) RY_FAIL(RY_EARG, "shape %s has a negative or too large size", ry_show(s).s);
+    if (r->block > 1 && n && (s->rank < 1 || s->dim[s->rank - 1] % r->block))
+        RY_FAIL(RY_ESHAPE, "%s: the last dim of %s must be a multiple of %d", r->name, ry_show(s).s, r->block);
+    n /= r->block;
+    if (n > INT64_MAX / r->bytes || (uint64_t)n > SIZE_MAX / (size_t)r->bytes)
+        RY_FAIL(RY_EARG, "shape %s needs more bytes than can be counted", ry_show(s).s);
+    *out = (size_t)n * (size_t)r->bytes;
+    return RY_OK;
+}
+
+ry_dtype ry_promote(const ry_spec *const *s, int n) {
+    /* Kind decides first (bool < int < float); within the kind, operands with dims decide before scalars. */
+    ry_kind kind = RY_KIND_BOOL;
+    for (int i = 0; i < n; i++)
+        if (ry_dtype_row(s[i]->dtype)->kind > kind) kind = ry_dtype_row(s[i]->dtype)->kind;
+    ry_dtype out = RY_NONE;
+    for (int scalars = 0; scalars < 2 && out == RY_NONE; scalars++)
+        for (int i = 0; i < n; i++) {
+            ry_dtype t = s[i]->dtype;
+            if ((s[i]->rank == 0) != (scalars == 1) || ry_dtype_row(t)->kind != kind) continue;
+            const ry_dtype_info *a = ry_dtype_row(out), *b = ry_dtype_row(t);
+            if (out == RY_NONE) out = t;
+            else if ((out == RY_F16 && t == RY_BF16) || (out == RY_BF16 && t == RY_F16)) out = RY_F32;
+            else if ((out == RY_I8 && t == RY_U8) || (out == RY_U8 && t == RY_I8)) out = RY_I32;
+            else if (b->bytes > a->bytes) out = t;
+        }
+    return out;
+}
+
+const float *ry_load_row(const void *data, ry_dtype t, int64_t i, int64_t n, float *buf) {
+    if (t == RY_F32) return (const float *)data + i;
+    simd_rows()->to_f32(buf, (const char *)data + ry_bytes_of(t, i), t, n);
+    return buf;
+}
+
+void ry_store_row(void *data, ry_dtype t, int64_t i, int64_t n, const float *x) {
+    if (t == RY_F32) {
+        if (x != (float *)data + i) memcpy((float *)data + i, x, (size_t)n * sizeof(float));
+        return;
+    }
+    simd_rows()->from_f32((char *)data + ry_bytes_of(t, i), x, t, n);
+}
+
+int64_t ry_load_index(const void *data, ry_dtype t, int64_t i) {
+    switch (t) {
+    case RY_I64: return ((const int64_t *)data)[i];
+    case RY_I32: return ((const int32_t *)data)[i];
+    case RY_I8: return ((const int8_t *)data)[i];
+    default: return ((const uint8_t *)data)[i]; /* u8, bool */
+    }
+}

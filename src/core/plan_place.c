@@ -1,0 +1,126 @@
+/* plan_place.c - where every intermediate and scratch lies in the slab: offsets by lifetime, in place where allowed. */
+#include "core/plan.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGN = 64 }; /* a cache line; devices with coarser bindings round down and pass the rest as an element offset */
+
+typedef struct place { size_t bytes, at; int first, last; int storage, step; } place; /* step >= 0: its scratch */
+
+static int compare_size(const void *a, const void *b) {
+    const place *x = a, *y = b;
+    if (x->bytes != y->bytes) return x->bytes > y->bytes ? -1 : 1;
+    return x->first != y->first ? (x->first < y->first ? -1 : 1) : x->storage - y->storage + (x->step - y->step);
+}
+static int compare_at(const void *a, const void *b) {
+    const place *x = *(const place *const *)a, *y = *(const place *const *)b;
+    return x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* Largest first, each at the lowest offset that is free during its whole life ("greedy by size": Pisarchyk and Lee 2020,
+ * "Efficient Memory Management for Deep Neural Net Inference"). */
+static ry_status assign(ry_plan *p, place *x, int n) {
+    place **live = ry_mem_alloc(ry_mem_size((size_t)n, sizeof *live, 1));
+    if (!live) return RY_ENOMEM;
+    if (n) qsort(x, (size_t)n, sizeof *x, compare_size);
+    for (int i = 0; i < n; i++) {
+        int n_live = 0;
+        size_t at = 0;
+        for (int k = 0; k < i; k++)
+            if (x[k].first <= x[i].last && x[i].first <= x[k].last) live[n_live++] = &x[k];
+        if (n_live) qsort(live, (size_t)n_live, sizeof *live, compare_at);
+        for (int k = 0; k < n_live && live[k]->at < at + x[i].bytes; k++)
+            if (live[k]->at + live[k]->bytes > at) at = live[k]->at + live[k]->bytes;
+        x[i].at = at;
+        if (at > SIZE_MAX - x[i].bytes) {
+            ry_mem_free(live);
+            return ry_nomem(SIZE_MAX);
+        }
+        if (at + x[i].bytes > p->slab) p->slab = at + x[i].bytes;
+    }
+    ry_mem_free(live);
+    return RY_OK;
+}
+
+/* May output 0 of n take the storage of one of its sources? The source must die here, fill the same bytes in the same order, and
+ * be read element by element only. */
+static int reusable(const ry_plan *p, const ry_node *n, int step, int out) {
+    if (!(n->op->flags & RY_OP_INPLACE0)) return -1;
+    for (int i = 0; i < n->n_src; i++) {
+        const ry_value *v = n->src[i];
+        if (!v || (i > 0 && !(n->op->flags & RY_OP_MAP))) continue;
+        int s = plan_storage_of(p, v);
+        const plan_storage *st = &p->storages[s];
+        if (st->where != PLAN_SLAB || st->last != step || v->offset || !ry_is_dense(v)) continue;
+        if (!ry_same_shape(&v->spec, &n->out[out].spec) || ry_dtype_row(v->spec.dtype)->bytes != ry_dtype_row(n->out[out].spec.dtype)->bytes ||
+            st->bytes != p->storages[plan_storage_of(p, &n->out[out])].bytes)
+            continue;
+        bool alone = true; /* no other source sees these bytes in another order */
+        for (int k = 0; k < n->n_src; k++)
+            if (k != i && n->src[k] && plan_storage_of(p, n->src[k]) == s && n->src[k] != v) alone = false;
+        for (int k = 0; k < out; k++)
+            if (plan_storage_of(p, &n->out[k]) == s) alone = false; /* taken by an earlier output */
+        if (alone) return s;
+    }
+    return -1;
+}
+
+ry_status plan_place(ry_plan *p, bool inplace) {
+    /* A storage for each computed value; a writer's output shares its variable's. */
+    for (int i = 0; i < p->n_steps; i++) {
+        const ry_node *n = p->steps[i].node;
+        for (int o = 0; o < n->n_out; o++) {
+            const ry_value *v = &n->out[o];
+            if (v->base != v) continue;
+            plan_storage *s = &p->storages[p->n_storages];
+            p->storage_of[(size_t)n->id * RY_MAX_OUT + (size_t)o] = p->n_storages++;
+            s->bytes = ry_bytes_of(v->spec.dtype, ry_count(&v->spec));
+            s->first = s->last = i;
+        }
+        for (int k = 0; k < n->n_src; k++)
+            if (n->src[k]) p->storages[plan_storage_of(p, n->src[k])].last = i;
+    }
+    for (int i = 0; i < p->n_want; i++) {
+        plan_storage *s = &p->storages[p->want[i].storage = plan_storage_of(p, p->want[i].value)];
+        if (s->where == PLAN_SLAB) s->where = PLAN_OUTPUT, s->slot = p->n_outputs++;
+    }
+    p->output_bytes = RY_NEW(&p->arena, size_t, p->n_outputs + 1);
+    if (!p->output_bytes) return RY_ENOMEM;
+    for (int i = 0; i < p->n_storages; i++)
+        if (p->storages[i].where == PLAN_OUTPUT) {
+            p->output_bytes[p->storages[i].slot] = p->storages[i].bytes;
+            p->info.outputs += p->storages[i].bytes;
+        }
+    for (int i = 0; i < p->n_steps && inplace; i++) {
+        const ry_node *n = p->steps[i].node;
+        for (int o = 0; o < n->n_out; o++) {
+            int own = plan_storage_of(p, &n->out[o]), s;
+            if (p->storages[own].where != PLAN_SLAB || n->out[o].base != &n->out[o] || (s = reusable(p, n, i, o)) < 0) continue;
+            p->storages[s].last = p->storages[own].last;
+            p->storages[own].first = -1; /* void */
+            p->storage_of[(size_t)n->id * RY_MAX_OUT + (size_t)o] = s;
+        }
+    }
+    place *x = ry_mem_zalloc(ry_mem_size((size_t)(p->n_storages + p->n_steps), sizeof *x, 1));
+    if (!x) return RY_ENOMEM;
+    int n = 0;
+    for (int i = 0; i < p->n_storages; i++) {
+        const plan_storage *s = &p->storages[i];
+        if (s->where != PLAN_SLAB || s->first < 0 || !s->bytes) continue;
+        x[n++] = (place){.bytes = (s->bytes + ALIGN - 1) / ALIGN * ALIGN, .first = s->first, .last = s->last, .storage = i, .step = -1};
+    }
+    for (int i = 0; i < p->n_steps; i++)
+        if (p->steps[i].work.scratch)
+            x[n++] = (place){.bytes = (p->steps[i].work.scratch + ALIGN - 1) / ALIGN * ALIGN, .first = i, .last = i, .storage = -1, .step = i};
+    ry_status st = assign(p, x, n);
+    size_t scratch = 0;
+    for (int i = 0; i < n; i++) {
+        if (x[i].step >= 0) p->steps[x[i].step].scratch_at = x[i].at;
+        else p->storages[x[i].storage].at = x[i].at;
+        if (x[i].step >= 0 && x[i].bytes > scratch) scratch = x[i].bytes;
+    }
+    p->info.scratch = scratch;
+    p->info.activations = p->slab > scratch ? p->slab - scratch : 0;
+    ry_mem_free(x);
+    return st;
+}
