@@ -140,6 +140,7 @@ struct ry_op {
     float tol;                          /* relative to the largest entry, f32 against double; 0 = 1e-5 */
     const ry_sample *samples;
     int map, form;                      /* RY_OP_MAP: MAP_<name> and MAP_VALUE.. of simd/map.h */
+    float lo, hi;                       /* range of number sources of samples that give none; both 0: [-1,1), integers [0,2) */
 };
 typedef struct ry_op_module { const ry_op *const *rows; size_t n; } ry_op_module;
 #define RY_OP_MODULE(stem, ...)                                            \

@@ -87,7 +87,10 @@ static ry_status open_source(ry_sample_set *out, int i, ry_dtype floats, uint64_
     out->data[i] = ry_mem_alloc(out->bytes[i]);
     if (!out->data[i]) return RY_ENOMEM;
     int64_t n = ry_numel(spec);
-    if (!src->values) return ry_sample_fill(out->data[i], spec->dtype, n, src->lo, src->hi, seed, (uint32_t)i);
+    if (!src->values) {
+        bool own = src->lo != 0 || src->hi != 0 || spec->dtype == RY_BOOL; /* else the row's range */
+        return ry_sample_fill(out->data[i], spec->dtype, n, own ? src->lo : out->op->lo, own ? src->hi : out->op->hi, seed, (uint32_t)i);
+    }
     for (int64_t k = 0; k < n; k++) {
         float v = (float)src->values[k];
         ry_store_row(out->data[i], spec->dtype, k, 1, &v);
