@@ -1,0 +1,27 @@
+# size.cmake - script: a source file above 800 lines says in its head why it is one (the word "lines" in its first 30);
+# above 1,500 it must be two.  Files also open with a comment.
+#
+# -DROOT=source folder
+cmake_minimum_required(VERSION 3.21)
+set(wrong "")
+file(GLOB_RECURSE files RELATIVE ${ROOT} ${ROOT}/include/* ${ROOT}/src/* ${ROOT}/app/* ${ROOT}/examples/* ${ROOT}/tests/* ${ROOT}/bench/*)
+list(FILTER files INCLUDE REGEX "\\.(c|h|inc|def|wgsl|cu)$")
+foreach(file IN LISTS files)
+    file(READ ${ROOT}/${file} text)
+    if(NOT text MATCHES "^[ \t\r\n]*/[*/]")
+        string(APPEND wrong "  ${file} does not open with a comment\n")
+    endif()
+    string(REGEX MATCHALL "\n" newlines "${text}")
+    list(LENGTH newlines lines)
+    if(lines GREATER 1500)
+        string(APPEND wrong "  ${file} has ${lines} lines: make it two files\n")
+    elseif(lines GREATER 800)
+        file(STRINGS ${ROOT}/${file} head LIMIT_COUNT 30)
+        if(NOT "${head}" MATCHES "lines")
+            string(APPEND wrong "  ${file} has ${lines} lines and does not say why in its head\n")
+        endif()
+    endif()
+endforeach()
+if(wrong)
+    message(FATAL_ERROR "sizes and heads of files:\n${wrong}")
+endif()
