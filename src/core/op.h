@@ -53,6 +53,7 @@ enum { RY_MAX_PHASES = 4 };
 typedef struct ry_work {
     int phases;                     /* 0 = 1; a barrier stands between phases */
     int64_t parts[RY_MAX_PHASES];   /* independent pieces of a phase; 0 = 1 */
+    int64_t rounds;                 /* the list of phases runs this many times, a barrier between rounds too; 0 = 1 */
     size_t scratch;                 /* bytes seen by all parts and phases of one run; uninitialised; 64-byte aligned; planned in the slab */
     size_t local;                   /* bytes of a worker's own, uninitialised, valid within one part */
 } ry_work;
@@ -64,7 +65,7 @@ typedef struct ry_cpu {
     void *const *out;
     void *scratch, *local;
     int phase;
-    int64_t part;
+    int64_t round, part;
 } ry_cpu;
 
 typedef struct ry_cost { double flops, bytes; } ry_cost; /* operations; bytes that must move at least once */

@@ -147,7 +147,10 @@ static void run_part(void *ud, int64_t part, int worker) {
 }
 
 static ry_status run_step(ry_pool *pool, const plan_step *s, ry_cpu *call) {
-    for (int phase = 0; phase < s->work.phases; phase++) {
+    int64_t rounds = s->work.rounds > 1 ? s->work.rounds : 1;
+    for (int64_t at = 0; at < rounds * s->work.phases; at++) {
+        int phase = (int)(at % s->work.phases);
+        call->round = at / s->work.phases;
         call->phase = phase;
         if (s->work.parts[phase] == 1) {
             call->part = 0;

@@ -1,0 +1,236 @@
+/* attention_grad.c - attention's backward pass, tile by tile (Dao 2023, "FlashAttention-2"): scores are computed again from q, k and
+ * the log-sum-exp.  Owns the row attention_grad.
+ *
+ * A part owns the keys of one key head in one batch, or every n-th block of them, and adds to their dK and dV for all queries. Where a
+ * key head has one part, that part adds dQ too; where it has several, each keeps its own dQ and a second phase adds them in order.
+ * All sums thus run in an order that shapes decide. */
+#include "ops/attention/attention.h"
+#include "simd/rows.h"
+#include <math.h>
+#include <rusty/ops.h>
+#include <string.h>
+
+enum { OUT = ATT_V + 1, LSE, UP, UP_LSE, OPTIONS };
+
+static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
+    RY_TRY(attention_check(n, OPTIONS));
+    const ry_spec *q = &n->src[ATT_Q]->spec, *v = &n->src[ATT_V]->spec;
+    ry_spec o = *q, lse = {.dtype = RY_F32, .rank = 3, .dim = {q->dim[0], q->dim[2], q->dim[1]}};
+    o.dim[3] = v->dim[3];
+    for (int i = OUT; i <= UP; i++) {
+        if (i == LSE) continue;
+        RY_TRY(product_operand(n, i, i == OUT ? "o" : "its gradient"));
+        if (!ry_same_shape(&n->src[i]->spec, &o))
+            return ry_fail_node(n, RY_ESHAPE, "%s is %s, it must have the shape of %s", i == OUT ? "o" : "its gradient", ry_show(&n->src[i]->spec).s, ry_show(&o).s);
+    }
+    for (int i = LSE; i <= UP_LSE; i += UP_LSE - LSE)
+        if (i < n->n_src && n->src[i] && !ry_same_spec(&n->src[i]->spec, &lse))
+            return ry_fail_node(n, RY_ESHAPE, "%s is %s, it must be %s", i == LSE ? "lse" : "its gradient", ry_show(&n->src[i]->spec).s, ry_show(&lse).s);
+    for (int i = ATT_Q; i <= ATT_V; i++) {
+        out[i] = n->src[i]->spec;
+        out[i].dtype = RY_F32;
+    }
+    return RY_OK;
+}
+
+enum { ENOUGH_PARTS = 48, MOST_PARTIAL_BYTES = 64 << 20 };
+
+/* Parts of one key head. */
+static int64_t splits_of(const attention_job *j) {
+    int64_t heads = j->B * j->G, blocks = (j->S + ATT_KEYS - 1) / ATT_KEYS;
+    if (heads == 0 || heads >= ENOUGH_PARTS || blocks < 2) return 1;
+    int64_t want = ENOUGH_PARTS / heads, splits = want < blocks ? want : blocks;
+    double one = 4.0 * (double)(j->B * j->T) * (double)(j->H * j->D);
+    while (splits > 1 && one * (double)splits > MOST_PARTIAL_BYTES) splits--;
+    return splits;
+}
+
+typedef struct buffers { /* of a part, in local */
+    float *p, *ds, *slope, *row; /* tiles: weights, gradients of scores, slopes of the cap; two rows of o */
+    void *gemm;
+} buffers;
+
+static size_t local_floats(const attention_job *j) { return (size_t)(ATT_ROWS * ATT_LD) * (j->cap > 0 ? 3 : 2) + 2 * (size_t)j->Dv; }
+
+static buffers buffers_of(const attention_job *j, void *local) {
+    buffers b = {.p = local};
+    b.ds = b.p + ATT_ROWS * ATT_LD;
+    b.slope = j->cap > 0 ? b.ds + ATT_ROWS * ATT_LD : NULL;
+    b.row = b.ds + ATT_ROWS * ATT_LD * (j->cap > 0 ? 2 : 1);
+    b.gemm = (char *)local + product_align(local_floats(j) * sizeof(float));
+    return b;
+}
+
+static ry_work work(const ry_node *n) {
+    attention_job j;
+    attention_open(&j, n, NULL, OPTIONS);
+    if (j.B * j.G == 0) return (ry_work){0};
+    int64_t keys = j.S < ATT_KEYS ? j.S : ATT_KEYS, rows = j.T < ATT_ROWS ? j.T : ATT_ROWS, splits = splits_of(&j);
+    attention_operand up = attention_of(n->src[UP], NULL, UP);
+    simd_mat tile = {NULL, RY_F32, ATT_LD, 1}, turned = {NULL, RY_F32, 1, ATT_LD};
+    simd_mat q = {NULL, j.q.dtype, j.q.t, 1}, k = {NULL, j.k.dtype, j.k.t, 1}, kt = {NULL, j.k.dtype, 1, j.k.t}, vt = {NULL, j.v.dtype, 1, j.v.t};
+    simd_mat u = {NULL, up.dtype, up.t, 1};
+    size_t need[] = {attention_local(&j, rows, keys, j.D, q, kt), attention_local(&j, rows, keys, j.Dv, u, vt),
+                     attention_local(&j, keys, j.Dv, rows, turned, u), attention_local(&j, keys, j.D, rows, turned, q),
+                     attention_local(&j, rows, j.D, keys, tile, k)};
+    ry_work w = {.parts = {j.B * j.G * splits}, .local = 0};
+    for (size_t i = 0; i < sizeof need / sizeof *need; i++)
+        if (need[i] > w.local) w.local = need[i];
+    w.local += product_align(local_floats(&j) * sizeof(float));
+    if (splits > 1) {
+        w.phases = 2;
+        w.parts[1] = ry_row_parts(j.B * j.T, j.H * j.D);
+        w.scratch = (size_t)(splits * j.B * j.T * j.H * j.D) * sizeof(float);
+    }
+    return w;
+}
+
+/* The node's other operands. */
+typedef struct upstream {
+    attention_operand out, up;
+    const float *lse, *up_lse;
+} upstream;
+
+/* One tile of queries against keys [k0, k1). dq: the tile's first row, H D apart; dk, dv: row k0 of the outputs, of this key head. */
+static void tile_grad(const attention_job *j, const upstream *u, const attention_tile *a, int64_t k0, int64_t k1, const buffers *buf,
+                      float *dq, float *dk, float *dv) {
+    const simd_rows_table *r = simd_rows();
+    const attention_operand *q = &j->q, *k = &j->k, *v = &j->v, *up = &u->up, *out = &u->out;
+    int64_t lo[ATT_ROWS], hi[ATT_ROWS], n = k1 - k0, g = a->h / (j->H / j->G), m = a->rows, at = (a->b * j->H + a->h) * j->T + a->t;
+    simd_mat qm = {product_at(q->data, q->dtype, a->b * q->b + a->t * q->t + a->h * q->h), q->dtype, q->t, 1};
+    simd_mat um = {product_at(up->data, up->dtype, a->b * up->b + a->t * up->t + a->h * up->h), up->dtype, up->t, 1};
+    simd_mat km = {product_at(k->data, k->dtype, a->b * k->b + k0 * k->t + g * k->h), k->dtype, k->t, 1};
+    simd_mat vt = {product_at(v->data, v->dtype, a->b * v->b + k0 * v->t + g * v->h), v->dtype, 1, v->t};
+
+    attention_scores(j, a, k0, n, buf->p, buf->slope, lo, hi, buf->gemm);
+    for (int i = 0; i < a->rows; i++) {
+        float *p = buf->p + i * ATT_LD, lse = u->lse[at + i];
+        if (lse == -INFINITY) lo[i] = hi[i] = 0; /* saw nothing */
+        r->exp_sub(p + lo[i], p + lo[i], lse, hi[i] - lo[i]);
+        r->fill(p, 0, lo[i]);
+        r->fill(p + hi[i], 0, n - hi[i]);
+        /* the sum over keys of p dp is the dot product of o and its gradient; dp starts from minus that */
+        const float *o_row = ry_load_row(out->data, out->dtype, a->b * out->b + (a->t + i) * out->t + a->h * out->h, j->Dv, buf->row);
+        const float *u_row = ry_load_row(up->data, up->dtype, a->b * up->b + (a->t + i) * up->t + a->h * up->h, j->Dv, buf->row + j->Dv);
+        float d = r->dot(o_row, u_row, j->Dv) - (u->up_lse ? u->up_lse[at + i] : 0.0f);
+        r->fill(buf->ds + i * ATT_LD, -d, n);
+    }
+    attention_product(j, n, j->Dv, m, (simd_mat){buf->p, RY_F32, 1, ATT_LD}, um, dv, j->G * j->Dv, 1, true, buf->gemm);
+    attention_product(j, m, n, j->Dv, um, vt, buf->ds, ATT_LD, 1, true, buf->gemm);
+    for (int i = 0; i < a->rows; i++) {
+        float *ds = buf->ds + i * ATT_LD;
+        r->mul(ds, ds, buf->p + i * ATT_LD, n);
+        if (buf->slope) r->mul(ds + lo[i], ds + lo[i], buf->slope + i * ATT_LD + lo[i], hi[i] - lo[i]);
+    }
+    attention_product(j, m, j->D, n, (simd_mat){buf->ds, RY_F32, ATT_LD, 1}, km, dq, j->H * j->D, j->scale, true, buf->gemm);
+    attention_product(j, n, j->D, m, (simd_mat){buf->ds, RY_F32, 1, ATT_LD}, qm, dk, j->G * j->D, j->scale, true, buf->gemm);
+}
+
+static void zero_rows(float *x, int64_t rows, int64_t step, int64_t n) {
+    for (int64_t i = 0; i < rows; i++) simd_rows()->fill(x + i * step, 0, n);
+}
+
+static void add_partials(const attention_job *j, const ry_cpu *c, int64_t splits) {
+    const simd_rows_table *r = simd_rows();
+    int64_t width = j->H * j->D, begin, end, total = j->B * j->T * width;
+    ry_row_range(j->B * j->T, width, c->part, &begin, &end);
+    float *y = (float *)c->out[ATT_Q] + begin * width;
+    const float *x = (const float *)c->scratch + begin * width;
+    int64_t n = (end - begin) * width;
+    if (n == 0) return;
+    r->add(y, x, x + total, n);
+    for (int64_t s = 2; s < splits; s++) r->add(y, y, x + s * total, n);
+}
+
+static ry_status cpu(const ry_cpu *c) {
+    attention_job j;
+    attention_open(&j, c->n, c->src, OPTIONS);
+    if (j.B * j.G == 0) return RY_OK;
+    int64_t splits = splits_of(&j), split = c->part % splits, g = c->part / splits % j.G, b = c->part / splits / j.G, group = j.H / j.G;
+    if (c->phase == 1) {
+        add_partials(&j, c, splits);
+        return RY_OK;
+    }
+    upstream u = {.out = attention_of(c->n->src[OUT], c->src, OUT), .up = attention_of(c->n->src[UP], c->src, UP), .lse = c->src[LSE],
+                  .up_lse = c->n->src[UP_LSE] ? c->src[UP_LSE] : NULL};
+    buffers buf = buffers_of(&j, c->local);
+    float *dq = splits > 1 ? (float *)c->scratch + split * j.B * j.T * j.H * j.D : c->out[ATT_Q];
+    dq += (b * j.T * j.H + g * group) * j.D;
+    zero_rows(dq, j.T, j.H * j.D, group * j.D);
+    for (int64_t k0 = split * ATT_KEYS; k0 < j.S; k0 += splits * ATT_KEYS) {
+        int64_t k1 = k0 + ATT_KEYS < j.S ? k0 + ATT_KEYS : j.S;
+        float *dk = (float *)c->out[ATT_K] + ((b * j.S + k0) * j.G + g) * j.D, *dv = (float *)c->out[ATT_V] + ((b * j.S + k0) * j.G + g) * j.Dv;
+        zero_rows(dk, k1 - k0, j.G * j.D, j.D);
+        zero_rows(dv, k1 - k0, j.G * j.Dv, j.Dv);
+        for (int64_t h = 0; h < group; h++)
+            for (int64_t t = 0; t < j.T; t += ATT_ROWS) {
+                attention_tile a = {.b = b, .h = g * group + h, .t = t, .rows = (int)(j.T - t < ATT_ROWS ? j.T - t : ATT_ROWS)};
+                int64_t lo, hi;
+                attention_range(&j, &a, &lo, &hi);
+                lo = lo > k0 ? lo : k0;
+                hi = hi < k1 ? hi : k1;
+                if (lo >= hi) continue;
+                tile_grad(&j, &u, &a, lo, hi, &buf, dq + (t * j.H + h) * j.D, dk + (lo - k0) * j.G * j.D, dv + (lo - k0) * j.G * j.Dv);
+            }
+    }
+    return RY_OK;
+}
+
+static ry_cost cost(const ry_node *n) {
+    attention_job j;
+    attention_open(&j, n, NULL, OPTIONS);
+    double keys = (double)j.S, bytes = 0;
+    if (j.causal && j.S >= j.T) keys -= ((double)j.T - 1) / 2;
+    if (j.window && keys > (double)j.window) keys = (double)j.window;
+    for (int i = 0; i <= UP; i++) bytes += (double)ry_bytes_of(n->src[i]->spec.dtype, ry_count(&n->src[i]->spec));
+    for (int i = 0; i < n->n_out; i++) bytes += 4.0 * (double)ry_count(&n->out[i].spec);
+    return (ry_cost){.flops = 2 * (double)(j.B * j.H * j.T) * keys * (double)(3 * j.D + 2 * j.Dv), .bytes = bytes};
+}
+
+static ry_tensor sum_group(ry_graph *g, ry_tensor x) { /* [B,G,R,S,D] -> [B,S,G,D] */
+    return ry_permute(g, ry_sum(g, x, RY_AXIS(2), false), (int[]){0, 2, 1, 3});
+}
+
+static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
+    ry_dtype was = ry_graph_product(g);
+    ry_graph_precision(g, product_of(((const attention_args *)n->args)->product));
+    attention_job j;
+    attention_open(&j, n, NULL, OPTIONS);
+    attention_composed c = attention_compose(g, n, OPTIONS);
+    ry_tensor p, up = ry_src(g, n, UP), ds = attention_compose_ds(g, &c, ry_src(g, n, OUT), ry_src(g, n, LSE), up, ry_src(g, n, UP_LSE), &p);
+    if (!ry_is_null(c.slope)) ds = ry_mul(g, ds, c.slope);
+    ds = ry_mul(g, ds, ry_scalar(g, (double)j.scale));
+    int64_t R = j.G ? j.H / j.G : 1;
+    ds = RY_RESHAPE(g, ds, j.B, j.G, R, j.T, j.S);
+    p = RY_RESHAPE(g, p, j.B, j.G, R, j.T, j.S);
+    out[ATT_Q] = attention_heads_last(g, ry_matmul(g, ds, c.k));
+    out[ATT_K] = sum_group(g, ry_matmul(g, ry_transpose(g, ds, -1, -2), c.q));
+    out[ATT_V] = sum_group(g, ry_matmul(g, ry_transpose(g, p, -1, -2), attention_heads_first(g, up, j.G)));
+    ry_graph_precision(g, was);
+    return RY_OK;
+}
+
+static const attention_args causal = {.causal = true}, capped = {.causal = true, .softcap = 2, .scale = 0.7}, window = {.causal = true, .window = 5};
+#define Q4(b, t, h, d) {.dtype = RY_F32, .rank = 4, .dim = {b, t, h, d}}
+/* o and lse as a forward pass could have made them: lse well above the scores, so that weights stay below one. */
+#define LSE3(b, h, t) {.dtype = RY_F32, .rank = 3, .dim = {b, h, t}, .lo = 2, .hi = 3}
+static const ry_sample samples[] = {
+    {.name = "plain", .src = {Q4(2, 5, 2, 4), Q4(2, 7, 2, 4), Q4(2, 7, 2, 6), Q4(2, 5, 2, 6), LSE3(2, 2, 5), Q4(2, 5, 2, 6)}, .n_src = 6},
+    {.name = "causal, grouped heads", .src = {Q4(2, 9, 4, 4), Q4(2, 9, 2, 4), Q4(2, 9, 2, 4), Q4(2, 9, 4, 4), LSE3(2, 4, 9), Q4(2, 9, 4, 4), LSE3(2, 4, 9)}, .n_src = 7, .args = &causal},
+    {.name = "several tiles and blocks", .src = {Q4(1, 130, 2, 4), Q4(1, 530, 1, 4), Q4(1, 530, 1, 5), Q4(1, 130, 2, 5), LSE3(1, 2, 130), Q4(1, 130, 2, 5)}, .n_src = 6, .args = &causal, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "softcap", .src = {Q4(1, 6, 2, 4), Q4(1, 6, 2, 4), Q4(1, 6, 2, 4), Q4(1, 6, 2, 4), LSE3(1, 2, 6), Q4(1, 6, 2, 4)}, .n_src = 6, .args = &capped},
+    {.name = "window", .src = {Q4(1, 12, 2, 4), Q4(1, 14, 2, 4), Q4(1, 14, 2, 4), Q4(1, 12, 2, 4), LSE3(1, 2, 12), Q4(1, 12, 2, 4)}, .n_src = 6, .args = &window},
+    {.name = "mask", .src = {Q4(1, 4, 2, 4), Q4(1, 6, 2, 4), Q4(1, 6, 2, 4), Q4(1, 4, 2, 4), LSE3(1, 2, 4), Q4(1, 4, 2, 4), {.dtype = RY_NONE}, Q4(1, 1, 4, 6)}, .n_src = 8},
+    {.name = "no rows", .src = {Q4(2, 0, 2, 4), Q4(2, 3, 2, 4), Q4(2, 3, 2, 4), Q4(2, 0, 2, 4), LSE3(2, 2, 0), Q4(2, 0, 2, 4)}, .n_src = 6},
+    {.name = "train 256", .src = {Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), LSE3(4, 6, 256), Q4(4, 256, 6, 48)}, .n_src = 6, .args = &causal, .flags = RY_SAMPLE_BENCH},
+    {0}};
+
+const ry_op attention_grad_row = {
+    .name = "attention_grad",
+    .doc = "q [B,T,H,D], k [B,S,G,D], v [B,S,G,Dv], o and its gradient [B,T,H,Dv], lse [B,H,T] and its gradient or none, then as attention -> dq, dk, dv in f32",
+    .arg_size = sizeof(attention_args), .args = attention_args_of, .min_src = UP + 1, .max_src = OPTIONS + ATT_OPTIONS,
+    .rows = 1u << ATT_Q | 1u << ATT_K | 1u << ATT_V | 1u << OUT | 1u << UP | 1u << (OPTIONS + ATT_MASK),
+    .optional = ((1u << ATT_OPTIONS) - 1) << OPTIONS | 1u << UP_LSE, .infer = infer, .work = work, .cpu = cpu, .lower = lower, .cost = cost,
+    .tol = 1e-5f, .samples = samples};
+
+RY_OP_MODULE(attention_grad, &attention_grad_row);

@@ -1,0 +1,254 @@
+/* matmul.c - matrix products with batches, any strides, a bias, and a quantised right side; ry_linear and ry_matmul.
+ * Owns how batches and leading dims become rows and parts; the product itself is simd/gemm. */
+#include "ops/product.h"
+#include <rusty/ops.h>
+
+typedef struct matmul_args {
+    int32_t product; /* dtype of the factors */
+    bool b_rows;     /* b is [..,N,K]: a linear layer's weight, or any right side kept by rows */
+} matmul_args;
+static const ry_arg args_of[] = {RY_ARG(matmul_args, product, RY_ARG_I32), RY_ARG(matmul_args, b_rows, RY_ARG_BOOL), {0}};
+
+enum { A, W, BIAS };
+static const ry_op matmul_row;
+
+static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
+    const matmul_args *args = n->args;
+    const ry_spec *a = &n->src[A]->spec, *b = &n->src[W]->spec;
+    bool rows = args && args->b_rows;
+    RY_TRY(product_check(n, args ? args->product : RY_NONE));
+    RY_TRY(product_operand(n, A, "the left side"));
+    if (b->dtype != RY_Q8_0) RY_TRY(product_operand(n, W, "the right side"));
+    if (a->rank < 2 || b->rank < 2)
+        return ry_fail_node(n, RY_ESHAPE, "both sides need two dims, they are %s and %s", ry_show(a).s, ry_show(b).s);
+    int64_t k = a->dim[a->rank - 1], kb = b->dim[b->rank - (rows ? 1 : 2)], nn = b->dim[b->rank - (rows ? 2 : 1)];
+    if (k != kb)
+        return ry_fail_node(n, RY_ESHAPE, "inner lengths differ: %s times %s%s has %lld and %lld", ry_show(a).s, ry_show(b).s,
+                            rows ? " by rows" : "", (long long)k, (long long)kb);
+    ry_spec ba = *a, bb = *b;
+    ba.rank -= 2, bb.rank -= 2;
+    if (ry_broadcast(&out[0], &ba, &bb) != RY_OK)
+        return ry_fail_node(n, RY_ESHAPE, "batches of %s and %s do not broadcast", ry_show(a).s, ry_show(b).s);
+    out[0].dim[out[0].rank++] = a->dim[a->rank - 2];
+    out[0].dim[out[0].rank++] = nn;
+    out[0].dtype = product_result(a->dtype, b->dtype);
+    if (ry_numel(&out[0]) < 0) return ry_fail_node(n, RY_ESHAPE, "the product of %s and %s is too large", ry_show(a).s, ry_show(b).s);
+    if (n->n_src > BIAS && n->src[BIAS]) {
+        const ry_spec *s = &n->src[BIAS]->spec;
+        if (!ry_is_float(s->dtype) || s->rank != 1 || s->dim[0] != nn)
+            return ry_fail_node(n, RY_ESHAPE, "bias is %s, it must be [%lld] of floats", ry_show(s).s, (long long)nn);
+    }
+    return RY_OK;
+}
+
+/* The node as a batch of equal products. Batch dims that b does not have, and that continue a's rows, become rows. */
+typedef struct layout {
+    simd_gemm g; /* data pointers NULL */
+    int rank;    /* batch dims left */
+    int64_t dim[RY_MAX_RANK], sa[RY_MAX_RANK], sb[RY_MAX_RANK], batches;
+    int64_t parts, group; /* parts of one product; or products of one part */
+} layout;
+
+enum { SMALL_FLOPS = 1000000 }; /* about ten microseconds */
+
+static layout lay_out(const ry_node *n) {
+    const matmul_args *args = n->args;
+    const ry_value *a = n->src[A], *b = n->src[W];
+    const ry_spec *o = &n->out[0].spec;
+    int ra = a->spec.rank, rb = b->spec.rank, batch = o->rank - 2;
+    int bk = args->b_rows ? rb - 1 : rb - 2, bn = args->b_rows ? rb - 2 : rb - 1;
+    layout l = {.batches = 1, .group = 1};
+    l.g = (simd_gemm){.m = a->spec.dim[ra - 2], .n = b->spec.dim[bn], .k = a->spec.dim[ra - 1],
+                      .a = {NULL, a->spec.dtype, a->stride[ra - 2], a->stride[ra - 1]},
+                      .b = {NULL, b->spec.dtype, b->stride[bk], b->stride[bn]},
+                      .c_dtype = o->dtype, .product = product_of(args->product)};
+    l.g.ldc = l.g.n;
+    bool rows = true;
+    for (int i = batch - 1; i >= 0; i--) {
+        int ia = i - (batch - (ra - 2)), ib = i - (batch - (rb - 2));
+        int64_t d = o->dim[i];
+        int64_t sa = ia >= 0 && a->spec.dim[ia] != 1 ? a->stride[ia] : 0, sb = ib >= 0 && b->spec.dim[ib] != 1 ? b->stride[ib] : 0;
+        if (d == 1) continue;
+        if (rows && sb == 0 && (l.g.m == 1 || sa == l.g.m * l.g.a.rs)) {
+            if (l.g.m == 1) l.g.a.rs = sa;
+            l.g.m *= d;
+            continue;
+        }
+        rows = false;
+        l.dim[l.rank] = d, l.sa[l.rank] = sa, l.sb[l.rank++] = sb; /* innermost first */
+        l.batches *= d;
+    }
+    if (ry_count(o) == 0) {
+        l.batches = 0;
+        return l;
+    }
+    l.parts = simd_gemm_parts(&l.g);
+    double flops = 2.0 * (double)l.g.m * (double)l.g.n * (double)l.g.k;
+    if (l.parts == 1 && flops < SMALL_FLOPS) {
+        double fit = SMALL_FLOPS / (flops + 1000.0);
+        l.group = fit < (double)l.batches ? (int64_t)fit : l.batches;
+        if (l.group < 1) l.group = 1;
+    }
+    return l;
+}
+
+static const void *bias_of(const ry_node *n) { return n->n_src > BIAS ? n->src[BIAS] : NULL; }
+
+static ry_work work(const ry_node *n) {
+    layout l = lay_out(n);
+    if (l.batches == 0) return (ry_work){0};
+    ry_work w = {.parts = {l.parts > 1 ? l.batches * l.parts : (l.batches + l.group - 1) / l.group}};
+    w.local = product_align(simd_gemm_local(&l.g));
+    if (bias_of(n) && n->src[BIAS]->spec.dtype != RY_F32) w.local += (size_t)l.g.n * sizeof(float);
+    return w;
+}
+
+static ry_status cpu(const ry_cpu *c) {
+    const ry_node *n = c->n;
+    layout l = lay_out(n);
+    if (l.batches == 0) return RY_OK;
+    simd_gemm g = l.g;
+    if (bias_of(n)) g.bias = ry_load_row(c->src[BIAS], n->src[BIAS]->spec.dtype, 0, g.n, (float *)((char *)c->local + product_align(simd_gemm_local(&l.g))));
+    int64_t first = l.parts > 1 ? c->part / l.parts : c->part * l.group, last = first + l.group;
+    if (last > l.batches) last = l.batches;
+    for (int64_t i = first; i < last; i++) {
+        int64_t at = i, oa = 0, ob = 0;
+        for (int d = 0; d < l.rank; d++) {
+            oa += at % l.dim[d] * l.sa[d], ob += at % l.dim[d] * l.sb[d];
+            at /= l.dim[d];
+        }
+        g.a.data = product_at(c->src[A], g.a.dtype, oa);
+        g.b.data = product_at(c->src[W], g.b.dtype, ob);
+        g.c = (char *)c->out[0] + ry_bytes_of(g.c_dtype, i * g.m * g.n);
+        simd_gemm_part(&g, l.parts > 1 ? c->part % l.parts : 0, c->local);
+    }
+    return RY_OK;
+}
+
+static ry_cost cost(const ry_node *n) {
+    const ry_spec *a = &n->src[A]->spec, *b = &n->src[W]->spec, *o = &n->out[0].spec;
+    double bytes_b = (double)ry_bytes_of(b->dtype, ry_count(b));
+    return (ry_cost){.flops = 2.0 * (double)ry_count(o) * (double)a->dim[a->rank - 1],
+                     .bytes = (double)ry_bytes_of(a->dtype, ry_count(a)) + bytes_b + (double)ry_bytes_of(o->dtype, ry_count(o))};
+}
+
+static ry_tensor swap_last(ry_graph *g, ry_tensor x) { return ry_transpose(g, x, -1, -2); }
+
+static ry_tensor as_rows(ry_graph *g, ry_tensor x) { /* [..,C] -> [R,C] */
+    const ry_spec *s = ry_spec_of(g, x);
+    if (!s || s->rank == 2) return x;
+    return RY_RESHAPE(g, x, ry_count_range(s, 0, s->rank - 1), s->dim[s->rank - 1]);
+}
+
+/* Every product keeps its right side as it lies: the gradient to a reads b the other way round. */
+static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
+    const matmul_args *args = n->args;
+    ry_tensor a = ry_src(g, n, A), b = ry_src(g, n, W), up = gy[0];
+    const ry_spec *sb = &n->src[W]->spec, *so = &n->out[0].spec;
+    gx[A] = RY_APPLY(g, &matmul_row, (&(matmul_args){args->product, !args->b_rows}), up, b);
+    if (ry_is_float(sb->dtype)) {
+        ry_tensor left = args->b_rows ? up : a, right = args->b_rows ? a : up;
+        bool flat = ry_count_range(sb, 0, sb->rank - 2) == 1 && n->src[A]->spec.rank == so->rank;
+        if (flat) left = as_rows(g, left), right = as_rows(g, right); /* one b for all rows: no batched product to be summed */
+        gx[W] = RY_APPLY(g, &matmul_row, (&(matmul_args){args->product, false}), swap_last(g, left), right);
+        if (flat) gx[W] = ry_reshape_like(g, gx[W], sb);
+    }
+    if (bias_of(n)) {
+        ry_axes leading = 0;
+        for (int i = 0; i < so->rank - 1; i++) leading |= RY_AXIS(i);
+        gx[BIAS] = ry_sum(g, up, leading, false);
+    }
+    return RY_OK;
+}
+
+/* Broadcast, multiply, add up: the definition. */
+static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
+    const matmul_args *args = n->args;
+    ry_tensor a = ry_src(g, n, A), b = ry_src(g, n, W);
+    if (!args->b_rows) b = swap_last(g, b);
+    if (product_of(args->product) == RY_BF16) a = ry_cast(g, a, RY_BF16), b = ry_cast(g, ry_cast(g, b, RY_F32), RY_BF16);
+    a = ry_cast(g, a, RY_F32), b = ry_cast(g, b, RY_F32);
+    const ry_spec *sa = ry_spec_of(g, a), *sb = ry_spec_of(g, b);
+    if (!sa || !sb) return ry_graph_status(g);
+    if (n->out[0].spec.rank >= RY_MAX_RANK) return ry_fail_node(n, RY_EUNSUPPORTED, "lowered products have at most %d dims", RY_MAX_RANK - 1);
+    int64_t da[RY_MAX_RANK], db[RY_MAX_RANK];
+    int ra = 0, rb = 0;
+    for (int i = 0; i < sa->rank; i++) {
+        if (i == sa->rank - 1) da[ra++] = 1;
+        da[ra++] = sa->dim[i];
+    }
+    for (int i = 0; i < sb->rank; i++) {
+        if (i == sb->rank - 2) db[rb++] = 1;
+        db[rb++] = sb->dim[i];
+    }
+    ry_tensor y = ry_sum(g, ry_mul(g, ry_reshape(g, a, ra, da), ry_reshape(g, b, rb, db)), RY_AXIS(-1), false);
+    if (bias_of(n)) y = ry_add(g, y, ry_cast(g, ry_src(g, n, BIAS), RY_F32));
+    out[0] = ry_cast(g, y, n->out[0].spec.dtype);
+    return RY_OK;
+}
+
+static const matmul_args by_rows = {.b_rows = true}, bf16_args = {.product = RY_BF16}, bf16_rows = {.product = RY_BF16, .b_rows = true};
+#define M2(r, c) {.dtype = RY_F32, .rank = 2, .dim = {r, c}}
+#define M3(b, r, c) {.dtype = RY_F32, .rank = 3, .dim = {b, r, c}}
+#define M4(x, b, r, c) {.dtype = RY_F32, .rank = 4, .dim = {x, b, r, c}}
+#define V1(c) {.dtype = RY_F32, .rank = 1, .dim = {c}}
+static const ry_sample samples[] = {
+    {.name = "plain", .src = {M2(4, 6), M2(6, 5)}, .n_src = 2},
+    {.name = "linear", .src = {M3(2, 3, 8), M2(5, 8), V1(5)}, .n_src = 3, .args = &by_rows},
+    {.name = "ragged", .src = {M2(67, 45), M2(45, 83)}, .n_src = 2},
+    {.name = "batches", .src = {M4(2, 1, 3, 4), M3(3, 4, 5)}, .n_src = 2},
+    {.name = "one matrix for a batch", .src = {M2(3, 4), M3(2, 4, 5), V1(5)}, .n_src = 3},
+    {.name = "batch by rows", .src = {M3(3, 7, 4), M3(3, 5, 4)}, .n_src = 2, .args = &by_rows},
+    {.name = "one element", .src = {M2(1, 1), M2(1, 1)}, .n_src = 2},
+    {.name = "empty inner", .src = {M2(3, 0), M2(0, 4), V1(4)}, .n_src = 3},
+    {.name = "empty rows", .src = {M3(2, 0, 4), M2(4, 3)}, .n_src = 2},
+    {.name = "one row", .src = {M2(1, 70), M2(37, 70), V1(37)}, .n_src = 3, .args = &by_rows},
+    {.name = "bf16 factors", .src = {M2(9, 40), M2(17, 40)}, .n_src = 2, .args = &bf16_rows, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "q8_0 by rows", .src = {M2(5, 64), {.dtype = RY_Q8_0, .rank = 2, .dim = {33, 64}}, V1(33)}, .n_src = 3, .args = &by_rows, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "q8_0", .src = {M2(5, 33), {.dtype = RY_Q8_0, .rank = 2, .dim = {33, 64}}}, .n_src = 2, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "1024", .src = {M2(1024, 1024), M2(1024, 1024)}, .n_src = 2, .flags = RY_SAMPLE_BENCH},
+    {.name = "1024 bf16 factors", .src = {M2(1024, 1024), M2(1024, 1024)}, .n_src = 2, .args = &bf16_args, .flags = RY_SAMPLE_BENCH},
+    {.name = "decode", .src = {M2(1, 2048), M2(8192, 2048)}, .n_src = 2, .args = &by_rows, .flags = RY_SAMPLE_BENCH},
+    {0}};
+
+static const ry_op matmul_row = {
+    .name = "matmul", .doc = "a [..,T,K], b [..,K,N] (b_rows: [..,N,K]), bias [N] or none -> [..,T,N]",
+    .arg_size = sizeof(matmul_args), .args = args_of, .min_src = 2, .max_src = 3, .strided = 1u << A | 1u << W, .optional = 1u << BIAS,
+    .infer = infer, .work = work, .cpu = cpu, .lower = lower, .vjp = vjp, .cost = cost, .tol = 1e-5f, .samples = samples};
+
+/* f64 is stored, never multiplied. */
+static ry_tensor product(ry_graph *g, ry_tensor a, ry_tensor b, ry_tensor bias, bool b_rows) {
+    const ry_spec *sa = ry_spec_of(g, a), *sb = ry_spec_of(g, b);
+    matmul_args args = {.product = (int32_t)ry_graph_product(g), .b_rows = b_rows};
+    bool wide = (sa && sa->dtype == RY_F64) || (sb && sb->dtype == RY_F64);
+    if (sa && sa->dtype == RY_F64) a = ry_cast(g, a, RY_F32);
+    if (sb && sb->dtype == RY_F64) b = ry_cast(g, b, RY_F32);
+    ry_tensor y = ry_apply_row(g, &matmul_row, ry_is_null(bias) ? 2 : 3, (ry_tensor[]){a, b, bias}, &args);
+    return wide ? ry_cast(g, y, RY_F64) : y;
+}
+
+ry_tensor ry_matmul(ry_graph *g, ry_tensor a, ry_tensor b) {
+    const ry_spec *sa = ry_spec_of(g, a), *sb = ry_spec_of(g, b);
+    bool row = sa && sa->rank == 1, column = sb && sb->rank == 1;
+    if (row) a = RY_RESHAPE(g, a, 1, sa->dim[0]);
+    if (column) b = RY_RESHAPE(g, b, sb->dim[0], 1);
+    ry_tensor y = product(g, a, b, RY_NULL, false);
+    const ry_spec *sy = ry_spec_of(g, y);
+    if (!sy || (!row && !column)) return y;
+    int64_t dim[RY_MAX_RANK];
+    int rank = 0;
+    for (int i = 0; i < sy->rank; i++)
+        if (!(row && i == sy->rank - 2) && !(column && i == sy->rank - 1)) dim[rank++] = sy->dim[i];
+    return ry_reshape(g, y, rank, dim);
+}
+
+ry_tensor ry_linear(ry_graph *g, ry_tensor x, ry_tensor w, ry_tensor b) {
+    const ry_spec *s = ry_spec_of(g, x), *sw = ry_spec_of(g, w);
+    if (sw && sw->rank != 2) return ry_graph_fail(g, RY_ESHAPE, "linear: w is %s, it must be [N,K]", ry_show(sw).s);
+    if (!s || s->rank != 1) return product(g, x, w, b, true);
+    ry_tensor y = product(g, RY_RESHAPE(g, x, 1, s->dim[0]), w, b, true);
+    const ry_spec *sy = ry_spec_of(g, y);
+    return sy ? RY_RESHAPE(g, y, sy->dim[1]) : y;
+}
+
+RY_OP_MODULE(matmul, &matmul_row);

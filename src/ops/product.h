@@ -1,0 +1,54 @@
+/* product.h - what the rows that multiply matrices share: which dtypes they take and give, and operands as gemm's matrices.
+ * Private to src/ops.  Computes nothing. */
+#ifndef RY_OPS_PRODUCT_H
+#define RY_OPS_PRODUCT_H
+#include "core/op.h"
+#include "simd/gemm.h"
+
+static inline bool product_takes(ry_dtype t) { return t == RY_F32 || t == RY_F16 || t == RY_BF16; }
+
+/* f32 if either is f32 (or they differ, or one is quantised), else their common type. */
+static inline ry_dtype product_result(ry_dtype a, ry_dtype b) {
+    if (a == b || ry_dtype_row(b)->kind == RY_KIND_BLOCK) return a;
+    return RY_F32;
+}
+
+/* The `product` argument: 0 (a sample without arguments) means f32. */
+static inline ry_dtype product_of(int32_t arg) { return arg == RY_BF16 ? RY_BF16 : RY_F32; }
+
+/* Check of that argument, the same words everywhere. */
+static inline ry_status product_check(const ry_node *n, int32_t arg) {
+    if (arg == RY_NONE || arg == RY_F32 || arg == RY_BF16) return RY_OK;
+    return ry_fail_node(n, RY_EDTYPE, "products are computed in f32 or bf16, not %s", ry_dtype_name((ry_dtype)arg));
+}
+
+/* Check of an operand's dtype. */
+static inline ry_status product_operand(const ry_node *n, int src, const char *what) {
+    if (product_takes(n->src[src]->spec.dtype)) return RY_OK;
+    return ry_fail_node(n, RY_EDTYPE, "%s is %s; it must be f32, f16 or bf16", what, ry_show(&n->src[src]->spec).s);
+}
+
+/* Elements -> a pointer to element i. */
+static inline const void *product_at(const void *data, ry_dtype t, int64_t i) {
+    if (!data) return NULL;
+    const ry_dtype_info *d = ry_dtype_row(t);
+    return (const char *)data + i / d->block * d->bytes;
+}
+
+static inline size_t product_align(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+
+/* Scratch for simd_gemm_tile with the factors' types and order of g and any m <= g.m, n <= g.n, k <= g.k: need does not grow evenly. */
+static inline size_t product_tile_local(const simd_gemm *g) {
+    size_t most = 0;
+    for (int64_t m = g->m;; m = m > 8 ? 8 : m / 2) {
+        for (int64_t k = g->k; k > 0; k = (k - 1) / 32 * 32) {
+            simd_gemm t = *g;
+            t.m = m, t.k = k;
+            size_t need = simd_gemm_local(&t);
+            if (need > most) most = need;
+        }
+        if (m < 2) break;
+    }
+    return product_align(most);
+}
+#endif
