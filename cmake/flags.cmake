@@ -34,6 +34,10 @@ endif()
 # Nobody reads errno after a mathematical function, nor traps: square roots may be instructions and loops vectors.
 add_compile_options(-ffp-contract=off -fno-math-errno -fno-trapping-math)
 
+if(MINGW)
+    add_compile_definitions(__USE_MINGW_ANSI_STDIO=1) # %zu and %lld mean what C says
+endif()
+
 if(RUSTY_SANITIZE)
     add_compile_options(-fsanitize=${RUSTY_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
     add_link_options(-fsanitize=${RUSTY_SANITIZE})

@@ -4,7 +4,9 @@
 #include <rusty.h>
 #include <stdarg.h>
 
-#if defined(__GNUC__)
+#if defined(__MINGW32__)
+#define RY_PRINTF(a, b) __attribute__((format(gnu_printf, a, b)))
+#elif defined(__GNUC__)
 #define RY_PRINTF(a, b) __attribute__((format(printf, a, b)))
 #else
 #define RY_PRINTF(a, b)

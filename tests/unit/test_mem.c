@@ -190,6 +190,41 @@ static void vectors(void **state) {
     RY_VEC_FREE(&v);
 }
 
+/* Under AddressSanitizer what nobody asked for, and what was given back, cannot be touched. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__has_feature)
+#if defined(__SANITIZE_ADDRESS__)
+#define POISONING 1
+#elif __has_feature(address_sanitizer)
+#define POISONING 1
+#endif
+#endif
+#ifdef POISONING
+#include <sanitizer/asan_interface.h>
+static void poisoned(void **state) {
+    (void)state;
+    unsigned char *p = ry_mem_alloc(10);
+    assert_false(__asan_address_is_poisoned(p + 9));
+    assert_true(__asan_address_is_poisoned(p + 10));
+    p = ry_mem_grow(p, 13);
+    assert_false(__asan_address_is_poisoned(p + 12));
+    assert_true(__asan_address_is_poisoned(p + 13));
+    ry_mem_free(p);
+    ry_arena a = {0};
+    unsigned char *kept = ry_arena_alloc(&a, 20), *next = ry_arena_alloc(&a, 8);
+    assert_true(__asan_address_is_poisoned(kept + 20));
+    assert_true(__asan_address_is_poisoned(next - 1)); /* a gap between neighbours */
+    ry_arena_mark m = ry_arena_here(&a);
+    unsigned char *gone = ry_arena_alloc(&a, 8);
+    assert_false(__asan_address_is_poisoned(gone));
+    ry_arena_release(&a, m);
+    assert_true(__asan_address_is_poisoned(gone));
+    assert_false(__asan_address_is_poisoned(next));
+    ry_arena_reset(&a);
+    assert_true(__asan_address_is_poisoned(kept));
+    ry_arena_free(&a);
+}
+#endif
+
 /* What is tried with each of its allocations failing. */
 static bool script(void) {
     bool ok = true;
@@ -231,9 +266,13 @@ static void every_allocation_fails_once(void **state) {
 
 int main(void) {
 #define with_hook(f) cmocka_unit_test_setup_teardown(f, use_hook, drop_hook)
-    const struct CMUnitTest tests[] = {with_hook(blocks),  with_hook(growing),
-                                       with_hook(peak),    with_hook(sizes),
-                                       with_hook(arenas),  with_hook(mark_of_an_empty_arena),
-                                       with_hook(vectors), with_hook(every_allocation_fails_once)};
+    const struct CMUnitTest tests[] = {
+#ifdef POISONING
+        with_hook(poisoned),
+#endif
+        with_hook(blocks),  with_hook(growing),
+        with_hook(peak),    with_hook(sizes),
+        with_hook(arenas),  with_hook(mark_of_an_empty_arena),
+        with_hook(vectors), with_hook(every_allocation_fails_once)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
