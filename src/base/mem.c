@@ -3,6 +3,7 @@
  * Owns the hook and the counters.  Never keeps a freed block.  Under AddressSanitizer the unused part of every block and
  * arena chunk is poisoned, so a read past what was asked for is caught. */
 #include "base/mem.h"
+#include "base/os.h"
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -35,7 +36,7 @@ typedef struct head { /* sits right before the block */
     size_t bytes;     /* what the caller asked for */
     size_t lead;      /* from the start of the hook's memory to the block */
 } head;
-enum { OVERHEAD = (int)sizeof(head) + ALIGN };
+enum { OVERHEAD = (int)sizeof(head) + ALIGN, LARGE = 4 << 20 };
 
 static void *c_library(void *ud, void *ptr, size_t old_size, size_t new_size) {
     (void)ud;
@@ -44,7 +45,9 @@ static void *c_library(void *ud, void *ptr, size_t old_size, size_t new_size) {
         free(ptr);
         return NULL;
     }
-    return realloc(ptr, new_size);
+    void *p = realloc(ptr, new_size);
+    if (p && new_size >= LARGE) os_memory_huge(p, new_size);
+    return p;
 }
 
 static struct {

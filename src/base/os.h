@@ -25,6 +25,7 @@ void os_cpu_yield(void);           /* lets another thread have this CPU */
 double os_now(void);               /* seconds, monotonic */
 double os_wall(void);              /* seconds since 1970 */
 size_t os_memory_total(void);
+void os_memory_huge(void *p, size_t bytes); /* a hint: this block is large and may be backed by large pages */
 void os_cpu_name(char *buf, size_t n);
 
 /* Mapped, read-only file. Empty files map to data == NULL, bytes == 0. */

@@ -178,6 +178,11 @@ size_t os_memory_total(void) {
     return s.ullTotalPhys < SIZE_MAX ? (size_t)s.ullTotalPhys : SIZE_MAX;
 }
 
+void os_memory_huge(void *p, size_t bytes) { /* large pages are a privilege there, not a hint */
+    (void)p;
+    (void)bytes;
+}
+
 void os_cpu_name(char *buf, size_t n) {
     char name[256];
     DWORD bytes = sizeof name;
