@@ -1,8 +1,9 @@
-/* json.c - the JSON layer: checks that jansson does not make, field helpers, a writer.  Owns nothing but the trees it hands out.
+/* json.c - the JSON layer: reader, field helpers, writer over jansson's tree.  Owns nothing but the trees it hands out.
  *
- * What is added to jansson's reader: a depth limit that is counted before it recurses; integers beyond 64 bits; its allocations
- * through ry_mem, where a failure is noticed here (jansson's lexer drops a character when its buffer cannot grow). */
+ * The reader is ours: jansson 2.14's own ends in an assertion when memory runs out in the middle of a token, refuses a whole file
+ * for one integer beyond 64 bits, and recurses as deep as a stranger asks. Grammar: RFC 8259. */
 #include "io/json.h"
+#include <errno.h>
 #include <jansson.h>
 #include <locale.h>
 #include <math.h>
@@ -12,9 +13,10 @@
 #include <string.h>
 #include "base/mem.h"
 #include "base/os.h"
+#include "io/utf8.h"
 
 /* ---- jansson's memory ---- */
-static _Thread_local bool no_memory; /* an allocation failed since this was cleared */
+static _Thread_local bool no_memory; /* an allocation failed since json_begin: why jansson refused */
 
 static void *json_alloc(size_t bytes) {
     void *p = ry_mem_alloc(bytes);
@@ -38,66 +40,270 @@ static void json_begin(void) {
 }
 
 /* ---- reading ---- */
-static void json_place(const char *text, size_t at, int *line, int *column) {
-    *line = 1, *column = 1;
-    for (size_t i = 0; i < at; i++) {
-        *column = text[i] == '\n' ? 1 : *column + 1;
-        *line += text[i] == '\n';
+typedef struct reader {
+    const char *begin, *at, *end, *what;
+    unsigned flags;
+    int depth;
+    ry_text words; /* a stack of 0-terminated words: keys that wait for their values, the string or number being read */
+} reader;
+
+static ry_status json_bad(const reader *r, const char *at, const char *text) {
+    int line = 1, column = 1;
+    for (const char *c = r->begin; c < at; c++) {
+        column = *c == '\n' ? 1 : column + 1;
+        line += *c == '\n';
     }
+    RY_FAIL(RY_EFORMAT, "%s:%d:%d: %s", r->what, line, column, at == r->end && r->end == r->begin ? "the file is empty" : text);
 }
 
-/* One pass over the bytes before jansson sees them: depth, and (lenient) NULs in keys. edit is a writable copy or NULL. */
-static ry_status json_survey(const char *text, size_t n, const char *what, char *edit) {
-    int depth = 0;
-    for (size_t i = 0; i < n; i++) {
-        char c = text[i];
-        if (c == '[' || c == '{') {
-            if (++depth > RY_JSON_MAX_DEPTH) {
-                int line, column;
-                json_place(text, i, &line, &column);
-                RY_FAIL(RY_EFORMAT, "%s:%d:%d: more than %d brackets within each other", what, line, column, RY_JSON_MAX_DEPTH);
-            }
-        } else if (c == ']' || c == '}') {
-            depth--;
-        } else if (c == '"') {
-            size_t begin = i++;
-            while (i < n && text[i] != '"') i += text[i] == '\\' ? 2 : 1;
-            size_t end = i < n ? i : n, next = end + 1;
-            while (next < n && strchr(" \t\r\n", text[next]) && text[next]) next++;
-            if (!edit || next >= n || text[next] != ':') continue;
-            for (size_t k = begin + 1; k + 5 < end; k += text[k] == '\\' ? 2 : 1)
-                if (!memcmp(text + k, "\\u0000", 6)) memcpy(edit + k + 2, "2400", 4);
+static void json_space(reader *r) {
+    while (r->at < r->end && (*r->at == ' ' || *r->at == '\t' || *r->at == '\r' || *r->at == '\n')) r->at++;
+}
+static bool json_is(const reader *r, char c) { return r->at < r->end && *r->at == c; }
+static bool json_take(reader *r, char c) {
+    bool is = json_is(r, c);
+    r->at += is;
+    return is;
+}
+
+/* Four hexadecimal digits after \u; -1 if they are not there. */
+static int32_t json_hex4(reader *r) {
+    int32_t v = 0;
+    for (int i = 0; i < 4; i++, r->at++) {
+        char c = r->at < r->end ? *r->at : ' ';
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        if (digit < 0) return -1;
+        v = v << 4 | digit;
+    }
+    return v;
+}
+
+/* What follows a backslash, appended to the word. */
+static ry_status json_escape(reader *r) {
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    const char *start = r->at - 1, *known = r->at < r->end && *r->at ? strchr(from, *r->at) : NULL;
+    if (known) {
+        r->at++;
+        ry_text_add(&r->words, &to[known - from], 1);
+        return RY_OK;
+    }
+    if (!json_take(r, 'u')) return json_bad(r, start, "an escape that JSON does not know");
+    int32_t cp = json_hex4(r);
+    if (cp < 0) return json_bad(r, start, "\\u needs four hexadecimal digits");
+    if (cp >= 0xD800 && cp < 0xDC00 && json_take(r, '\\') && json_take(r, 'u')) {
+        int32_t low = json_hex4(r);
+        if (low < 0xDC00 || low > 0xDFFF) return json_bad(r, start, "half of a surrogate pair");
+        cp = 0x10000 + (cp - 0xD800) * 0x400 + (low - 0xDC00);
+    } else if (cp >= 0xD800 && cp < 0xE000) {
+        return json_bad(r, start, "half of a surrogate pair");
+    }
+    char out[4];
+    ry_text_add(&r->words, out, utf8_put(out, cp));
+    return RY_OK;
+}
+
+/* Pushes a string as a word; r->at stands behind its opening quote. */
+static ry_status json_string_word(reader *r) {
+    const char *open = r->at - 1;
+    for (;;) {
+        const char *run = r->at;
+        int32_t cp = 0;
+        while (r->at < r->end && *r->at != '"' && *r->at != '\\' && (unsigned char)*r->at >= 0x20) {
+            size_t len = utf8_next(r->at, (size_t)(r->end - r->at), &cp);
+            if (cp < 0) return json_bad(r, r->at, "a byte that is not UTF-8");
+            r->at += len;
+        }
+        ry_text_add(&r->words, run, (size_t)(r->at - run));
+        if (r->at == r->end) return json_bad(r, open, "a string without an end");
+        if (json_take(r, '"')) break;
+        if (!json_take(r, '\\')) return json_bad(r, r->at, "a control character in a string");
+        RY_TRY(json_escape(r));
+    }
+    ry_text_add(&r->words, "", 1);
+    return ry_text_status(&r->words);
+}
+
+/* Drops the words from offset `from` on. */
+static void json_drop(reader *r, size_t from) { r->words.n = from; }
+
+static const char *json_digits(const reader *r, const char *s) {
+    while (s < r->end && *s >= '0' && *s <= '9') s++;
+    return s;
+}
+
+static ry_status json_read_number(reader *r, ry_json **out) {
+    const char *start = r->at, *s = start + (*start == '-'), *whole = s;
+    s = json_digits(r, s);
+    if (s == whole || (*whole == '0' && s - whole > 1)) return json_bad(r, start, "neither a value nor a number");
+    bool real = false;
+    if (s < r->end && *s == '.') {
+        const char *part = ++s;
+        real = true;
+        if ((s = json_digits(r, s)) == part) return json_bad(r, start, "a number with no digit after its point");
+    }
+    if (s < r->end && (*s == 'e' || *s == 'E')) {
+        real = true;
+        s += 1 + (s + 1 < r->end && (s[1] == '-' || s[1] == '+'));
+        const char *power = s;
+        if ((s = json_digits(r, s)) == power) return json_bad(r, start, "a number with no digit in its exponent");
+    }
+    size_t word = r->words.n;
+    ry_text_add(&r->words, start, (size_t)(s - start));
+    ry_text_add(&r->words, "", 1);
+    RY_TRY(ry_text_status(&r->words));
+    const char *text = r->words.at + word;
+    if (!real) {
+        errno = 0;
+        long long v = strtoll(text, NULL, 10);
+        if (!errno) {
+            *out = json_integer(v);
+        } else if (r->flags & RY_JSON_EXACT) {
+            return json_bad(r, start, "an integer beyond 64 bits");
+        } else {
+            real = true;
         }
     }
-    return RY_OK;
+    if (real) {
+        double v;
+        RY_TRY(ry_json_number(text, &v));
+        if (!isfinite(v)) return json_bad(r, start, "a number too large for a double");
+        *out = json_real(v);
+    }
+    json_drop(r, word);
+    r->at = s;
+    return *out ? RY_OK : RY_ENOMEM;
+}
+
+static ry_status json_read_value(reader *r, ry_json **out);
+
+static ry_status json_read_array(reader *r, ry_json **out) {
+    ry_json *list = json_array(), *value;
+    ry_status st = list ? RY_OK : RY_ENOMEM;
+    json_space(r);
+    for (bool more = st == RY_OK && !json_take(r, ']'); more;) {
+        RY_GO(st, fail, json_read_value(r, &value));
+        if (json_array_append_new(list, value)) {
+            st = RY_ENOMEM;
+            goto fail;
+        }
+        json_space(r);
+        more = json_take(r, ',');
+        if (!more && !json_take(r, ']')) {
+            st = json_bad(r, r->at, "a list goes on with , or ends with ]");
+            goto fail;
+        }
+    }
+    *out = list;
+    return st;
+fail:
+    json_decref(list);
+    return st;
+}
+
+/* One "key": value. */
+static ry_status json_read_member(reader *r, ry_json *object) {
+    json_space(r);
+    const char *start = r->at;
+    size_t word = r->words.n;
+    if (!json_take(r, '"')) return json_bad(r, start, "a field begins with its name in \"\"");
+    RY_TRY(json_string_word(r));
+    size_t end = r->words.n - 1;
+    if (strlen(r->words.at + word) != end - word) {
+        if (!(r->flags & RY_JSON_LENIENT)) return json_bad(r, start, "a name that holds NUL");
+        ry_text shown = {0}; /* "\u0000" as U+2400 */
+        for (size_t i = word; i < end; i++) ry_text_add(&shown, r->words.at[i] ? r->words.at + i : "\xE2\x90\x80", r->words.at[i] ? 1 : 3);
+        json_drop(r, word);
+        ry_text_add(&r->words, shown.at, shown.failed ? 0 : shown.n + 1);
+        ry_status st = shown.failed ? RY_ENOMEM : ry_text_status(&r->words);
+        ry_text_free(&shown);
+        RY_TRY(st);
+    }
+    if (!(r->flags & RY_JSON_LENIENT) && json_object_get(object, r->words.at + word)) {
+        json_bad(r, start, "the name stands here twice: ");
+        return ry_fail(RY_EFORMAT, "%s%.80s", ry_message(), r->words.at + word);
+    }
+    json_space(r);
+    if (!json_take(r, ':')) return json_bad(r, r->at, "a : must follow a field's name");
+    ry_json *value;
+    RY_TRY(json_read_value(r, &value));
+    int failed = json_object_set_new_nocheck(object, r->words.at + word, value);
+    json_drop(r, word);
+    return failed ? RY_ENOMEM : RY_OK;
+}
+
+static ry_status json_read_object(reader *r, ry_json **out) {
+    ry_json *object = json_object();
+    ry_status st = object ? RY_OK : RY_ENOMEM;
+    json_space(r);
+    for (bool more = st == RY_OK && !json_take(r, '}'); more;) {
+        RY_GO(st, fail, json_read_member(r, object));
+        json_space(r);
+        more = json_take(r, ',');
+        if (!more && !json_take(r, '}')) {
+            st = json_bad(r, r->at, "an object goes on with , or ends with }");
+            goto fail;
+        }
+    }
+    *out = object;
+    return st;
+fail:
+    json_decref(object);
+    return st;
+}
+
+static bool json_literal(reader *r, const char *word) {
+    size_t n = strlen(word);
+    if ((size_t)(r->end - r->at) < n || memcmp(r->at, word, n)) return false;
+    r->at += n;
+    return true;
+}
+
+static ry_status json_read_value(reader *r, ry_json **out) {
+    *out = NULL;
+    json_space(r);
+    if (r->at == r->end) return json_bad(r, r->at, "the text ends where a value must stand (truncated?)");
+    if (json_is(r, '[') || json_is(r, '{')) {
+        if (r->depth == RY_JSON_MAX_DEPTH) return json_bad(r, r->at, "too many brackets within each other");
+        r->depth++;
+        bool list = *r->at++ == '[';
+        RY_TRY(list ? json_read_array(r, out) : json_read_object(r, out));
+        r->depth--;
+        return RY_OK;
+    }
+    if (json_take(r, '"')) {
+        size_t word = r->words.n;
+        RY_TRY(json_string_word(r));
+        *out = json_stringn_nocheck(r->words.at + word, r->words.n - 1 - word);
+        json_drop(r, word);
+    } else if (json_literal(r, "true")) {
+        *out = json_true();
+    } else if (json_literal(r, "false")) {
+        *out = json_false();
+    } else if (json_literal(r, "null")) {
+        *out = json_null();
+    } else {
+        return json_read_number(r, out);
+    }
+    return *out ? RY_OK : RY_ENOMEM;
 }
 
 ry_status ry_json_parse(ry_json **out, const char *text, size_t n, const char *what, unsigned flags) {
     json_begin();
-    char *edit = NULL;
-    if (flags & RY_JSON_LENIENT) {
-        if (!(edit = ry_mem_alloc(n))) return RY_ENOMEM;
-        if (n) memcpy(edit, text, n);
+    if (!n) text = "";
+    reader r = {.begin = text, .at = text, .end = text + n, .what = what, .flags = flags};
+    ry_json *j;
+    ry_status st = json_read_value(&r, &j);
+    if (st == RY_OK) {
+        json_space(&r);
+        if (r.at == r.end) {
+            *out = j;
+        } else {
+            st = json_bad(&r, r.at, "more text after the value");
+            json_decref(j);
+        }
     }
-    ry_status st = json_survey(text, n, what, edit);
-    if (st != RY_OK) {
-        ry_mem_free(edit);
-        return st;
-    }
-    size_t how = JSON_DECODE_ANY | JSON_ALLOW_NUL | (edit ? 0 : JSON_REJECT_DUPLICATES);
-    json_error_t e;
-    const char *from = edit ? edit : n ? text : ""; /* jansson refuses a NULL buffer */
-    json_t *j = json_loadb(from, n, how, &e);
-    if (!j && !no_memory && json_error_code(&e) == json_error_numeric_overflow && !(flags & RY_JSON_EXACT))
-        j = json_loadb(from, n, how | JSON_DECODE_INT_AS_REAL, &e);
-    ry_mem_free(edit);
-    if (no_memory) {
-        json_decref(j);
-        return RY_ENOMEM; /* the hook has recorded it */
-    }
-    if (!j) RY_FAIL(RY_EFORMAT, "%s:%d:%d: %s", what, e.line, e.column, e.text);
-    *out = j;
-    return RY_OK;
+    ry_text_free(&r.words);
+    return st;
 }
 
 ry_status ry_json_read(ry_json **out, const char *path, unsigned flags) {

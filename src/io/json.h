@@ -1,4 +1,4 @@
-/* json.h - JSON as a tree: a thin layer over jansson.  Owns the tree type; strict about what strangers write; never prints.
+/* json.h - JSON as a tree: a layer over jansson's values.  Owns the tree type; strict about what strangers write; never prints.
  * yaml.h gives the same tree. Every field helper names the file and the field in its message. */
 #ifndef RY_IO_JSON_H
 #define RY_IO_JSON_H
@@ -23,8 +23,7 @@ enum { RY_JSON_MAX_DEPTH = 256 }; /* brackets within brackets, in JSON and in YA
 enum {
     /* For looking only: of equal keys the last one holds, and a NUL in a key is shown as U+2400. Without it both are errors. */
     RY_JSON_LENIENT = 1,
-    /* An integer beyond 64 bits is an error. Without it all numbers of such a file are read as reals (transformers writes
-     * model_max_length 1e30 as an integer); ry_json_as_int then takes them as long as a double holds them exactly. */
+    /* An integer beyond 64 bits is an error. Without it it is read as a real (transformers writes model_max_length, 1e30, so). */
     RY_JSON_EXACT = 2
 };
 
@@ -38,7 +37,8 @@ ry_json_kind ry_json_kind_of(const ry_json *j);
 size_t ry_json_count(const ry_json *j);                     /* of an array or object, else 0 */
 const ry_json *ry_json_at(const ry_json *array, size_t i);  /* NULL beyond the end */
 const ry_json *ry_json_find(const ry_json *object, const char *key); /* exactly this key; NULL if absent */
-/* Values as they are; false (and *out untouched) where the value is something else. An integral real (1e5) is an int too. */
+/* Values as they are; false (and *out untouched) where the value is something else. An integral real (1e5) is an int too,
+ * as long as a double holds every integer of its size (2^53). */
 bool ry_json_as_int(const ry_json *j, int64_t *out);
 bool ry_json_as_real(const ry_json *j, double *out);
 bool ry_json_as_bool(const ry_json *j, bool *out);
