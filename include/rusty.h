@@ -106,8 +106,8 @@ typedef struct ry_spec {
 
 RY_API const char *ry_dtype_name(ry_dtype t);                        /* "f32" */
 RY_API ry_spec ry_shape(ry_dtype t, int rank, const int64_t *dims);
-#define RY_SHAPE(dtype, ...) \
-    ry_shape(dtype, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
+#define RY_SHAPE(t, ...) /* an lvalue: &RY_SHAPE(RY_F32, 2, 3) is a ry_spec pointer */ \
+    ((ry_spec){.dtype = (t), .rank = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = {__VA_ARGS__}})
 RY_API int64_t ry_numel(const ry_spec *s);                           /* -1 if the product overflows or a dim is negative */
 RY_API ry_status ry_spec_bytes(size_t *out, const ry_spec *s);       /* dense bytes; EARG on overflow or a partial block */
 
@@ -323,7 +323,8 @@ RY_API ry_tensor ry_assign(ry_graph *g, ry_var *v, ry_tensor x);
 RY_API ry_tensor ry_add_into(ry_graph *g, ry_var *v, ry_tensor x);
 /* v[.., idx[r], ..] = rows[.., r, ..] along axis; idx [R] i32 */
 RY_API ry_tensor ry_set_rows(ry_graph *g, ry_var *v, ry_tensor rows, ry_tensor idx, int axis);
-typedef struct ry_sgd_options { double lr, momentum, dampening, weight_decay; bool nesterov; } ry_sgd_options;
+/* As torch.optim.SGD; lr, step dynamic. step 1 is the first: the momentum becomes the gradient, undamped. Only dampening needs it. */
+typedef struct ry_sgd_options { double lr, momentum, dampening, weight_decay; bool nesterov; int64_t step; } ry_sgd_options;
 RY_API ry_tensor ry_sgd(ry_graph *g, ry_var *w, ry_tensor grad, ry_var *momentum, ry_tensor scale, const ry_sgd_options *o);
 typedef struct ry_adamw_options { double lr, beta1, beta2, eps, weight_decay; int64_t step; } ry_adamw_options; /* lr, step dynamic; step from 1 */
 /* Decoupled decay, bias-corrected, as torch.optim.AdamW. scale: null or f32 [], multiplies the gradient (clipping). */
