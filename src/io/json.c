@@ -491,51 +491,54 @@ ry_status ry_json_need_object(const ry_json *j, const char *what) {
 }
 
 /* ---- making ---- */
+static _Thread_local ry_status refusal; /* why the newest value that could not be made is NULL */
+
+static ry_json *json_made(ry_json *v) {
+    if (v) return v;
+    refusal = no_memory ? RY_ENOMEM : ry_fail(RY_EARG, "JSON cannot hold this value (not finite, or text that is not UTF-8)");
+    return NULL;
+}
+
 ry_json *ry_json_new_object(void) {
     json_begin();
-    return json_object();
+    return json_made(json_object());
 }
 ry_json *ry_json_new_array(void) {
     json_begin();
-    return json_array();
+    return json_made(json_array());
 }
 ry_json *ry_json_new_null(void) { return json_null(); }
 ry_json *ry_json_new_bool(bool v) { return json_boolean(v); }
 ry_json *ry_json_new_int(int64_t v) {
     json_begin();
-    return json_integer(v);
+    return json_made(json_integer(v));
 }
 ry_json *ry_json_new_real(double v) {
     json_begin();
-    return json_real(v);
+    return json_made(json_real(v));
 }
 ry_json *ry_json_new_text(const char *s) { return ry_json_new_text_n(s, strlen(s)); }
 ry_json *ry_json_new_text_n(const char *s, size_t n) {
     json_begin();
-    return json_stringn(s, n);
-}
-
-/* Why jansson refused a value: memory, or a value that JSON cannot say. */
-static ry_status json_refused(void) {
-    return no_memory ? RY_ENOMEM : ry_fail(RY_EARG, "JSON cannot hold this value (not finite, or text that is not UTF-8)");
+    return json_made(json_stringn(s, n));
 }
 
 ry_status ry_json_put(ry_json *object, const char *key, ry_json *value) {
-    if (!object) {
+    if (!object || !value) {
         json_decref(value);
-        return RY_ENOMEM; /* recorded when the object was to be made */
+        return object ? refusal : RY_ENOMEM;
     }
-    if (value) json_begin();
-    return !value || json_object_set_new(object, key, value) ? json_refused() : RY_OK;
+    json_begin();
+    return json_made(json_object_set_new(object, key, value) ? NULL : object) ? RY_OK : refusal;
 }
 
 ry_status ry_json_push(ry_json *array, ry_json *value) {
-    if (!array) {
+    if (!array || !value) {
         json_decref(value);
-        return RY_ENOMEM;
+        return array ? refusal : RY_ENOMEM;
     }
-    if (value) json_begin();
-    return !value || json_array_append_new(array, value) ? json_refused() : RY_OK;
+    json_begin();
+    return json_made(json_array_append_new(array, value) ? NULL : array) ? RY_OK : refusal;
 }
 
 /* ---- writing ---- */
