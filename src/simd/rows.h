@@ -1,0 +1,39 @@
+/* rows.h - loops over contiguous floats, and conversions between storage types.  Each is one function per path; sums run in a
+ * fixed order (a fixed number of lanes, then a fixed tree), so that the same path gives the same bits.  No alignment needed. */
+#ifndef RY_SIMD_ROWS_H
+#define RY_SIMD_ROWS_H
+#include <rusty.h>
+
+typedef struct simd_rows_table {
+    float (*sum)(const float *x, int64_t n);
+    float (*sumsq)(const float *x, int64_t n);
+    float (*dot)(const float *x, const float *y, int64_t n);
+    float (*max)(const float *x, int64_t n);                 /* NaN if any is NaN; -inf for n = 0 */
+    float (*min)(const float *x, int64_t n);
+    float (*absmax)(const float *x, int64_t n);
+    void (*scale)(float *y, const float *x, float a, int64_t n);        /* y = a x */
+    void (*axpy)(float *y, float a, const float *x, int64_t n);         /* y += a x */
+    void (*add)(float *y, const float *a, const float *b, int64_t n);
+    void (*mul)(float *y, const float *a, const float *b, int64_t n);
+    void (*fill)(float *y, float v, int64_t n);
+    float (*exp_sub)(float *y, const float *x, float m, int64_t n);     /* y = exp(x - m); returns sum y; y may be x */
+    float (*exp_sub_sum)(const float *x, float m, int64_t n);           /* sum exp(x - m), nothing stored */
+    void (*softmax)(float *y, const float *x, int64_t n);               /* all -inf gives NaN, as elsewhere */
+    void (*softmax_grad)(float *gx, const float *y, const float *gy, int64_t n);
+    float (*rms_norm)(float *y, const float *x, const float *w, float eps, int64_t n); /* w may be NULL; returns 1/rms */
+    void (*layer_norm)(float *y, const float *x, const float *w, const float *b, float eps, int64_t n, float stat[2]); /* mean, 1/std */
+    void (*rope_half)(float *y, const float *x, const float *cos, const float *sin, int64_t half);        /* pairs (i, i+half) */
+    void (*rope_pairs)(float *y, const float *x, const float *cos, const float *sin, int64_t half);       /* pairs (2i, 2i+1) */
+    void (*sin_cos)(float *s, float *c, const float *x, int64_t n);     /* arguments up to 1e6 in magnitude, <= 2 ULP */
+    /* AdamW, decoupled decay: w -= lr (mh / (sqrt(vh) + eps) + wd w); bc1 = 1/(1-b1^t), bc2 = 1/(1-b2^t); g is multiplied by scale.
+     * double: 1 - b2 would lose five digits in float. */
+    void (*adamw)(float *w, float *m, float *v, const float *g, float scale, double lr, double b1, double b2, double eps, double wd,
+                  double bc1, double bc2, int64_t n);
+    void (*to_f32)(float *y, const void *x, ry_dtype t, int64_t n);     /* f16 bf16 f64 i8 u8 i32 i64 bool f32; q8_0: n a multiple of 32 */
+    void (*from_f32)(void *y, const float *x, ry_dtype t, int64_t n);   /* round to nearest even; ints truncate and saturate, NaN -> 0; bool: != 0 */
+    float (*dot_q8_0)(const void *q, const float *x, int64_t n);        /* exact numerics: f32 activations */
+} simd_rows_table;
+
+const simd_rows_table *simd_rows(void); /* of simd_now() */
+const simd_rows_table *simd_rows_of(int path); /* NULL where absent */
+#endif
