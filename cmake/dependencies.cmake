@@ -7,7 +7,7 @@ set(rusty_have)
 set(rusty_requires)
 find_package(PkgConfig QUIET)
 
-# rusty_find(JANSSON jansson jansson.h jansson) sets JANSSON_target or leaves it empty.
+# rusty_find(NAME package header library) sets NAME_target, or leaves it empty.
 function(rusty_find name package header library)
     set(${name}_target "" PARENT_SCOPE)
     if(PKG_CONFIG_FOUND)
@@ -28,16 +28,6 @@ function(rusty_find name package header library)
     endif()
 endfunction()
 
-rusty_find(JANSSON jansson jansson.h jansson)
-if(NOT JANSSON_target)
-    message(FATAL_ERROR
-        "jansson (JSON reader) was not found, and config.json, tokenizer.json and safetensors cannot be read without it.\n"
-        "Run tools/setup.sh, or install it by hand: apt-get install libjansson-dev | dnf install jansson-devel | "
-        "pacman -S jansson | brew install jansson | zypper install libjansson-devel")
-endif()
-list(APPEND rusty_dependencies ${JANSSON_target})
-list(APPEND rusty_requires jansson)
-
 macro(rusty_optional name package header library without)
     rusty_find(${name} ${package} ${header} ${library})
     if(${name}_target)
@@ -48,9 +38,22 @@ macro(rusty_optional name package header library without)
         message(STATUS "${package} not found: ${without} (tools/setup.sh installs it)")
     endif()
 endmacro()
-rusty_optional(YAML yaml-0.1 yaml.h yaml "YAML files cannot be read, JSON ones can")
-rusty_optional(PCRE2 libpcre2-8 pcre2.h pcre2-8 "tokenizers that split by regular expression cannot be read")
-rusty_optional(UTF8PROC libutf8proc utf8proc.h utf8proc "tokenizers that normalise Unicode cannot be read")
+
+# All of them serve io, the readers of files.
+if("io" IN_LIST RUSTY_FOLDERS)
+    rusty_find(JANSSON jansson jansson.h jansson)
+    if(NOT JANSSON_target)
+        message(FATAL_ERROR
+            "jansson (JSON reader) was not found, and config.json, tokenizer.json and safetensors cannot be read without it.\n"
+            "Run tools/setup.sh, or install it by hand: apt-get install libjansson-dev | dnf install jansson-devel | "
+            "pacman -S jansson | brew install jansson | zypper install libjansson-devel")
+    endif()
+    list(APPEND rusty_dependencies ${JANSSON_target})
+    list(APPEND rusty_requires jansson)
+    rusty_optional(YAML yaml-0.1 yaml.h yaml "YAML files cannot be read, JSON ones can")
+    rusty_optional(PCRE2 libpcre2-8 pcre2.h pcre2-8 "tokenizers that split by regular expression cannot be read")
+    rusty_optional(UTF8PROC libutf8proc utf8proc.h utf8proc "tokenizers that normalise Unicode cannot be read")
+endif()
 list(JOIN rusty_requires ", " rusty_pc_requires)
 
 set(THREADS_PREFER_PTHREAD_FLAG ON)
