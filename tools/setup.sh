@@ -89,7 +89,7 @@ if [ "$manager" != brew ] && [ "$(id -u)" != 0 ]; then
 fi
 
 install() {
-    echo "installing with $manager:$*"
+    [ "$manager" = none ] || echo "installing with $manager: $*"
     case $manager in
     apt) $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" > /dev/null 2>&1 ||
         { $root apt-get update > /dev/null && $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" > /dev/null; } ;;
@@ -110,8 +110,12 @@ if [ -n "$required" ] && ! install $required; then
     echo "please install by hand:$required" >&2
     exit 1
 fi
-# One by one: a package this system does not have must not stop the others.
-for name in $optional; do
-    install "$name" || echo "goes on without $name"
-done
+# If not all at once, then one by one: a package this system does not have must not stop the others.
+# shellcheck disable=SC2086
+if [ -n "$optional" ] && ! install $optional; then
+    [ "$manager" = none ] && optional=
+    for name in $optional; do
+        install "$name" || echo "goes on without $name"
+    done
+fi
 exit 0
