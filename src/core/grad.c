@@ -36,7 +36,7 @@ static void accumulate(const sweep *s, const ry_value *v, ry_tensor gx) {
     *at = ry_is_null(*at) ? gx : RY_APPLY(s->g, &ry_op_add_row, NULL, *at, gx);
 }
 
-static ry_status run(ry_graph *g, size_t n_y, const ry_tensor *y, const ry_tensor *gy, size_t n_x, ry_value *const *x, ry_tensor *gx);
+static ry_status run(ry_graph *g, uint32_t from, size_t n_y, const ry_tensor *y, const ry_tensor *gy, size_t n_x, ry_value *const *x, ry_tensor *gx);
 
 /* No vjp, but a lowering: differentiate what it is composed of. */
 static ry_status through_lower(ry_graph *g, const ry_node *n, const ry_tensor *gy, ry_tensor *gx) {
@@ -45,13 +45,14 @@ static ry_status through_lower(ry_graph *g, const ry_node *n, const ry_tensor *g
     ry_tensor gs[RY_MAX_SRC];
     int at[RY_MAX_SRC];
     size_t n_y = 0, n_x = 0;
+    uint32_t from = (uint32_t)g->nodes.n; /* partial derivatives: sources that depend on each other do so outside */
     RY_TRY(n->op->lower(g, n, low));
     RY_TRY(ry_graph_status(g));
     for (int j = 0; j < n->n_out; j++)
         if (!ry_is_null(gy[j]) && !ry_is_null(low[j])) used_y[n_y] = low[j], used_gy[n_y++] = gy[j];
     for (int i = 0; i < n->n_src; i++)
         if (n->src[i] && ry_is_float(n->src[i]->spec.dtype)) at[n_x] = i, x[n_x++] = n->src[i];
-    RY_TRY(run(g, n_y, used_y, used_gy, n_x, x, gs));
+    RY_TRY(run(g, from, n_y, used_y, used_gy, n_x, x, gs));
     for (size_t i = 0; i < n_x; i++) {
         bool again = false; /* the same value as two sources: its gradient is whole already in the first */
         for (size_t k = 0; k < i; k++) again |= x[k] == x[i];
@@ -71,7 +72,8 @@ static ry_status node_grad(ry_graph *g, const ry_node *n, const ry_tensor *gy, r
     return ry_fail_node(n, RY_EUNSUPPORTED, "has no gradient%s", n->backward ? " of its own: second derivatives end here" : "");
 }
 
-static ry_status run(ry_graph *g, size_t n_y, const ry_tensor *y, const ry_tensor *gy, size_t n_x, ry_value *const *x, ry_tensor *gx) {
+/* Only nodes from id `from` on are differentiated. */
+static ry_status run(ry_graph *g, uint32_t from, size_t n_y, const ry_tensor *y, const ry_tensor *gy, size_t n_x, ry_value *const *x, ry_tensor *gx) {
     sweep s = {.g = g, .lo = UINT32_MAX};
     for (size_t i = 0; i < n_x; i++)
         if (x[i]->node->id < s.lo) s.lo = x[i]->node->id;
@@ -86,13 +88,13 @@ static ry_status run(ry_graph *g, size_t n_y, const ry_tensor *y, const ry_tenso
     if (st != RY_OK) goto done;
     for (size_t i = 0; i < n_x; i++)
         if (inside(&s, x[i])) s.need[x[i]->node->id - s.lo] = 1;
-    for (uint32_t id = s.lo; id < s.hi; id++) {
+    for (uint32_t id = s.lo > from ? s.lo : from; id < s.hi; id++) {
         const ry_node *node = graph_node(g, id);
         for (int i = 0; i < node->n_src && !(s.need[id - s.lo] & 2); i++)
             if (node->src[i] && inside(&s, node->src[i]) && s.need[node->src[i]->node->id - s.lo]) s.need[id - s.lo] |= 2;
     }
     for (size_t i = 0; i < n_y; i++) accumulate(&s, ry_value_of(g, y[i]), gy[i]);
-    for (uint32_t id = s.hi; id-- > s.lo && st == RY_OK;) {
+    for (uint32_t id = s.hi; id-- > s.lo && id >= from && st == RY_OK;) {
         const ry_node *node = graph_node(g, id);
         ry_tensor *g_out = &s.grad[(size_t)(id - s.lo) * RY_MAX_OUT], g_src[RY_MAX_SRC] = {{0, 0}};
         bool any = false;
@@ -138,7 +140,7 @@ ry_status ry_grad(ry_graph *g, ry_tensor y, ry_tensor gy, size_t n, const ry_ten
         else if (!ry_spec_of(g, gy) || !ry_same_shape(ry_spec_of(g, gy), &yv->spec))
             st = ry_fail(RY_ESHAPE, "ry_grad: gy must have y's shape %s", ry_show(&yv->spec).s);
     }
-    if (st == RY_OK) st = run(g, 1, &y, &gy, n, xv, gx);
+    if (st == RY_OK) st = run(g, 0, 1, &y, &gy, n, xv, gx);
     for (size_t i = 0; i < n && st == RY_OK; i++)
         if (ry_is_null(gx[i])) gx[i] = fill_like(g, &xv[i]->spec, 0);
     g->backward = was;

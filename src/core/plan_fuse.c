@@ -286,7 +286,8 @@ ry_status plan_fuse(ry_plan *p, plan_list *l, size_t n_ids, size_t n_want, ry_va
         if (!node) continue;
         for (int s = 0; s < node->n_src; s++)
             if (node->src[s]) node->src[s] = follow(moved, node->src[s]);
-        for (int o = 0; o < node->n_out; o++) node->out[o].base = follow(moved, node->out[o].base);
+        for (int o = 0; o < node->n_out; o++) /* views; a fused node's own outputs are where they belong */
+            if (node->out[o].base != &node->out[o]) node->out[o].base = follow(moved, node->out[o].base);
     }
     for (size_t i = 0; i < n_want; i++) want[i] = follow(moved, want[i]);
     memset(f.wanted, 0, n_ids);
