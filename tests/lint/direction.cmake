@@ -41,8 +41,8 @@ foreach(file IN LISTS files)
                OR (folder STREQUAL "examples" AND name MATCHES "/" AND NOT name STREQUAL "rusty/ops.h"))
                 string(APPEND wrong "  ${file} includes <${name}>\n")
             endif()
-        elseif(name STREQUAL "map.def" AND folder MATCHES "^(simd|ops)$")
-            # the table both read
+        elseif(name MATCHES "^(map\\.def|map_uses\\.h)$" AND folder MATCHES "^(simd|ops)$")
+            # the table both read, and what the build finds out about it
         elseif(name MATCHES "^([a-z0-9_]+)/" AND EXISTS ${ROOT}/src/${name})
             if(NOT CMAKE_MATCH_1 IN_LIST sees_${folder})
                 string(APPEND wrong "  ${file} includes \"${name}\": ${folder} does not see ${CMAKE_MATCH_1}\n")
