@@ -10,7 +10,10 @@ typedef struct arg_args {
 } arg_args;
 static const ry_arg arg_arg[] = {RY_ARG(arg_args, axis, RY_ARG_I32), RY_ARG(arg_args, keepdim, RY_ARG_BOOL), {0}};
 
-enum { TILE = 256 }; /* neighbouring lines that are searched together where the axis is not the last */
+enum {
+    TILE = 256, /* neighbouring lines that are searched together where the axis is not the last */
+    BLOCK = 16,
+};
 
 static ry_status arg_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_spec *x = &n->src[0]->spec;
@@ -56,6 +59,11 @@ static int32_t find_row(const void *data, ry_dtype t, int64_t at, int64_t n, boo
     }
     int64_t m = line_min(n - chunk, LINE_CHUNK), k = 0;
     const float *x = ry_load_row(data, t, at + chunk, m, buf);
+    for (; k + BLOCK <= m; k += BLOCK) { /* a loop of known length becomes vector code */
+        int hit = 0;
+        for (int j = 0; j < BLOCK; j++) hit |= (x[k + j] == best) | ((x[k + j] != x[k + j]) & (best != best));
+        if (hit) break;
+    }
     while (k < m - 1 && !(isnan(best) ? isnan(x[k]) : x[k] == best)) k++;
     return (int32_t)(chunk + k);
 }

@@ -22,6 +22,8 @@ enum {
     COLS = 2048,      /* columns of a block: their sums stay in the first-level cache */
     FLUSH = 64,       /* rows added in f32 before they go into doubles */
     SPLIT_ROWS = 128, /* least rows of a piece of columns: partial results stay 2 % of the reading */
+    GROUP = 16,       /* strided runs side by side that are folded together, so many elements at a time that their */
+    STRIDED = 256,    /* cache lines stay in the first level */
 };
 
 /* ---- shape ---- */
@@ -81,9 +83,11 @@ typedef struct plan {
     bool columns;            /* the run is kept: add rows; else the run is reduced: fold it */
     int64_t widen;           /* columns: so many short rows are added as one */
     int64_t units, pieces;   /* outputs (columns: x blocks); pieces an output's reduction is cut into */
-    int64_t per;             /* units in a part where pieces == 1 */
+    int64_t group;           /* units folded together */
+    int64_t per;             /* units in a part */
     int64_t piece_len;       /* chunks (columns: rows) in a piece */
-    int64_t blocks, chunks;  /* column blocks of a run; chunks of a reduced run */
+    int64_t blocks;          /* column blocks of a run */
+    int64_t chunk, chunks;   /* elements of a reduced run folded at a time; how many times */
 } plan;
 
 static int64_t loops_at(const loop *l, int n, int64_t i, int64_t *out) {
@@ -144,7 +148,9 @@ static void make_plan(plan *p, const ry_node *n, reduce_kind kind) {
         else p->kept[p->n_kept++] = dim[i], p->kept_n *= dim[i].len;
     }
     int64_t work, least;
-    p->chunks = line_max(1, line_div_up(p->run.len, LINE_CHUNK));
+    p->chunk = p->run.in == 1 ? LINE_CHUNK : STRIDED;
+    p->chunks = line_max(1, line_div_up(p->run.len, p->chunk));
+    p->group = p->run.in == 1 ? 1 : GROUP;
     if (p->columns) {
         int64_t width = line_min(p->run.len, COLS);
         p->blocks = line_div_up(p->run.len, COLS);
@@ -155,15 +161,18 @@ static void make_plan(plan *p, const ry_node *n, reduce_kind kind) {
     } else {
         work = p->red_n * p->run.len;
         p->piece_len = p->red_n * p->chunks;
-        least = line_max(1, SPLIT / line_max(1, line_min(p->run.len, LINE_CHUNK)));
+        least = line_max(1, SPLIT / line_max(1, line_min(p->run.len, p->chunk) * p->group));
     }
     p->units = p->kept_n * p->blocks;
-    p->per = line_max(1, PART / line_max(work, 1));
+    p->per = line_max(p->group, PART / line_max(work, 1));
     if (work > 2 * SPLIT && p->piece_len > least) {
         p->pieces = line_div_up(p->piece_len, least);
         p->piece_len = least;
+        p->per = p->group;
     }
 }
+
+static int64_t parts_of(const plan *p) { return line_div_up(p->units, p->per) * p->pieces; }
 
 /* ---- folding runs ---- */
 
@@ -222,10 +231,27 @@ static void fold_integers(reduce_kind kind, state *s, const int64_t *x, int64_t 
     s->i = v;
 }
 
+/* Bools that lie together, eight at a time. */
+static void fold_bools(reduce_kind kind, state *s, const uint8_t *x, int64_t n) {
+    uint64_t any = 0, all = 0x0101010101010101u, word;
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        memcpy(&word, x + i, sizeof word);
+        any |= word, all &= word;
+    }
+    bool y = kind == ANY ? any != 0 : all == 0x0101010101010101u;
+    for (; i < n; i++) y = kind == ANY ? y || x[i] : y && x[i];
+    s->i = kind == ANY ? s->i | y : s->i & y;
+}
+
 /* Folds n <= LINE_CHUNK elements into s. */
 static void fold(reduce_kind kind, state *s, const void *data, ry_dtype t, int64_t at, int64_t stride, int64_t n) {
     const simd_rows_table *r = simd_rows();
     float buf[LINE_CHUNK];
+    if (t == RY_BOOL && kind >= ANY && stride == 1) {
+        fold_bools(kind, s, (const uint8_t *)data + at, n);
+        return;
+    }
     if (in_integers(kind, t)) {
         int64_t x[LINE_CHUNK];
         if (ry_is_float(t)) {
@@ -293,24 +319,25 @@ static void run_rows(const ry_cpu *c, const plan *p, reduce_kind kind, int64_t c
         }
         return;
     }
-    int64_t first = 0, last = p->red_n * p->chunks;
-    if (p->pieces > 1) {
-        begin = c->part / p->pieces, end = begin + 1;
-        line_range(last, p->piece_len, c->part % p->pieces, &first, &last);
-    } else {
-        line_range(p->units, p->per, c->part, &begin, &end);
-    }
-    for (int64_t u = begin; u < end; u++) {
-        state s = start(kind);
-        int64_t at = 0, unused = 0, base = loops_at(p->kept, p->n_kept, u, &at);
-        for (int64_t i = first; i < last; i++) {
-            int64_t row = p->chunks > 1 ? i / p->chunks : i, from = (i - row * p->chunks) * LINE_CHUNK;
-            int64_t n = line_min(p->run.len - from, LINE_CHUNK);
-            if (n > 0)
-                fold(kind, &s, c->src[0], t, base + loops_at(p->red, p->n_red, row, &unused) + from * p->run.in, p->run.in, n);
+    int64_t first, last, base[GROUP], at[GROUP];
+    state s[GROUP];
+    line_range(p->units, p->per, c->part / p->pieces, &begin, &end);
+    line_range(p->red_n * p->chunks, p->piece_len, c->part % p->pieces, &first, &last);
+    for (int64_t u = begin; u < end; u += p->group) {
+        int64_t m = line_min(end - u, p->group), unused = 0;
+        for (int64_t k = 0; k < m; k++) {
+            s[k] = start(kind);
+            at[k] = 0;
+            base[k] = loops_at(p->kept, p->n_kept, u + k, &at[k]);
         }
-        if (p->pieces > 1) partial[c->part] = s;
-        else store(c, kind, at, &s, count);
+        for (int64_t i = first; i < last; i++) {
+            int64_t row = p->chunks > 1 ? i / p->chunks : i, from = (i - row * p->chunks) * p->chunk;
+            int64_t n = line_min(p->run.len - from, p->chunk), step = loops_at(p->red, p->n_red, row, &unused) + from * p->run.in;
+            for (int64_t k = 0; k < m && n > 0; k++) fold(kind, &s[k], c->src[0], t, base[k] + step, p->run.in, n);
+        }
+        for (int64_t k = 0; k < m; k++)
+            if (p->pieces > 1) partial[(u + k) * p->pieces + c->part % p->pieces] = s[k];
+            else store(c, kind, at[k], &s[k], count);
     }
 }
 
@@ -382,10 +409,8 @@ static void run_columns(const ry_cpu *c, const plan *p, reduce_kind kind, int64_
     int64_t begin, end, width = line_min(p->run.len, COLS);
     if (c->phase == 1) {
         begin = c->part, end = begin + 1;
-    } else if (p->pieces > 1) {
-        begin = c->part / p->pieces, end = begin + 1;
     } else {
-        line_range(p->units, p->per, c->part, &begin, &end);
+        line_range(p->units, p->per, c->part / p->pieces, &begin, &end);
     }
     for (int64_t u = begin; u < end; u++) {
         int64_t at = 0, col = u % p->blocks * COLS, n = line_min(p->run.len - col, COLS);
@@ -416,8 +441,8 @@ static void run_columns(const ry_cpu *c, const plan *p, reduce_kind kind, int64_
 static ry_work work(const ry_node *n, reduce_kind kind) {
     plan p;
     make_plan(&p, n, kind);
-    if (p.pieces == 1) return (ry_work){.parts = {line_div_up(p.units, p.per)}};
-    ry_work w = {.phases = 2, .parts = {p.units * p.pieces, p.columns ? p.units : line_div_up(p.units, 256)}};
+    if (p.pieces == 1) return (ry_work){.parts = {parts_of(&p)}};
+    ry_work w = {.phases = 2, .parts = {parts_of(&p), p.columns ? p.units : line_div_up(p.units, 256)}};
     w.scratch = (size_t)(p.units * p.pieces) * (p.columns ? (size_t)line_min(p.run.len, COLS) * sizeof(double) : sizeof(state));
     return w;
 }
