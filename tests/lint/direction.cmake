@@ -1,7 +1,7 @@
 # direction.cmake - script: reads every #include of src, app and examples and fails on one that points the wrong way.
 #
 # -DROOT=source folder.  The rule (docs/architecture.md): base <- simd <- core <- {ops, device, io, nn}; device <- dist;
-# {nn, io} <- model; {model, dist} <- {train, gen}; app sees rusty.h and base; examples see rusty.h only. Everyone may include <rusty.h>.
+# {nn, io} <- model; {model, dist} <- {train, gen} <- tools; app sees rusty.h and base; examples see rusty.h only. Everyone may include <rusty.h>.
 cmake_minimum_required(VERSION 3.21)
 set(sees_base base)
 set(sees_simd base simd)
@@ -14,6 +14,7 @@ set(sees_dist ${sees_device} dist)
 set(sees_model ${sees_core} io nn model)
 set(sees_train ${sees_model} device dist train)
 set(sees_gen ${sees_model} device dist gen)
+set(sees_tools ${sees_train} gen tools)
 set(sees_app base)
 set(sees_examples)
 # Headers of the operating system: behind base/os_*.c, for all of src.
