@@ -472,6 +472,9 @@ typedef struct ry_named_data { const char *name; ry_spec spec; const void *data;
 /* meta: key, value, key, value, ..., NULL; or NULL. Written beside its place and renamed. */
 RY_API ry_status ry_tensor_file_write(const char *path, size_t n, const ry_named_data *t, const char *const *meta);
 
+/* A flat settings file (YAML or JSON): each key with its value as text; lists are joined by commas. */
+RY_API ry_status ry_settings_read(const char *path, ry_status (*each)(void *ud, const char *key, const char *value), void *ud);
+
 typedef struct ry_bench_matmul { int64_t m, n, k; double ms, gflops, peak_gflops, max_rel_err; } ry_bench_matmul;
 /* layout "NN", "NT", "TN". EINTERNAL if the checked outputs are wrong: then no speed is reported. */
 RY_API ry_status ry_bench_matmul_run(ry_bench_matmul *out, ry_device *d, int64_t m, int64_t n, int64_t k, ry_dtype t, const char *layout);

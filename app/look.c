@@ -1,0 +1,168 @@
+/* look.c - rusty devices, doctor, inspect, and bench: verbs that look and measure. */
+#include "app.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- devices ---- */
+
+static int run_devices(const app_verb *v, int argc, char **argv) {
+    bool json = false;
+    const app_option o[] = {{"--json", OPT_FLAG, &json, NULL, "JSON Lines on stdout", NULL}, {0}};
+    int code;
+    if (!app_parse(v, o, argc, argv, NULL, 0, &code)) return code;
+    for (size_t i = 0; i < ry_device_count(); i++) {
+        ry_device_info d;
+        ry_status st = ry_device_list(i, &d);
+        if (st != RY_OK) return app_fail(st);
+        if (json) {
+            printf("{\"name\":");
+            app_json_text(stdout, d.name, strlen(d.name));
+            printf(",\"backend\":\"%s\",\"type\":\"%s\",\"features\":", d.backend, d.type);
+            app_json_text(stdout, d.features, strlen(d.features));
+            printf(",\"memory\":%zu,\"threads\":%d}\n", d.memory, d.threads);
+        } else {
+            printf("%-5s  %s (%s)\n", d.backend, d.name, d.type);
+            if (*d.features) printf("       %s\n", d.features);
+            if (d.memory) printf("       %s of memory, %d threads\n", app_bytes((double)d.memory).s, d.threads);
+        }
+    }
+    if (!json) fprintf(stderr, "auto takes: cpu (this build has no GPU backend)\n");
+    return APP_OK;
+}
+
+/* ---- doctor ---- */
+
+typedef struct doctor { int64_t ok, skipped, wrong; bool json; } doctor;
+
+static void doctor_row(void *ud, const ry_doctor_row *r) {
+    doctor *d = ud;
+    static const char *const result[] = {"ok", "wrong", "skipped"};
+    int64_t *count[] = {&d->ok, &d->wrong, &d->skipped};
+    ++*count[r->result];
+    if (d->json) {
+        printf("{\"op\":\"%s\",\"sample\":\"%s\",\"result\":\"%s\",\"err\":%.3g,\"tol\":%.3g,\"message\":", r->op, r->sample, result[r->result], r->err, r->tol);
+        app_json_text(stdout, r->message ? r->message : "", r->message ? strlen(r->message) : 0);
+        puts("}");
+    } else if (r->result == 1) {
+        app_progress_clear();
+        printf("WRONG  %s / %s: error %.3g, allowed %.3g  %s\n", r->op, r->sample, r->err, r->tol, r->message ? r->message : "");
+    } else app_progress(0, "%s / %s", r->op, r->sample);
+}
+
+static int run_doctor(const app_verb *v, int argc, char **argv) {
+    app_common c = {0};
+    const app_option o[] = {APP_COMMON_OPTIONS(c), {0}};
+    int code;
+    if (!app_parse(v, o, argc, argv, NULL, 0, &code)) return code;
+    ry_device *d = NULL;
+    doctor x = {.json = c.json};
+    int64_t wrong = 0;
+    ry_status st = app_device(&d, &c);
+    if (st == RY_OK && !c.json) app_describe(d);
+    if (st == RY_OK) st = ry_doctor_run(d, doctor_row, &x, &wrong);
+    app_progress_clear();
+    if (st == RY_OK && !c.json) printf("%lld checks agree, %lld disagree, %lld skipped\n", (long long)x.ok, (long long)x.wrong, (long long)x.skipped);
+    ry_device_close(d);
+    return st == RY_OK ? wrong ? APP_FAILED : APP_OK : app_fail(st);
+}
+
+/* ---- inspect ---- */
+
+static void print_line(void *ud, const char *text) {
+    (void)ud;
+    puts(text);
+}
+
+static int run_inspect(const app_verb *v, int argc, char **argv) {
+    bool json = false;
+    const char *path = NULL;
+    const app_option o[] = {{"--json", OPT_FLAG, &json, NULL, "JSON Lines on stdout", NULL}, {0}};
+    int code;
+    if (!app_parse(v, o, argc, argv, &path, 1, &code)) return code;
+    if (!path) return app_usage(v, "give a file or folder");
+    ry_status st = ry_inspect(path, json, print_line, NULL);
+    return st == RY_OK ? APP_OK : app_fail(st);
+}
+
+/* ---- bench ---- */
+
+int app_matmul_table(ry_device *d, const int64_t *sizes, int n, ry_dtype t, const char *layout, bool json) {
+    ry_device_info info;
+    ry_device_describe(d, &info);
+    for (int i = 0; i < n; i++) {
+        ry_bench_matmul r;
+        ry_status st = ry_bench_matmul_run(&r, d, sizes[i], sizes[i], sizes[i], t, layout);
+        if (st != RY_OK) return app_fail(st);
+        if (json) {
+            printf("{\"bench\":\"matmul\",\"device\":");
+            app_json_text(stdout, info.name, strlen(info.name));
+            printf(",\"backend\":\"%s\",\"type\":\"%s\",\"dtype\":\"%s\",\"layout\":\"%s\",\"m\":%lld,\"n\":%lld,\"k\":%lld,\"ms\":%.6g,\"gflops\":%.6g,"
+                   "\"peak_gflops\":%.6g,\"max_rel_err\":%.3g}\n", info.backend, info.type, ry_dtype_name(t), layout, (long long)r.m, (long long)r.n, (long long)r.k,
+                   r.ms, r.gflops, r.peak_gflops, r.max_rel_err);
+        } else
+            printf("  MatMul [%4lldx%4lldx%4lld]: %9.3f ms  │ %9.2f GFLOPS  │ %4.1f %% of measured peak\n", (long long)r.m, (long long)r.n, (long long)r.k, r.ms, r.gflops,
+                   r.peak_gflops > 0 ? 100 * r.gflops / r.peak_gflops : 0);
+        fflush(stdout);
+    }
+    return APP_OK;
+}
+
+static int parse_sizes(const char *s, int64_t *out, int cap) {
+    int n = 0;
+    for (char *end; n < cap; s = end + 1) {
+        long long v = strtoll(s, &end, 10);
+        if (end == s || v < 1 || v > 1 << 20 || (*end && *end != ',')) return 0;
+        out[n++] = v;
+        if (!*end) return n;
+    }
+    return 0;
+}
+
+typedef struct ops_table { bool json; } ops_table;
+
+static void ops_row(void *ud, const ry_bench_op *r) {
+    const ops_table *t = ud;
+    if (t->json) printf("{\"bench\":\"ops\",\"op\":\"%s\",\"ms\":%.6g,\"gbps\":%.6g,\"gflops\":%.6g,\"share_of_copy\":%.4g}\n", r->name, r->ms, r->gbps, r->gflops, r->share);
+    else printf("  %-36s %9.3f ms  │ %8.2f GB/s  │ %9.2f GFLOPS  │ %5.1f %% of copy\n", r->name, r->ms, r->gbps, r->gflops, 100 * r->share);
+    fflush(stdout);
+}
+
+static int run_bench(const app_verb *v, int argc, char **argv) {
+    app_common c = {0};
+    const char *what = NULL, *sizes_text = "512,1024,2048,4096", *layout = "NN", *filter = NULL;
+    ry_dtype dtype = RY_F32;
+    const app_option o[] = {
+        {"--sizes", OPT_TEXT, &sizes_text, "512,1024", "cubes of matmul (512,1024,2048,4096)", NULL},
+        {"--dtype", OPT_DTYPE, &dtype, "T", "f32, bf16, f16 (f32)", NULL},
+        {"--layout", OPT_TEXT, &layout, "L", "NN, NT, TN (NN)", NULL},
+        {"--ops", OPT_TEXT, &filter, "NAME", "only operators whose name begins so", NULL},
+        APP_COMMON_OPTIONS(c), {0}};
+    int code;
+    int64_t sizes[32];
+    if (!app_parse(v, o, argc, argv, &what, 1, &code)) return code;
+    if (!what || (strcmp(what, "matmul") && strcmp(what, "ops"))) return app_usage(v, "bench what? matmul or ops");
+    int n = parse_sizes(sizes_text, sizes, 32);
+    if (!n) return app_usage(v, "--sizes needs up to 32 sizes joined by commas, not '%s'", sizes_text);
+    if (strcmp(layout, "NN") && strcmp(layout, "NT") && strcmp(layout, "TN")) return app_usage(v, "--layout is NN, NT or TN, not '%s'", layout);
+    ry_device *d = NULL;
+    ry_status st = app_device(&d, &c);
+    if (st != RY_OK) return app_fail(st);
+    if (!c.json) {
+        app_banner();
+        app_describe(d);
+        puts("");
+    }
+    if (!strcmp(what, "matmul")) code = app_matmul_table(d, sizes, n, dtype, layout, c.json);
+    else {
+        ops_table t = {c.json};
+        st = ry_bench_ops_run(d, filter, ops_row, &t);
+        code = st == RY_OK ? APP_OK : app_fail(st);
+    }
+    ry_device_close(d);
+    return code;
+}
+
+const app_verb verb_devices = {"devices", "[--json]", "what this machine has", "rusty devices", run_devices};
+const app_verb verb_doctor = {"doctor", "[--device D]", "compares every kernel with its reference on this machine", "rusty doctor", run_doctor};
+const app_verb verb_inspect = {"inspect", "FILE", "what is inside a safetensors file, a model folder or a checkpoint", "rusty inspect out/model.safetensors", run_inspect};
+const app_verb verb_bench = {"bench", "matmul|ops [options]", "speed of products and operators, results checked", "rusty bench matmul --sizes 512,1024 --dtype bf16", run_bench};

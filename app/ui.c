@@ -1,0 +1,138 @@
+/* ui.c - what a person reads: banner, device line, numbers, the progress line, failures. */
+#include "app.h"
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#ifdef _WIN32
+#include <io.h>
+#define isatty _isatty
+#define fileno _fileno
+#else
+#include <unistd.h>
+#endif
+
+bool app_tty(FILE *f) { return isatty(fileno(f)) != 0; }
+bool app_colour(FILE *f) { return app_tty(f) && !os_env("NO_COLOR"); }
+
+int app_fail(ry_status st) {
+    app_progress_clear();
+    if (st == RY_ESTOPPED) {
+        fprintf(stderr, "rusty: %s\n", ry_message());
+        return APP_STOPPED;
+    }
+    fprintf(stderr, "rusty: %s\n", *ry_message() ? ry_message() : ry_status_text(st));
+    return APP_FAILED;
+}
+
+int app_usage(const app_verb *v, const char *fmt, ...) {
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "rusty %s: %s\nusage: rusty %s %s   (rusty %s --help shows all)\n", v->name, text, v->name, v->args, v->name);
+    return APP_USAGE;
+}
+
+ry_status app_device(ry_device **out, const app_common *c) {
+    ry_device_info info;
+    if (c->threads < 0 || c->threads > 4096) RY_FAIL(RY_EARG, "--threads must be from 1 to 4096");
+    RY_TRY(ry_device_open(out, c->device, &(ry_device_options){.threads = (int)c->threads}));
+    ry_device_describe(*out, &info);
+    const char *why = c->device && strcmp(c->device, "auto") ? "as asked" : "this build has no GPU backend";
+    if (!c->json && app_tty(stderr)) fprintf(stderr, "device: %s, %s, %d threads (%s)\n", info.name, info.backend, info.threads, why);
+    return RY_OK;
+}
+
+void app_banner(void) {
+    const char *on = app_colour(stdout) ? "\033[1;33m" : "", *off = *on ? "\033[0m" : "";
+    printf("%s╭──────────────────────────────────────────────╮\n"
+           "│  RUSTY %-7s train and run language models │\n"
+           "╰──────────────────────────────────────────────╯%s\n", on, ry_version(), off);
+}
+
+void app_describe(const ry_device *d) {
+    ry_device_info i;
+    ry_device_describe(d, &i);
+    printf("Device:   %s\nBackend:  %s (%s)\nDriver:   %s, %d threads\n", i.name, i.backend, i.type, i.features, i.threads);
+    if (i.memory) printf("Memory:   %s\n", app_bytes((double)i.memory).s);
+}
+
+app_num app_bytes(double n) {
+    static const char *const unit[] = {"B", "KB", "MB", "GB", "TB"};
+    app_num r;
+    int u = 0;
+    while (n >= 1000 && u < 4) n /= 1000, u++;
+    snprintf(r.s, sizeof r.s, u ? "%.2f %s" : "%.0f %s", n, unit[u]);
+    return r;
+}
+
+app_num app_count(double n) {
+    app_num r;
+    if (n >= 1e9) snprintf(r.s, sizeof r.s, "%.2fG", n * 1e-9);
+    else if (n >= 1e6) snprintf(r.s, sizeof r.s, "%.2fM", n * 1e-6);
+    else if (n >= 1e4) snprintf(r.s, sizeof r.s, "%.1fk", n * 1e-3);
+    else snprintf(r.s, sizeof r.s, "%.0f", n);
+    return r;
+}
+
+app_num app_time(double s) {
+    app_num r;
+    long n = s > 0 && s < 1e9 ? (long)(s + 0.5) : 0;
+    if (n >= 3600) snprintf(r.s, sizeof r.s, "%ld:%02ld:%02ld", n / 3600, n / 60 % 60, n % 60);
+    else snprintf(r.s, sizeof r.s, "%ld:%02ld", n / 60, n % 60);
+    return r;
+}
+
+void app_json_text(FILE *f, const char *s, size_t n) {
+    ry_text t = {0};
+    ry_text_json(&t, s, n);
+    fputs(ry_text_status(&t) == RY_OK ? t.at : "null", f);
+    ry_text_free(&t);
+}
+
+/* ---- progress ---- */
+
+static bool drawn;
+
+void app_progress(double share, const char *fmt, ...) {
+    static const char *const eighth[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+    enum { WIDTH = 24 };
+    char text[256];
+    va_list ap;
+    if (!app_tty(stderr)) return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    share = share < 0 ? 0 : share > 1 ? 1 : share;
+    int cells = (int)(share * WIDTH * 8), full = cells / 8;
+    const char *on = app_colour(stderr) ? "\033[33m" : "", *off = *on ? "\033[0m" : "";
+    fprintf(stderr, "\r\033[K%s", on);
+    for (int i = 0; i < full; i++) fputs("█", stderr);
+    if (full < WIDTH) fprintf(stderr, "%s", eighth[cells % 8]);
+    fprintf(stderr, "%s%*s %s", off, WIDTH - full - (cells % 8 != 0), "", text);
+    fflush(stderr);
+    drawn = true;
+}
+
+void app_progress_clear(void) {
+    if (drawn) fputs("\r\033[K", stderr);
+    drawn = false;
+}
+
+/* ---- signals ---- */
+
+
+static volatile int stop_seen;
+static void on_signal(int sig) {
+    (void)sig;
+
+    stop_seen = 1;
+}
+
+const volatile int *app_stop_flag(void) {
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    return &stop_seen;
+}
