@@ -28,7 +28,8 @@ struct ry_data {
 
 /* The part of n items that the options ask for: [*from, *from + *count). */
 static ry_status data_part(const ry_data_options *o, int64_t n, int64_t *from, int64_t *count) {
-    if (!(o->hold_out >= 0 && o->hold_out < 1)) RY_FAIL(RY_EARG, "data: hold_out must be from 0 to below 1, it is %g", o->hold_out);
+    if (!(o->hold_out >= 0 && o->hold_out < 1))
+        RY_FAIL(RY_EARG, "data: hold_out must be from 0 to below 1, it is %g", o->hold_out);
     if (o->held_part && o->hold_out == 0) RY_FAIL(RY_EARG, "data: held_part needs a hold_out above 0");
     int64_t kept = o->hold_out > 0 ? (int64_t)((double)n * (1 - o->hold_out)) : n;
     *from = o->held_part ? kept : 0;
@@ -37,16 +38,20 @@ static ry_status data_part(const ry_data_options *o, int64_t n, int64_t *from, i
 }
 
 /* ---- text ---- */
-static ry_status data_fill_text(ry_data *d, const char *text, size_t n, const ry_tokenizer *t, const ry_data_options *o) {
+static ry_status data_fill_text(ry_data *d, const char *text, size_t n, const ry_tokenizer *t,
+                                const ry_data_options *o) {
     size_t n_ids;
     d->len = o->seq_len ? o->seq_len : DATA_TEXT_LEN;
     d->stride = o->stride ? o->stride : d->len;
-    if (d->len < 1 || d->len > INT32_MAX) RY_FAIL(RY_EARG, "data: seq_len must be from 1 to %d, it is %lld", INT32_MAX, (long long)d->len);
+    if (d->len < 1 || d->len > INT32_MAX)
+        RY_FAIL(RY_EARG, "data: seq_len must be from 1 to %d, it is %lld", INT32_MAX, (long long)d->len);
     if (d->stride < 1 || d->stride > d->len)
-        RY_FAIL(RY_EARG, "data: stride must be from 1 to seq_len (%lld), it is %lld", (long long)d->len, (long long)d->stride);
+        RY_FAIL(RY_EARG, "data: stride must be from 1 to seq_len (%lld), it is %lld", (long long)d->len,
+                (long long)d->stride);
     RY_TRY(ry_encode(t, text, n, false, &d->ids, &n_ids));
     RY_TRY(data_part(o, (int64_t)n_ids, &d->from, &d->n));
-    if (d->n < 2) RY_FAIL(RY_EARG, "data: %lld tokens are too few to predict any: at least 2 are needed", (long long)d->n);
+    if (d->n < 2)
+        RY_FAIL(RY_EARG, "data: %lld tokens are too few to predict any: at least 2 are needed", (long long)d->n);
     if (d->stride == d->len) {
         d->rows = (d->n - 1 + d->len - 1) / d->len;
     } else {
@@ -71,7 +76,9 @@ static void data_text_row(const ry_data *d, int64_t i, int32_t *ids, int32_t *ta
 ry_status ry_data_text(ry_data **out, const char *text, size_t n, const ry_tokenizer *t, const ry_data_options *o) {
     static const ry_data_options defaults;
     if (!out || (n && !text)) RY_FAIL(RY_EARG, "ry_data_text: out and text must be given");
-    if (!t) RY_FAIL(RY_EARG, "data: text needs a tokenizer (--tokenizer bytes or chars, or a model folder with a tokenizer.json)");
+    if (!t)
+        RY_FAIL(RY_EARG,
+                "data: text needs a tokenizer (--tokenizer bytes or chars, or a model folder with a tokenizer.json)");
     ry_data *d = ry_mem_zalloc(sizeof *d);
     if (!d) return RY_ENOMEM;
     ry_status st = data_fill_text(d, text, n, t, o ? o : &defaults);
@@ -96,7 +103,8 @@ static int64_t data_at(const unsigned char *p, bool wide, int64_t i) { /* the fi
 }
 
 /* Tensor `name`, which must be [N,T] of int32 or int64. */
-static ry_status data_ids(const ry_tensor_file *f, const char *path, const char *name, ry_spec *s, const unsigned char **p, bool *wide) {
+static ry_status data_ids(const ry_tensor_file *f, const char *path, const char *name, ry_spec *s,
+                          const unsigned char **p, bool *wide) {
     const void *data;
     ry_status st = ry_tensor_file_find(f, name, s, &data);
     if (st != RY_OK) return st;
@@ -109,7 +117,8 @@ static ry_status data_ids(const ry_tensor_file *f, const char *path, const char 
 }
 
 /* All of them must be int32; found now rather than in the middle of a night's training. */
-static ry_status data_check_range(const char *path, const char *name, const unsigned char *p, int64_t rows, int64_t width) {
+static ry_status data_check_range(const char *path, const char *name, const unsigned char *p, int64_t rows,
+                                  int64_t width) {
     for (int64_t i = 0; i < rows * width; i++) {
         int64_t v = data_at(p, true, i);
         if (v < INT32_MIN || v > INT32_MAX)
@@ -130,20 +139,25 @@ static ry_status data_fill_file(ry_data *d, const char *path, const ry_data_opti
     } else if (st != RY_OK) {
         return st;
     } else if (labels.dim[0] != ids.dim[0] || labels.dim[1] != ids.dim[1]) {
-        RY_FAIL(RY_ESHAPE, "%s: labels is [%lld,%lld], input_ids is [%lld,%lld]: they must be equal", path, (long long)labels.dim[0],
-                (long long)labels.dim[1], (long long)ids.dim[0], (long long)ids.dim[1]);
+        RY_FAIL(RY_ESHAPE, "%s: labels is [%lld,%lld], input_ids is [%lld,%lld]: they must be equal", path,
+                (long long)labels.dim[0], (long long)labels.dim[1], (long long)ids.dim[0], (long long)ids.dim[1]);
     }
     int64_t n = ids.dim[0];
     d->width = ids.dim[1];
-    if (n < 1 || d->width < 1) RY_FAIL(RY_ESHAPE, "%s: input_ids is [%lld,%lld]: there is nothing in it", path, (long long)n, (long long)d->width);
+    if (n < 1 || d->width < 1)
+        RY_FAIL(RY_ESHAPE, "%s: input_ids is [%lld,%lld]: there is nothing in it", path, (long long)n,
+                (long long)d->width);
     if (o->seq_len < 0) RY_FAIL(RY_EARG, "data: seq_len must not be negative, it is %lld", (long long)o->seq_len);
-    if (o->stride && o->stride != o->seq_len) RY_FAIL(RY_EARG, "%s: stride is for text; the rows of this file stand alone", path);
+    if (o->stride && o->stride != o->seq_len)
+        RY_FAIL(RY_EARG, "%s: stride is for text; the rows of this file stand alone", path);
     if (d->wide_input) RY_TRY(data_check_range(path, "input_ids", d->input, n, d->width));
     if (d->wide_labels && d->labels != d->input) RY_TRY(data_check_range(path, "labels", d->labels, n, d->width));
     RY_TRY(data_part(o, n, &d->first, &d->rows));
     if (d->rows < 1) RY_FAIL(RY_EARG, "%s: of its %lld rows none is left in this part", path, (long long)n);
     d->len = o->seq_len && o->seq_len < d->width ? o->seq_len : d->width;
-    if (d->len < d->width) ry_log_line(RY_LOG_WARN, "%s: rows of %lld tokens are cut to %lld", path, (long long)d->width, (long long)d->len);
+    if (d->len < d->width)
+        ry_log_line(RY_LOG_WARN, "%s: rows of %lld tokens are cut to %lld", path, (long long)d->width,
+                    (long long)d->len);
     return RY_OK;
 }
 
@@ -169,7 +183,10 @@ ry_status ry_data_open(ry_data **out, const char *path, const ry_tokenizer *t, c
     if (os_kind(path) == OS_FOLDER) RY_FAIL(RY_EARG, "%s: is a folder; data is one file", path);
     if (!data_ends(path, ".safetensors")) {
         os_map m;
-        if (!t) RY_FAIL(RY_EARG, "%s: text needs a tokenizer (--tokenizer bytes or chars, or a model folder with a tokenizer.json)", path);
+        if (!t)
+            RY_FAIL(RY_EARG,
+                    "%s: text needs a tokenizer (--tokenizer bytes or chars, or a model folder with a tokenizer.json)",
+                    path);
         RY_TRY(os_map_open(&m, path));
         ry_status st = ry_data_text(out, m.data, m.bytes, t, o);
         os_map_close(&m);

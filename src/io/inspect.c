@@ -72,7 +72,8 @@ static ry_status inspect_tensor_head(inspector *v, const ry_tensor_file *f, cons
     const char *key, *value;
     if (!v->json) {
         inspect_word(&v->text, path, SIZE_MAX);
-        ry_text_printf(&v->text, ": safetensors, %zu tensor%s, %llu weights, ", n, n == 1 ? "" : "s", (unsigned long long)weights);
+        ry_text_printf(&v->text, ": safetensors, %zu tensor%s, %llu weights, ", n, n == 1 ? "" : "s",
+                       (unsigned long long)weights);
         inspect_bytes(&v->text, bytes);
         if (parts > 1) ry_text_printf(&v->text, ", in %zu files", parts);
         RY_TRY(inspect_emit(v));
@@ -88,7 +89,9 @@ static ry_status inspect_tensor_head(inspector *v, const ry_tensor_file *f, cons
     }
     ry_text_puts(&v->text, "{");
     inspect_key(&v->text, "file", path);
-    ry_text_printf(&v->text, ", \"format\": \"safetensors\", \"tensors\": %zu, \"weights\": %llu, \"bytes\": %zu, \"files\": %zu, \"metadata\": {",
+    ry_text_printf(&v->text,
+                   ", \"format\": \"safetensors\", \"tensors\": %zu, \"weights\": %llu, \"bytes\": %zu, \"files\": "
+                   "%zu, \"metadata\": {",
                    n, (unsigned long long)weights, bytes, parts);
     for (size_t i = 0; i < st_meta_count(f); i++) {
         st_meta_at(f, i, &key, &value);
@@ -126,7 +129,8 @@ static ry_status inspect_tensor_rows(inspector *v, const ry_tensor_file *f) {
             ry_text_puts(&v->text, "  ");
             size_t w = inspect_word(&v->text, e->name, INSPECT_NAME);
             if (st == RY_OK)
-                ry_text_printf(&v->text, "%*s  %-12s %-20s %14zu", (int)(w < widest ? widest - w : 0), "", e->dtype, shape.at, e->bytes);
+                ry_text_printf(&v->text, "%*s  %-12s %-20s %14zu", (int)(w < widest ? widest - w : 0), "", e->dtype,
+                               shape.at, e->bytes);
             ry_text_free(&shape);
             RY_TRY(st);
         }
@@ -229,7 +233,9 @@ static ry_status inspect_file(inspector *v, const char *path) {
     RY_TRY(os_map_open(&m, path));
     bool gguf = m.bytes >= 4 && !memcmp(m.data, "GGUF", 4);
     os_map_close(&m);
-    if (gguf) RY_FAIL(RY_EUNSUPPORTED, "%s: a GGUF file, which this version does not read; give the safetensors it was made from", path);
+    if (gguf)
+        RY_FAIL(RY_EUNSUPPORTED,
+                "%s: a GGUF file, which this version does not read; give the safetensors it was made from", path);
     return inspect_tensors_at(v, path);
 }
 
@@ -285,7 +291,9 @@ ry_status ry_inspect(const char *path, bool json, void (*line)(void *ud, const c
     inspector v = {.json = json, .line = line, .ud = ud};
     ry_status st;
     switch (os_kind(path)) {
-    case OS_FILE: st = inspect_file(&v, path); break;
+    case OS_FILE:
+        st = inspect_file(&v, path);
+        break;
     case OS_FOLDER: {
         inspect_names all = {0};
         st = inspect_folder(&v, path, &all);
@@ -293,7 +301,9 @@ ry_status ry_inspect(const char *path, bool json, void (*line)(void *ud, const c
         ry_arena_free(&all.arena);
         break;
     }
-    default: st = ry_fail(RY_ENOENT, "%s: there is no such file or folder", path); break;
+    default:
+        st = ry_fail(RY_ENOENT, "%s: there is no such file or folder", path);
+        break;
     }
     ry_text_free(&v.text);
     return st;

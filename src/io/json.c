@@ -53,7 +53,8 @@ static ry_status json_bad(const reader *r, const char *at, const char *text) {
         column = *c == '\n' ? 1 : column + 1;
         line += *c == '\n';
     }
-    RY_FAIL(RY_EFORMAT, "%s:%d:%d: %s", r->what, line, column, at == r->end && r->end == r->begin ? "the file is empty" : text);
+    RY_FAIL(RY_EFORMAT, "%s:%d:%d: %s", r->what, line, column,
+            at == r->end && r->end == r->begin ? "the file is empty" : text);
 }
 
 static void json_space(reader *r) {
@@ -71,7 +72,10 @@ static int32_t json_hex4(reader *r) {
     int32_t v = 0;
     for (int i = 0; i < 4; i++, r->at++) {
         char c = r->at < r->end ? *r->at : ' ';
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
         if (digit < 0) return -1;
         v = v << 4 | digit;
     }
@@ -211,7 +215,8 @@ static ry_status json_read_member(reader *r, ry_json *object) {
     if (strlen(r->words.at + word) != end - word) {
         if (!(r->flags & RY_JSON_LENIENT)) return json_bad(r, start, "a name that holds NUL");
         ry_text shown = {0}; /* "\u0000" as U+2400 */
-        for (size_t i = word; i < end; i++) ry_text_add(&shown, r->words.at[i] ? r->words.at + i : "\xE2\x90\x80", r->words.at[i] ? 1 : 3);
+        for (size_t i = word; i < end; i++)
+            ry_text_add(&shown, r->words.at[i] ? r->words.at + i : "\xE2\x90\x80", r->words.at[i] ? 1 : 3);
         json_drop(r, word);
         ry_text_add(&r->words, shown.at, shown.failed ? 0 : shown.n + 1);
         ry_status st = shown.failed ? RY_ENOMEM : ry_text_status(&r->words);
@@ -321,14 +326,21 @@ void ry_json_free(ry_json *j) { json_decref(j); }
 ry_json_kind ry_json_kind_of(const ry_json *j) {
     if (!j) return RY_JSON_NONE;
     switch (json_typeof(j)) {
-    case JSON_OBJECT: return RY_JSON_OBJECT;
-    case JSON_ARRAY: return RY_JSON_ARRAY;
-    case JSON_STRING: return RY_JSON_STRING;
-    case JSON_INTEGER: return RY_JSON_INT;
-    case JSON_REAL: return RY_JSON_REAL;
+    case JSON_OBJECT:
+        return RY_JSON_OBJECT;
+    case JSON_ARRAY:
+        return RY_JSON_ARRAY;
+    case JSON_STRING:
+        return RY_JSON_STRING;
+    case JSON_INTEGER:
+        return RY_JSON_INT;
+    case JSON_REAL:
+        return RY_JSON_REAL;
     case JSON_TRUE:
-    case JSON_FALSE: return RY_JSON_BOOL;
-    case JSON_NULL: break;
+    case JSON_FALSE:
+        return RY_JSON_BOOL;
+    case JSON_NULL:
+        break;
     }
     return RY_JSON_NULL;
 }
@@ -382,7 +394,10 @@ ry_status ry_json_number(const char *s, double *out) {
 
 /* jansson's iterators take the object as mutable although they only walk it. */
 static json_t *json_mutable(const ry_json *j) {
-    union { const json_t *in; json_t *out; } u = {.in = j};
+    union {
+        const json_t *in;
+        json_t *out;
+    } u = {.in = j};
     return u.out;
 }
 static ry_json_it json_it(void *at) {
@@ -426,7 +441,8 @@ static ry_status json_wrong(const ry_json *j, const char *what, const char *key,
     return st;
 }
 
-ry_status ry_json_int(int64_t *out, const ry_json *object, const char *what, const char *key, int64_t lo, int64_t hi, bool needed) {
+ry_status ry_json_int(int64_t *out, const ry_json *object, const char *what, const char *key, int64_t lo, int64_t hi,
+                      bool needed) {
     const ry_json *j = ry_json_path(object, key);
     if (!j && !needed) return RY_OK;
     int64_t v;
@@ -440,7 +456,8 @@ ry_status ry_json_int(int64_t *out, const ry_json *object, const char *what, con
     return json_wrong(j, what, key, "an integer from %lld to %lld", (long long)lo, (long long)hi);
 }
 
-ry_status ry_json_real(double *out, const ry_json *object, const char *what, const char *key, double lo, double hi, bool needed) {
+ry_status ry_json_real(double *out, const ry_json *object, const char *what, const char *key, double lo, double hi,
+                       bool needed) {
     const ry_json *j = ry_json_path(object, key);
     if (!j && !needed) return RY_OK;
     double v;
@@ -495,7 +512,8 @@ static _Thread_local ry_status refusal; /* why the newest value that could not b
 
 static ry_json *json_made(ry_json *v) {
     if (v) return v;
-    refusal = no_memory ? RY_ENOMEM : ry_fail(RY_EARG, "JSON cannot hold this value (not finite, or text that is not UTF-8)");
+    refusal =
+        no_memory ? RY_ENOMEM : ry_fail(RY_EARG, "JSON cannot hold this value (not finite, or text that is not UTF-8)");
     return NULL;
 }
 
@@ -565,11 +583,21 @@ static void json_newline(ry_text *out, int indent, int depth) {
 static void json_write_at(ry_text *out, const ry_json *j, int indent, int depth) {
     switch (ry_json_kind_of(j)) {
     case RY_JSON_NONE:
-    case RY_JSON_NULL: ry_text_puts(out, "null"); return;
-    case RY_JSON_BOOL: ry_text_puts(out, json_is_true(j) ? "true" : "false"); return;
-    case RY_JSON_INT: ry_text_printf(out, "%lld", (long long)json_integer_value(j)); return;
-    case RY_JSON_REAL: json_write_real(out, json_real_value(j)); return;
-    case RY_JSON_STRING: ry_text_json(out, json_string_value(j), json_string_length(j)); return;
+    case RY_JSON_NULL:
+        ry_text_puts(out, "null");
+        return;
+    case RY_JSON_BOOL:
+        ry_text_puts(out, json_is_true(j) ? "true" : "false");
+        return;
+    case RY_JSON_INT:
+        ry_text_printf(out, "%lld", (long long)json_integer_value(j));
+        return;
+    case RY_JSON_REAL:
+        json_write_real(out, json_real_value(j));
+        return;
+    case RY_JSON_STRING:
+        ry_text_json(out, json_string_value(j), json_string_length(j));
+        return;
     case RY_JSON_ARRAY:
         ry_text_puts(out, "[");
         for (size_t i = 0; i < json_array_size(j); i++) {

@@ -30,12 +30,12 @@ enum {
 /* Parses n bytes of UTF-8. what: the file's name for messages ("config.json:3:9: ..."). EFORMAT. */
 ry_status ry_json_parse(ry_json **out, const char *text, size_t n, const char *what, unsigned flags);
 ry_status ry_json_read(ry_json **out, const char *path, unsigned flags); /* a JSON file */
-void ry_json_free(ry_json *j);                                          /* NULL allowed */
+void ry_json_free(ry_json *j);                                           /* NULL allowed */
 
 /* ---- looking ---- */
 ry_json_kind ry_json_kind_of(const ry_json *j);
-size_t ry_json_count(const ry_json *j);                     /* of an array or object, else 0 */
-const ry_json *ry_json_at(const ry_json *array, size_t i);  /* NULL beyond the end */
+size_t ry_json_count(const ry_json *j);                              /* of an array or object, else 0 */
+const ry_json *ry_json_at(const ry_json *array, size_t i);           /* NULL beyond the end */
 const ry_json *ry_json_find(const ry_json *object, const char *key); /* exactly this key; NULL if absent */
 /* Values as they are; false (and *out untouched) where the value is something else. An integral real (1e5) is an int too,
  * as long as a double holds every integer of its size (2^53). */
@@ -48,17 +48,24 @@ const char *ry_json_as_text(const ry_json *j, size_t *n); /* NULL if no string; 
 ry_status ry_json_number(const char *s, double *out);
 
 /* for (ry_json_it it = ry_json_first(o); it.value; it = ry_json_next(o, it)): members in the order of the file */
-typedef struct ry_json_it { const char *key; const ry_json *value; void *at; } ry_json_it;
+typedef struct ry_json_it {
+    const char *key;
+    const ry_json *value;
+    void *at;
+} ry_json_it;
 ry_json_it ry_json_first(const ry_json *object);
 ry_json_it ry_json_next(const ry_json *object, ry_json_it it);
 
 /* ---- fields, with messages: "config.json: hidden_size must be an integer from 1 to 1048576, it is "big"" ----
  * key may be a path ("rope_scaling.factor"). Where the field is absent or null: EFORMAT if needed, else *out stays as it is. */
 const ry_json *ry_json_path(const ry_json *object, const char *key); /* NULL where absent or null */
-ry_status ry_json_int(int64_t *out, const ry_json *object, const char *what, const char *key, int64_t lo, int64_t hi, bool needed);
-ry_status ry_json_real(double *out, const ry_json *object, const char *what, const char *key, double lo, double hi, bool needed);
+ry_status ry_json_int(int64_t *out, const ry_json *object, const char *what, const char *key, int64_t lo, int64_t hi,
+                      bool needed);
+ry_status ry_json_real(double *out, const ry_json *object, const char *what, const char *key, double lo, double hi,
+                       bool needed);
 ry_status ry_json_bool(bool *out, const ry_json *object, const char *what, const char *key, bool needed);
-ry_status ry_json_text(const char **out, const ry_json *object, const char *what, const char *key, bool needed); /* lives with the tree */
+ry_status ry_json_text(const char **out, const ry_json *object, const char *what, const char *key,
+                       bool needed); /* lives with the tree */
 ry_status ry_json_array(const ry_json **out, const ry_json *object, const char *what, const char *key, bool needed);
 ry_status ry_json_object(const ry_json **out, const ry_json *object, const char *what, const char *key, bool needed);
 /* EFORMAT if the value is not an object: for roots. */
@@ -79,5 +86,6 @@ ry_status ry_json_push(ry_json *array, ry_json *value);
 
 /* Appends the value; members in their order; numbers shortest so that they read back equal. indent 0: one line. */
 void ry_json_write(ry_text *out, const ry_json *j, int indent);
-ry_status ry_json_save(const ry_json *j, const char *path); /* indent 2, a newline at the end; written beside and renamed */
+ry_status ry_json_save(const ry_json *j,
+                       const char *path); /* indent 2, a newline at the end; written beside and renamed */
 #endif

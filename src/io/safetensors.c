@@ -17,11 +17,14 @@ enum { ST_MAX_HEADER = 100000000 };
 static const char st_metadata[] = "__metadata__";
 
 /* Every dtype of the format in its writers' order (ascending alignment). bits: of those that Rusty does not compute with. */
-static const struct { const char *name; unsigned bits; } st_dtypes[] = {
-    {"BOOL", 0},     {"F4", 4},          {"F6_E2M3", 6},     {"F6_E3M2", 6}, {"U8", 0},   {"I8", 0},   {"F8_E5M2", 8},
-    {"F8_E4M3", 8},  {"F8_E5M2FNUZ", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E8M0", 8}, {"I16", 16}, {"U16", 16}, {"F16", 0},
-    {"BF16", 0},     {"I32", 0},         {"U32", 32},        {"F32", 0},     {"C64", 64}, {"F64", 0},  {"I64", 0},
-    {"U64", 64},
+static const struct {
+    const char *name;
+    unsigned bits;
+} st_dtypes[] = {
+    {"BOOL", 0},    {"F4", 4},      {"F6_E2M3", 6},     {"F6_E3M2", 6},     {"U8", 0},      {"I8", 0},
+    {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E5M2FNUZ", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E8M0", 8}, {"I16", 16},
+    {"U16", 16},    {"F16", 0},     {"BF16", 0},        {"I32", 0},         {"U32", 32},    {"F32", 0},
+    {"C64", 64},    {"F64", 0},     {"I64", 0},         {"U64", 64},
 };
 enum { ST_DTYPES = sizeof st_dtypes / sizeof *st_dtypes };
 
@@ -31,8 +34,13 @@ static int st_dtype_find(const char *name) {
     return -1;
 }
 
-typedef struct st_part { os_map map; const char *name; } st_part;
-typedef struct st_pair { const char *key, *value; } st_pair;
+typedef struct st_part {
+    os_map map;
+    const char *name;
+} st_part;
+typedef struct st_pair {
+    const char *key, *value;
+} st_pair;
 
 struct ry_tensor_file {
     ry_arena arena; /* names, shapes, metadata */
@@ -44,8 +52,6 @@ struct ry_tensor_file {
 };
 
 /* ---- one file ---- */
-typedef struct st_range { size_t begin, end; } st_range; /* of an entry, within the data */
-
 /* A list of n non-negative integers into out. */
 static bool st_sizes(const ry_json *list, size_t n, int64_t *out) {
     for (size_t i = 0; i < n; i++) {
@@ -61,11 +67,13 @@ static ry_status st_bytes(uint64_t *out, const st_entry *e, int dtype, const cha
     if (e->type != RY_NONE) bits = 8u * (uint64_t)ry_dtype_row(e->type)->bytes;
     for (int i = 0; i < e->rank; i++) {
         uint64_t dim = (uint64_t)e->dim[i];
-        if (dim && n > UINT64_MAX / dim) RY_FAIL(RY_EFORMAT, "%s: tensor %s: its shape overflows 64 bits", what, e->name);
+        if (dim && n > UINT64_MAX / dim)
+            RY_FAIL(RY_EFORMAT, "%s: tensor %s: its shape overflows 64 bits", what, e->name);
         n *= dim;
     }
     if (n > UINT64_MAX / bits) RY_FAIL(RY_EFORMAT, "%s: tensor %s: its shape overflows 64 bits", what, e->name);
-    if (n * bits % 8) RY_FAIL(RY_EFORMAT, "%s: tensor %s: %s of this shape does not fill whole bytes", what, e->name, e->dtype);
+    if (n * bits % 8)
+        RY_FAIL(RY_EFORMAT, "%s: tensor %s: %s of this shape does not fill whole bytes", what, e->name, e->dtype);
     *out = n * bits / 8;
     return RY_OK;
 }
@@ -93,17 +101,18 @@ static ry_status st_read_entry(ry_tensor_file *f, const char *what, size_t part,
         RY_FAIL(RY_EFORMAT, "%s: tensor %s: shape must be a list of sizes", what, key);
     e->rank = (int)rank;
     e->dim = dim;
-    if (ry_json_kind_of(offsets) != RY_JSON_ARRAY || ry_json_count(offsets) != 2 || !st_sizes(offsets, 2, at) || at[0] > at[1])
+    if (ry_json_kind_of(offsets) != RY_JSON_ARRAY || ry_json_count(offsets) != 2 || !st_sizes(offsets, 2, at) ||
+        at[0] > at[1])
         RY_FAIL(RY_EFORMAT, "%s: tensor %s: data_offsets must be [begin, end]", what, key);
 
-    uint64_t need, begin = (uint64_t)at[0], end = (uint64_t)at[1];
+    uint64_t need = 0, begin = (uint64_t)at[0], end = (uint64_t)at[1];
     RY_TRY(st_bytes(&need, e, known, what));
     if (end - begin != need)
         RY_FAIL(RY_EFORMAT, "%s: tensor %s: data_offsets span %llu bytes, dtype and shape need %llu", what, key,
                 (unsigned long long)(end - begin), (unsigned long long)need);
     if (end > bytes)
-        RY_FAIL(RY_EFORMAT, "%s: tensor %s: data_offsets end at byte %llu, the file has %zu bytes of data (truncated?)", what, key,
-                (unsigned long long)end, bytes);
+        RY_FAIL(RY_EFORMAT, "%s: tensor %s: data_offsets end at byte %llu, the file has %zu bytes of data (truncated?)",
+                what, key, (unsigned long long)end, bytes);
     e->bytes = (size_t)need;
     e->data = data + begin;
     return RY_OK;
@@ -124,19 +133,23 @@ static ry_status st_check_tiling(st_entry *e, size_t n, const char *data, size_t
     for (size_t i = 0; i < n; i++) {
         size_t begin = (size_t)((const char *)e[i].data - data);
         if (begin > done)
-            RY_FAIL(RY_EFORMAT, "%s: tensor %s: data_offsets begin at %zu and leave a gap from %zu", what, e[i].name, begin, done);
+            RY_FAIL(RY_EFORMAT, "%s: tensor %s: data_offsets begin at %zu and leave a gap from %zu", what, e[i].name,
+                    begin, done);
         if (begin < done)
-            RY_FAIL(RY_EFORMAT, "%s: tensor %s: data_offsets begin at %zu and overlap those of %s, which end at %zu", what, e[i].name,
-                    begin, e[i - 1].name, done);
+            RY_FAIL(RY_EFORMAT, "%s: tensor %s: data_offsets begin at %zu and overlap those of %s, which end at %zu",
+                    what, e[i].name, begin, e[i - 1].name, done);
         done = begin + e[i].bytes;
     }
-    if (done < bytes) RY_FAIL(RY_EFORMAT, "%s: %zu bytes after the last tensor belong to none (data_offsets end at %zu)", what, bytes - done, done);
+    if (done < bytes)
+        RY_FAIL(RY_EFORMAT, "%s: %zu bytes after the last tensor belong to none (data_offsets end at %zu)", what,
+                bytes - done, done);
     return RY_OK;
 }
 
 static ry_status st_read_meta(ry_tensor_file *f, const char *what, const ry_json *j) {
     if (ry_json_kind_of(j) == RY_JSON_NULL) return RY_OK;
-    if (ry_json_kind_of(j) != RY_JSON_OBJECT) RY_FAIL(RY_EFORMAT, "%s: %s must be an object of strings", what, st_metadata);
+    if (ry_json_kind_of(j) != RY_JSON_OBJECT)
+        RY_FAIL(RY_EFORMAT, "%s: %s must be an object of strings", what, st_metadata);
     for (ry_json_it it = ry_json_first(j); it.value; it = ry_json_next(j, it)) {
         const char *value = ry_json_as_text(it.value, NULL);
         if (!value) RY_FAIL(RY_EFORMAT, "%s: %s: %s must be a string", what, st_metadata, it.key);
@@ -152,25 +165,32 @@ static ry_status st_read_meta(ry_tensor_file *f, const char *what, const ry_json
     return RY_OK;
 }
 
-static ry_status st_read_header(ry_tensor_file *f, const char *what, size_t part, const ry_json *root, const char *data, size_t bytes) {
+static ry_status st_read_header(ry_tensor_file *f, const char *what, size_t part, const ry_json *root, const char *data,
+                                size_t bytes) {
     RY_TRY(ry_json_need_object(root, what));
     size_t first = f->entry.n;
     for (ry_json_it it = ry_json_first(root); it.value; it = ry_json_next(root, it))
-        RY_TRY(strcmp(it.key, st_metadata) ? st_read_entry(f, what, part, it.key, it.value, (const unsigned char *)data, bytes)
-                                           : st_read_meta(f, what, it.value));
-    return st_check_tiling(f->entry.at + first, f->entry.n - first, data, bytes, what);
+        RY_TRY(strcmp(it.key, st_metadata)
+                   ? st_read_entry(f, what, part, it.key, it.value, (const unsigned char *)data, bytes)
+                   : st_read_meta(f, what, it.value));
+    size_t n = f->entry.n - first;
+    return st_check_tiling(n ? f->entry.at + first : NULL, n, data, bytes, what);
 }
 
 /* Appends the tensors of one whole file that lies in memory. */
 static ry_status st_read_part(ry_tensor_file *f, const char *what, size_t part, const void *mem, size_t bytes) {
     const unsigned char *p = mem;
-    if (bytes < 8) RY_FAIL(RY_EFORMAT, "%s: %zu bytes are too few for a safetensors file (its header's length takes 8)", what, bytes);
+    if (bytes < 8)
+        RY_FAIL(RY_EFORMAT, "%s: %zu bytes are too few for a safetensors file (its header's length takes 8)", what,
+                bytes);
     uint64_t n = 0;
     for (int i = 8; i-- > 0;) n = n << 8 | p[i];
     if (n > ST_MAX_HEADER)
-        RY_FAIL(RY_EFORMAT, "%s: not a safetensors file: its header would have %llu bytes (at most %d)", what, (unsigned long long)n, ST_MAX_HEADER);
+        RY_FAIL(RY_EFORMAT, "%s: not a safetensors file: its header would have %llu bytes (at most %d)", what,
+                (unsigned long long)n, ST_MAX_HEADER);
     if (n > bytes - 8)
-        RY_FAIL(RY_EFORMAT, "%s: the header's length says %llu bytes, the file has %zu after it (truncated?)", what, (unsigned long long)n, bytes - 8);
+        RY_FAIL(RY_EFORMAT, "%s: the header's length says %llu bytes, the file has %zu after it (truncated?)", what,
+                (unsigned long long)n, bytes - 8);
     const char *text = (const char *)p + 8;
     ry_json *root;
     ry_status st = ry_json_parse(&root, text, (size_t)n, what, RY_JSON_EXACT);
@@ -240,12 +260,13 @@ static ry_status st_check_index(const ry_tensor_file *f, const ry_json *map) {
         const st_entry *e = st_find(f, it.key);
         if (!e) RY_FAIL(RY_EFORMAT, "%s: weight_map: tensor %s is missing: %s does not hold it", f->what, it.key, file);
         if (strcmp(st_part_name(f, e->part), file))
-            RY_FAIL(RY_EFORMAT, "%s: weight_map places tensor %s in %s, it lies in %s", f->what, it.key, file, st_part_name(f, e->part));
+            RY_FAIL(RY_EFORMAT, "%s: weight_map places tensor %s in %s, it lies in %s", f->what, it.key, file,
+                    st_part_name(f, e->part));
     }
     for (size_t i = 0; i < f->entry.n; i++)
         if (!ry_json_find(map, f->entry.at[i].name))
-            RY_FAIL(RY_EFORMAT, "%s: weight_map does not name tensor %s, which lies in %s", f->what, f->entry.at[i].name,
-                    st_part_name(f, f->entry.at[i].part));
+            RY_FAIL(RY_EFORMAT, "%s: weight_map does not name tensor %s, which lies in %s", f->what,
+                    f->entry.at[i].name, st_part_name(f, f->entry.at[i].part));
     return RY_OK;
 }
 
@@ -267,7 +288,8 @@ static ry_status st_add_shards(ry_tensor_file *f, const char *index, const ry_js
         if (i && !strcmp(names[i - 1], names[i])) continue;
         const char *path = ry_arena_printf(&f->arena, "%s%s", folder, names[i]);
         if (!path) return RY_ENOMEM;
-        if (os_kind(path) != OS_FILE) RY_FAIL(RY_ENOENT, "%s: weight_map names %s, which is not there", f->what, names[i]);
+        if (os_kind(path) != OS_FILE)
+            RY_FAIL(RY_ENOENT, "%s: weight_map names %s, which is not there", f->what, names[i]);
         RY_TRY(st_add_file(f, path));
     }
     RY_TRY(st_index_names(f));
@@ -286,7 +308,8 @@ static ry_status st_open_index(ry_tensor_file *f, const char *path) {
 }
 
 ry_status st_find_file(char **out, const char *path) {
-    static const char *const names[] = {"model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"};
+    static const char *const names[] = {"model.safetensors", "model.safetensors.index.json",
+                                        "adapter_model.safetensors"};
     int kind = os_kind(path);
     if (kind == OS_NOTHING) RY_FAIL(RY_ENOENT, "%s: there is no such file or folder", path);
     for (size_t i = 0; i < sizeof names / sizeof *names && kind == OS_FOLDER; i++) {
@@ -369,9 +392,11 @@ void st_meta_at(const ry_tensor_file *f, size_t i, const char **key, const char 
 }
 
 static ry_status st_give(const ry_tensor_file *f, const st_entry *e, ry_spec *s, const void **data) {
-    if (e->type == RY_NONE) RY_FAIL(RY_EDTYPE, "%s: tensor %s is %s, which Rusty does not compute with", f->what, e->name, e->dtype);
+    if (e->type == RY_NONE)
+        RY_FAIL(RY_EDTYPE, "%s: tensor %s is %s, which Rusty does not compute with", f->what, e->name, e->dtype);
     if (e->rank > RY_MAX_RANK)
-        RY_FAIL(RY_ESHAPE, "%s: tensor %s has %d dimensions, Rusty takes at most %d", f->what, e->name, e->rank, RY_MAX_RANK);
+        RY_FAIL(RY_ESHAPE, "%s: tensor %s has %d dimensions, Rusty takes at most %d", f->what, e->name, e->rank,
+                RY_MAX_RANK);
     if (s) *s = ry_shape(e->type, e->rank, e->dim);
     if (data) *data = e->data;
     return RY_OK;
@@ -397,9 +422,15 @@ const char *ry_tensor_file_meta(const ry_tensor_file *f, const char *key) {
 }
 
 /* ---- writing ---- */
-typedef struct st_slot { const ry_named_data *t; size_t i, bytes; int dtype; } st_slot; /* one tensor to write */
+typedef struct st_slot {
+    const ry_named_data *t;
+    size_t i, bytes;
+    int dtype;
+} st_slot; /* one tensor to write */
 
-static int st_slot_name(const void *a, const void *b) { return strcmp(((const st_slot *)a)->t->name, ((const st_slot *)b)->t->name); }
+static int st_slot_name(const void *a, const void *b) {
+    return strcmp(((const st_slot *)a)->t->name, ((const st_slot *)b)->t->name);
+}
 static int st_slot_order(const void *pa, const void *pb) {
     const st_slot *a = pa, *b = pb;
     return a->dtype != b->dtype ? b->dtype - a->dtype : st_slot_name(a, b);
@@ -425,7 +456,8 @@ static ry_status st_plan(st_slot *slot, const char *path, size_t n, const ry_nam
     }
     if (n) qsort(slot, n, sizeof *slot, st_slot_name);
     for (size_t i = 1; i < n; i++)
-        if (!st_slot_name(&slot[i - 1], &slot[i])) RY_FAIL(RY_EARG, "%s: two tensors are named %s", path, slot[i].t->name);
+        if (!st_slot_name(&slot[i - 1], &slot[i]))
+            RY_FAIL(RY_EARG, "%s: two tensors are named %s", path, slot[i].t->name);
     if (n) qsort(slot, n, sizeof *slot, st_slot_order);
     for (const char *const *m = meta; m && *m; m += 2) {
         RY_TRY(st_check_word(path, "metadata key", m[0]));
@@ -463,7 +495,8 @@ static ry_status st_header(ry_text *out, const st_slot *slot, size_t n, const ch
     ry_text_puts(out, "}");
     while (out->n % 8 && !out->failed) ry_text_puts(out, " ");
     RY_TRY(ry_text_status(out));
-    if (out->n > ST_MAX_HEADER) RY_FAIL(RY_EARG, "the header would have %zu bytes, the format allows %d", out->n, ST_MAX_HEADER);
+    if (out->n > ST_MAX_HEADER)
+        RY_FAIL(RY_EARG, "the header would have %zu bytes, the format allows %d", out->n, ST_MAX_HEADER);
     return RY_OK;
 }
 
@@ -480,7 +513,8 @@ static ry_status st_put(os_out *o, const ry_text *head, const st_slot *slot, siz
     return RY_OK;
 }
 
-ry_status st_write(const char *path, size_t n, const ry_named_data *t, const char *const *meta, st_source source, void *ud) {
+ry_status st_write(const char *path, size_t n, const ry_named_data *t, const char *const *meta, st_source source,
+                   void *ud) {
     ry_text head = {0};
     os_out *o;
     st_slot *slot = ry_mem_alloc(ry_mem_size(n, sizeof *slot, 0));
@@ -509,6 +543,9 @@ static ry_status st_given(void *ud, size_t i, const void **data) {
 
 ry_status ry_tensor_file_write(const char *path, size_t n, const ry_named_data *t, const char *const *meta) {
     if (!path || (n && !t)) RY_FAIL(RY_EARG, "ry_tensor_file_write: path and tensors must be given");
-    union { const ry_named_data *in; void *out; } ud = {.in = t};
+    union {
+        const ry_named_data *in;
+        void *out;
+    } ud = {.in = t};
     return st_write(path, n, t, meta, st_given, ud.out);
 }

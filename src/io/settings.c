@@ -16,6 +16,7 @@ ry_status ry_settings_read(const char *path, ry_status (*each)(void *ud, const c
     for (ry_json_it it = ry_json_first(j); st == RY_OK && it.value; it = ry_json_next(j, it)) {
         ry_json_kind kind = ry_json_kind_of(it.value);
         t.n = 0;
+        ry_text_puts(&t, ""); /* an empty list is an empty word, not the word before */
         if (kind == RY_JSON_OBJECT) st = ry_fail(RY_EFORMAT, "%s: %s must be a plain value or a list", path, it.key);
         for (size_t i = 0; kind == RY_JSON_ARRAY && i < ry_json_count(it.value); i++) {
             if (i) ry_text_puts(&t, ",");

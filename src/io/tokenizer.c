@@ -16,11 +16,14 @@ bool tok_has(const ry_json *root, const char *field, const char *type) {
 }
 
 const ry_json *tok_plain_vocab(const ry_json *root) {
-    const ry_json *model = ry_json_path(root, "model"), *vocab = ry_json_path(model, "vocab"), *merges = ry_json_path(model, "merges");
+    const ry_json *model = ry_json_path(root, "model"), *vocab = ry_json_path(model, "vocab"),
+                  *merges = ry_json_path(model, "merges");
     static const char *const must_lack[] = {"normalizer", "post_processor", "truncation", "padding"};
-    static const char *const model_lacks[] = {"unk_token", "continuing_subword_prefix", "end_of_word_suffix", "dropout"};
+    static const char *const model_lacks[] = {"unk_token", "continuing_subword_prefix", "end_of_word_suffix",
+                                              "dropout"};
     if (!tok_has(root, "model", "BPE") && ry_json_path(model, "type")) return NULL;
-    if (ry_json_kind_of(vocab) != RY_JSON_OBJECT || ry_json_kind_of(merges) != RY_JSON_ARRAY || ry_json_count(merges)) return NULL;
+    if (ry_json_kind_of(vocab) != RY_JSON_OBJECT || ry_json_kind_of(merges) != RY_JSON_ARRAY || ry_json_count(merges))
+        return NULL;
     if (ry_json_count(ry_json_path(root, "added_tokens"))) return NULL;
     for (size_t i = 0; i < 4; i++)
         if (ry_json_path(root, must_lack[i]) || ry_json_path(model, model_lacks[i])) return NULL;
@@ -39,8 +42,10 @@ static ry_status tok_read(ry_tokenizer **out, const ry_json *root, const char *w
     const ry_json *model = ry_json_path(root, "model");
     const char *type = ry_json_as_text(ry_json_path(model, "type"), NULL);
     if (!model) RY_FAIL(RY_EFORMAT, "%s: model is missing: not a tokenizer.json", what);
-    RY_FAIL(RY_EUNSUPPORTED, "%s: a tokenizer of type %s with %zu merges: this version reads only the byte and character tokenizers that Rusty "
-                             "saves; give token ids instead (--ids, or data in safetensors)",
+    RY_FAIL(RY_EUNSUPPORTED,
+            "%s: a tokenizer of type %s with %zu merges: this version reads only the byte and character tokenizers "
+            "that Rusty "
+            "saves; give token ids instead (--ids, or data in safetensors)",
             what, type ? type : "unknown", ry_json_count(ry_json_path(model, "merges")));
 }
 
@@ -60,7 +65,8 @@ ry_status ry_tokenizer_open(ry_tokenizer **out, const char *path) {
         if (!(in_folder = os_join(path, "tokenizer.json"))) return RY_ENOMEM;
         path = in_folder;
     } else if (len < 5 || strcmp(path + len - 5, ".json")) {
-        RY_FAIL(RY_EUNSUPPORTED, "%s: this version reads tokenizers from a tokenizer.json or the folder that holds one", path);
+        RY_FAIL(RY_EUNSUPPORTED, "%s: this version reads tokenizers from a tokenizer.json or the folder that holds one",
+                path);
     }
     ry_status st = os_file_read(path, &text, &n);
     if (st == RY_OK) {
@@ -79,7 +85,8 @@ int64_t ry_tokenizer_size(const ry_tokenizer *t) { return t->size; }
 
 /* ---- using ---- */
 ry_status ry_encode(const ry_tokenizer *t, const char *text, size_t n, bool add_special, int32_t **ids, size_t *n_ids) {
-    if (!t || !ids || !n_ids || (n && !text)) RY_FAIL(RY_EARG, "ry_encode: tokenizer, text, ids and n_ids must be given");
+    if (!t || !ids || !n_ids || (n && !text))
+        RY_FAIL(RY_EARG, "ry_encode: tokenizer, text, ids and n_ids must be given");
     int32_t *p = ry_mem_alloc(ry_mem_size(t->kind->room(t, n), sizeof *p, 0));
     if (!p) return RY_ENOMEM;
     size_t got;
@@ -107,7 +114,8 @@ static void tok_mend(ry_text *out, const char *s, size_t n) {
     }
 }
 
-ry_status ry_decode(const ry_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, bool raw, char **text, size_t *n_text) {
+ry_status ry_decode(const ry_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, bool raw, char **text,
+                    size_t *n_text) {
     if (!t || !text || (n && !ids)) RY_FAIL(RY_EARG, "ry_decode: tokenizer, ids and text must be given");
     ry_text bytes = {0}, mended = {0};
     t->kind->decode(t, ids, n, skip_special, &bytes);

@@ -12,7 +12,8 @@ typedef struct tok_kind {
     void (*close)(ry_tokenizer *t);
     /* Room for ids: what n bytes of text can give at most (SIZE_MAX: too many); then the ids themselves. */
     size_t (*room)(const ry_tokenizer *t, size_t n);
-    ry_status (*encode)(const ry_tokenizer *t, const char *text, size_t n, bool add_special, int32_t *ids, size_t *n_ids);
+    ry_status (*encode)(const ry_tokenizer *t, const char *text, size_t n, bool add_special, int32_t *ids,
+                        size_t *n_ids);
     /* Appends the bytes that the ids stand for, UTF-8 or not. Ids without a meaning give nothing, as in Hugging Face's. */
     void (*decode)(const ry_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, ry_text *out);
     /* Adds pre_tokenizer, decoder and model to the root of a tokenizer.json that tokenizer.c began. */

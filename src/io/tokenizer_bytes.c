@@ -26,7 +26,8 @@ static ry_status bytes_read(ry_tokenizer **out, const ry_json *root, const char 
     (void)what;
     const ry_json *vocab = tok_plain_vocab(root);
     bool prefix = true; /* ByteLevel's own default */
-    if (!vocab || ry_json_count(vocab) != 256 || !tok_has(root, "pre_tokenizer", "ByteLevel") || !tok_has(root, "decoder", "ByteLevel"))
+    if (!vocab || ry_json_count(vocab) != 256 || !tok_has(root, "pre_tokenizer", "ByteLevel") ||
+        !tok_has(root, "decoder", "ByteLevel"))
         return RY_OK;
     if (!ry_json_as_bool(ry_json_path(root, "pre_tokenizer.add_prefix_space"), &prefix) || prefix) return RY_OK;
     char name[256][5];
@@ -43,7 +44,8 @@ static size_t bytes_room(const ry_tokenizer *t, size_t n) {
     return n;
 }
 
-static ry_status bytes_encode(const ry_tokenizer *t, const char *text, size_t n, bool add_special, int32_t *ids, size_t *n_ids) {
+static ry_status bytes_encode(const ry_tokenizer *t, const char *text, size_t n, bool add_special, int32_t *ids,
+                              size_t *n_ids) {
     (void)t, (void)add_special;
     for (size_t i = 0; i < n; i++) ids[i] = (unsigned char)text[i];
     *n_ids = n;

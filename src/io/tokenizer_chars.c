@@ -11,8 +11,8 @@ enum { CHARS_PAGE = 256, CHARS_PAGES = 0x110000 / CHARS_PAGE };
 
 typedef struct chars_tokenizer {
     ry_tokenizer base;
-    int32_t *cp;                  /* [size] id -> code point */
-    int32_t *page[CHARS_PAGES];   /* code point -> id, or -1; pages of 256, NULL where none is known */
+    int32_t *cp;                /* [size] id -> code point */
+    int32_t *page[CHARS_PAGES]; /* code point -> id, or -1; pages of 256, NULL where none is known */
 } chars_tokenizer;
 
 static void chars_close(ry_tokenizer *base) {
@@ -58,8 +58,10 @@ static ry_status chars_collect(unsigned char *seen, const char *text, size_t n, 
     for (size_t i = 0; i < n;) {
         int32_t cp;
         size_t len = utf8_next(text + i, n - i, &cp);
-        if (cp < 0) RY_FAIL(RY_EARG, "the text is not UTF-8 at byte %zu: it has no characters; use the bytes tokenizer", i);
-        if (cp == 0) RY_FAIL(RY_EARG, "the text holds a NUL at byte %zu, which no vocabulary takes; use the bytes tokenizer", i);
+        if (cp < 0)
+            RY_FAIL(RY_EARG, "the text is not UTF-8 at byte %zu: it has no characters; use the bytes tokenizer", i);
+        if (cp == 0)
+            RY_FAIL(RY_EARG, "the text holds a NUL at byte %zu, which no vocabulary takes; use the bytes tokenizer", i);
         unsigned char bit = (unsigned char)(1u << cp % 8);
         *count += !(seen[cp / 8] & bit);
         seen[cp / 8] |= bit;
@@ -93,8 +95,8 @@ static ry_status chars_fill(chars_tokenizer *t, const ry_json *vocab, const char
         int64_t id;
         int32_t cp;
         if (!ry_json_as_int(it.value, &id) || id < 0 || id >= t->base.size || t->cp[id] >= 0)
-            RY_FAIL(RY_EFORMAT, "%s: model.vocab: the id of \"%s\" must be an integer of its own from 0 to %lld", what, it.key,
-                    (long long)t->base.size - 1);
+            RY_FAIL(RY_EFORMAT, "%s: model.vocab: the id of \"%s\" must be an integer of its own from 0 to %lld", what,
+                    it.key, (long long)t->base.size - 1);
         utf8_next(it.key, strlen(it.key), &cp);
         RY_TRY(chars_add(t, cp, (int32_t)id));
     }
@@ -103,7 +105,8 @@ static ry_status chars_fill(chars_tokenizer *t, const ry_json *vocab, const char
 
 static ry_status chars_read(ry_tokenizer **out, const ry_json *root, const char *what) {
     const ry_json *vocab = tok_plain_vocab(root);
-    if (!vocab || !ry_json_count(vocab) || !tok_has(root, "pre_tokenizer", NULL) || !tok_has(root, "decoder", "Fuse")) return RY_OK;
+    if (!vocab || !ry_json_count(vocab) || !tok_has(root, "pre_tokenizer", NULL) || !tok_has(root, "decoder", "Fuse"))
+        return RY_OK;
     for (ry_json_it it = ry_json_first(vocab); it.value; it = ry_json_next(vocab, it)) {
         int32_t cp;
         size_t n = strlen(it.key);
@@ -125,7 +128,8 @@ static size_t chars_room(const ry_tokenizer *t, size_t n) {
     return n;
 }
 
-static ry_status chars_encode(const ry_tokenizer *base, const char *text, size_t n, bool add_special, int32_t *ids, size_t *n_ids) {
+static ry_status chars_encode(const ry_tokenizer *base, const char *text, size_t n, bool add_special, int32_t *ids,
+                              size_t *n_ids) {
     const chars_tokenizer *t = (const chars_tokenizer *)base;
     (void)add_special;
     size_t k = 0;
@@ -134,7 +138,8 @@ static ry_status chars_encode(const ry_tokenizer *base, const char *text, size_t
         len = utf8_next(text + i, n - i, &cp);
         if (cp < 0) RY_FAIL(RY_EARG, "the text is not UTF-8 at byte %zu", i);
         if ((ids[k] = chars_id(t, cp)) < 0)
-            RY_FAIL(RY_EARG, "the text's character U+%04X at byte %zu is not in the tokenizer's vocabulary of %lld characters",
+            RY_FAIL(RY_EARG,
+                    "the text's character U+%04X at byte %zu is not in the tokenizer's vocabulary of %lld characters",
                     (unsigned)cp, i, (long long)t->base.size);
         k++;
     }

@@ -18,7 +18,12 @@ static inline size_t utf8_next(const char *text, size_t n, int32_t *cp) {
     size_t len = lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
     if (!len) return 1;
     /* the second byte's range is narrower after E0 (overlong), ED (surrogates), F0 (overlong) and F4 (too large) */
-    unsigned lo = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80, hi = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+    unsigned lo = lead == 0xE0   ? 0xA0
+                  : lead == 0xF0 ? 0x90
+                                 : 0x80,
+             hi = lead == 0xED   ? 0x9F
+                  : lead == 0xF4 ? 0x8F
+                                 : 0xBF;
     uint32_t v = lead & (0x7Fu >> len);
     for (size_t i = 1; i < len; i++) {
         if (i >= n || s[i] < lo || s[i] > hi) return i;

@@ -76,7 +76,8 @@ static bool yaml_integer(const char *s, int base, int64_t *out) {
 
 static ry_status yaml_plain(const yaml_reader *r, const yaml_event_t *e, ry_json **out) {
     static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
-    static const char *const trues[] = {"true", "True", "TRUE", NULL}, *const falses[] = {"false", "False", "FALSE", NULL};
+    static const char *const trues[] = {"true", "True", "TRUE", NULL}, *const falses[] = {"false", "False", "FALSE",
+                                                                                          NULL};
     static const char *const infs[] = {".inf", ".Inf", ".INF", ".nan", ".NaN", ".NAN", NULL};
     const char *s = (const char *)e->data.scalar.value;
     int64_t i;
@@ -87,7 +88,8 @@ static ry_status yaml_plain(const yaml_reader *r, const yaml_event_t *e, ry_json
         *out = ry_json_new_bool(yaml_is(s, trues));
     } else if (s[0] == '0' && (s[1] == 'x' || s[1] == 'o') && s[2] &&
                !s[2 + strspn(s + 2, s[1] == 'x' ? "0123456789abcdefABCDEF" : "01234567")]) {
-        if (!yaml_integer(s + 2, s[1] == 'x' ? 16 : 8, &i)) return yaml_bad(r, e->start_mark, "an integer beyond 64 bits");
+        if (!yaml_integer(s + 2, s[1] == 'x' ? 16 : 8, &i))
+            return yaml_bad(r, e->start_mark, "an integer beyond 64 bits");
         *out = ry_json_new_int(i);
     } else if (yaml_is_number(s, &integral)) {
         double v;
@@ -136,12 +138,13 @@ static ry_status yaml_mapping(yaml_reader *r, ry_json **out) {
         end = key.type == YAML_MAPPING_END_EVENT;
         if (end) {
         } else if (!name) {
-            st = yaml_bad(r, key.start_mark, key.type == YAML_ALIAS_EVENT ? "aliases are not read" : "a key must be a word");
+            st = yaml_bad(r, key.start_mark,
+                          key.type == YAML_ALIAS_EVENT ? "aliases are not read" : "a key must be a word");
         } else if (strlen(name) != key.data.scalar.length) {
             st = yaml_bad(r, key.start_mark, "a key must not hold NUL");
         } else if (ry_json_find(map, name)) {
-            st = ry_fail(RY_EFORMAT, "%s:%zu:%zu: the key \"%.60s\" stands here twice", r->what, key.start_mark.line + 1,
-                         key.start_mark.column + 1, name);
+            st = ry_fail(RY_EFORMAT, "%s:%zu:%zu: the key \"%.60s\" stands here twice", r->what,
+                         key.start_mark.line + 1, key.start_mark.column + 1, name);
         } else if ((st = yaml_next(r, &e)) == RY_OK) {
             st = yaml_value(r, &e, &value);
             yaml_event_delete(&e);
@@ -179,8 +182,12 @@ static ry_status yaml_value(yaml_reader *r, yaml_event_t *e, ry_json **out) {
     case YAML_MAPPING_START_EVENT:
         st = e->data.mapping_start.tag ? yaml_bad(r, e->start_mark, "tags are not read") : yaml_mapping(r, out);
         break;
-    case YAML_ALIAS_EVENT: st = yaml_bad(r, e->start_mark, "aliases (*name) are not read: write the value out"); break;
-    default: st = yaml_bad(r, e->start_mark, "a value is missing"); break;
+    case YAML_ALIAS_EVENT:
+        st = yaml_bad(r, e->start_mark, "aliases (*name) are not read: write the value out");
+        break;
+    default:
+        st = yaml_bad(r, e->start_mark, "a value is missing");
+        break;
     }
     r->depth--;
     return st;
@@ -194,13 +201,18 @@ static ry_status yaml_stream(yaml_reader *r, ry_json **out) {
         ry_status st = yaml_next(r, &e);
         if (st == RY_OK) {
             switch (e.type) {
-            case YAML_STREAM_END_EVENT: end = true; break;
+            case YAML_STREAM_END_EVENT:
+                end = true;
+                break;
             case YAML_STREAM_START_EVENT:
-            case YAML_DOCUMENT_END_EVENT: break;
+            case YAML_DOCUMENT_END_EVENT:
+                break;
             case YAML_DOCUMENT_START_EVENT:
                 if (root) st = yaml_bad(r, e.start_mark, "more than one document");
                 break;
-            default: st = yaml_value(r, &e, &root); break;
+            default:
+                st = yaml_value(r, &e, &root);
+                break;
             }
             yaml_event_delete(&e);
         }
@@ -215,7 +227,8 @@ static ry_status yaml_stream(yaml_reader *r, ry_json **out) {
 }
 
 ry_status ry_yaml_parse(ry_json **out, const char *text, size_t n, const char *what) {
-    if (n > YAML_MAX_BYTES) RY_FAIL(RY_EFORMAT, "%s: %zu bytes are too many for YAML settings (at most %d)", what, n, YAML_MAX_BYTES);
+    if (n > YAML_MAX_BYTES)
+        RY_FAIL(RY_EFORMAT, "%s: %zu bytes are too many for YAML settings (at most %d)", what, n, YAML_MAX_BYTES);
     yaml_reader r = {.what = what};
     if (!yaml_parser_initialize(&r.parser)) RY_FAIL(RY_ENOMEM, "%s: no memory to read it", what);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, n);
@@ -226,8 +239,10 @@ ry_status ry_yaml_parse(ry_json **out, const char *text, size_t n, const char *w
 #else
 ry_status ry_yaml_parse(ry_json **out, const char *text, size_t n, const char *what) {
     (void)out, (void)text, (void)n;
-    RY_FAIL(RY_EUNSUPPORTED, "%s: this build reads no YAML: install libyaml (Debian: libyaml-dev, macOS: libyaml) and build again, "
-                             "or write the file as JSON", what);
+    RY_FAIL(RY_EUNSUPPORTED,
+            "%s: this build reads no YAML: install libyaml (Debian: libyaml-dev, macOS: libyaml) and build again, "
+            "or write the file as JSON",
+            what);
 }
 #endif
 

@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct failing { long calls, refuse; bool later_too, refused; } failing;
+typedef struct failing {
+    long calls, refuse;
+    bool later_too, refused;
+} failing;
 
 static inline void *failing_alloc(void *ud, void *ptr, size_t old_size, size_t new_size) {
     failing *f = ud;

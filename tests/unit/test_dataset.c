@@ -3,7 +3,7 @@
 
 enum { NONE = -100, TEXT = 300 };
 
-static char text[TEXT];      /* byte i is i % 251 + 1: windows cannot be mistaken for each other */
+static char text[TEXT]; /* byte i is i % 251 + 1: windows cannot be mistaken for each other */
 static int token(int64_t i) { return (int)(i % 251) + 1; }
 static ry_tokenizer *bytes;
 
@@ -62,10 +62,13 @@ static void windows(void **state) {
         for (int64_t len = 1; len <= 24; len += len < 6 ? 1 : 6)
             for (int64_t stride = 1; stride <= len; stride += stride < 4 ? 1 : 4) {
                 ry_data *d;
-                assert_ok(ry_data_text(&d, text, (size_t)n, bytes, &(ry_data_options){.seq_len = len, .stride = stride}));
+                assert_ok(
+                    ry_data_text(&d, text, (size_t)n, bytes, &(ry_data_options){.seq_len = len, .stride = stride}));
                 assert_int_equal(ry_data_len(d), len);
-                if (stride < len) check_overlapping(0, n, len, stride, d);
-                else check_adjoining(0, n, len, d);
+                if (stride < len)
+                    check_overlapping(0, n, len, stride, d);
+                else
+                    check_adjoining(0, n, len, d);
                 ry_data_close(d);
             }
     ry_data *d;
@@ -84,14 +87,16 @@ static void held_out(void **state) {
         ry_data *train, *held;
         int64_t kept = (int64_t)(TEXT * (1 - parts[i]));
         assert_ok(ry_data_text(&train, text, TEXT, bytes, &(ry_data_options){.seq_len = 16, .hold_out = parts[i]}));
-        assert_ok(ry_data_text(&held, text, TEXT, bytes, &(ry_data_options){.seq_len = 16, .hold_out = parts[i], .held_part = true}));
+        assert_ok(ry_data_text(&held, text, TEXT, bytes,
+                               &(ry_data_options){.seq_len = 16, .hold_out = parts[i], .held_part = true}));
         check_adjoining(0, kept, 16, train);
         check_adjoining(kept, TEXT - kept, 16, held);
         ry_data_close(train);
         ry_data_close(held);
     }
     ry_data *held;
-    assert_ok(ry_data_text(&held, text, TEXT, bytes, &(ry_data_options){.seq_len = 8, .stride = 4, .hold_out = 0.1, .held_part = true}));
+    assert_ok(ry_data_text(&held, text, TEXT, bytes,
+                           &(ry_data_options){.seq_len = 8, .stride = 4, .hold_out = 0.1, .held_part = true}));
     check_overlapping(270, 30, 8, 4, held);
     ry_data_close(held);
 }
@@ -136,7 +141,8 @@ static void files(void **state) {
 
     int32_t ids[6] = {1, 2, 3, 4, 5, 6}, row[3], targets[3];
     int64_t labels[6] = {-100, 12, -100, 14, 15, -100};
-    const ry_named_data both[] = {{"input_ids", RY_SHAPE(RY_I32, 2, 3), ids}, {"labels", RY_SHAPE(RY_I64, 2, 3), labels},
+    const ry_named_data both[] = {{"input_ids", RY_SHAPE(RY_I32, 2, 3), ids},
+                                  {"labels", RY_SHAPE(RY_I64, 2, 3), labels},
                                   {"attention_mask", RY_SHAPE(RY_I64, 2, 3), labels}};
     assert_ok(ry_tensor_file_write("tmp_data/b.safetensors", 3, both, NULL));
     assert_ok(ry_data_open(&d, "tmp_data/b.safetensors", NULL, NULL));
@@ -149,7 +155,8 @@ static void files(void **state) {
     assert_memory_equal(row, ((int32_t[]){4, 5, 6}), sizeof row);
     assert_memory_equal(targets, ((int32_t[]){15, NONE, NONE}), sizeof targets);
     ry_data_close(d);
-    assert_ok(ry_data_open(&d, "tmp_data/b.safetensors", NULL, &(ry_data_options){.seq_len = 2, .hold_out = 0.5, .held_part = true}));
+    assert_ok(ry_data_open(&d, "tmp_data/b.safetensors", NULL,
+                           &(ry_data_options){.seq_len = 2, .hold_out = 0.5, .held_part = true}));
     assert_int_equal(ry_data_rows(d), 1);
     assert_int_equal(ry_data_len(d), 2);
     assert_ok(ry_data_row(d, 0, row, targets));
@@ -186,15 +193,20 @@ static void files_refused(void **state) {
     file_fails(1, &(ry_named_data){"input_ids", RY_SHAPE(RY_I32, 6), ids}, RY_ESHAPE, "input_ids has 1 dimensions");
     file_fails(1, &(ry_named_data){"input_ids", RY_SHAPE(RY_I32, 0, 6), ids}, RY_ESHAPE, "input_ids is [0,6]");
     file_fails(1, &(ry_named_data){"input_ids", RY_SHAPE(RY_I32, 6, 0), ids}, RY_ESHAPE, "input_ids is [6,0]");
-    file_fails(1, &(ry_named_data){"input_ids", RY_SHAPE(RY_I64, 2, 3), wide}, RY_EFORMAT, "input_ids[1,1] is 2147483648");
-    file_fails(2, (ry_named_data[]){{"input_ids", RY_SHAPE(RY_I32, 2, 3), ids}, {"labels", RY_SHAPE(RY_I32, 3, 2), ids}}, RY_ESHAPE,
-               "labels is [3,2]");
-    file_fails(2, (ry_named_data[]){{"input_ids", RY_SHAPE(RY_I32, 2, 3), ids}, {"labels", RY_SHAPE(RY_I64, 2, 3), low}}, RY_EFORMAT,
-               "labels[0,2] is -3000000000");
-    file_fails(2, (ry_named_data[]){{"input_ids", RY_SHAPE(RY_I32, 2, 3), ids}, {"labels", RY_SHAPE(RY_F32, 2, 3), ids}}, RY_EDTYPE,
-               "labels is f32");
+    file_fails(1, &(ry_named_data){"input_ids", RY_SHAPE(RY_I64, 2, 3), wide}, RY_EFORMAT,
+               "input_ids[1,1] is 2147483648");
+    file_fails(2,
+               (ry_named_data[]){{"input_ids", RY_SHAPE(RY_I32, 2, 3), ids}, {"labels", RY_SHAPE(RY_I32, 3, 2), ids}},
+               RY_ESHAPE, "labels is [3,2]");
+    file_fails(2,
+               (ry_named_data[]){{"input_ids", RY_SHAPE(RY_I32, 2, 3), ids}, {"labels", RY_SHAPE(RY_I64, 2, 3), low}},
+               RY_EFORMAT, "labels[0,2] is -3000000000");
+    file_fails(2,
+               (ry_named_data[]){{"input_ids", RY_SHAPE(RY_I32, 2, 3), ids}, {"labels", RY_SHAPE(RY_F32, 2, 3), ids}},
+               RY_EDTYPE, "labels is f32");
     ry_data *d;
-    assert_ok(ry_tensor_file_write("tmp_data/x.safetensors", 1, &(ry_named_data){"input_ids", RY_SHAPE(RY_I32, 2, 3), ids}, NULL));
+    assert_ok(ry_tensor_file_write("tmp_data/x.safetensors", 1,
+                                   &(ry_named_data){"input_ids", RY_SHAPE(RY_I32, 2, 3), ids}, NULL));
     assert_is(RY_EARG, ry_data_open(&d, "tmp_data/x.safetensors", NULL, &(ry_data_options){.stride = 2}));
     assert_says("stride is for text");
     assert_is(RY_EARG, ry_data_open(&d, "tmp_data/x.safetensors", NULL, &(ry_data_options){.seq_len = -2}));
@@ -215,7 +227,8 @@ static void allocations(void **state) {
     int32_t ids[6] = {1, 2, 3, 4, 5, 6};
     fresh_folder("tmp_data");
     write_file("tmp_data/a.txt", text, TEXT);
-    assert_ok(ry_tensor_file_write("tmp_data/x.safetensors", 1, &(ry_named_data){"input_ids", RY_SHAPE(RY_I32, 2, 3), ids}, NULL));
+    assert_ok(ry_tensor_file_write("tmp_data/x.safetensors", 1,
+                                   &(ry_named_data){"input_ids", RY_SHAPE(RY_I32, 2, 3), ids}, NULL));
     sweep_allocations(open_file, "tmp_data/a.txt");
     sweep_allocations(open_file, "tmp_data/x.safetensors");
     assert_ok(os_remove_tree("tmp_data"));

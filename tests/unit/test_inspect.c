@@ -42,7 +42,8 @@ static void all_lines_parse(void) {
 
 static void make_tensors(const char *path, const char *name) {
     static float w[1024];
-    const ry_named_data t[] = {{name, RY_SHAPE(RY_F32, 8, 128), w}, {"ids", RY_SHAPE(RY_I64, 3), w}, {"s", {.dtype = RY_F16}, w}};
+    const ry_named_data t[] = {
+        {name, RY_SHAPE(RY_F32, 8, 128), w}, {"ids", RY_SHAPE(RY_I64, 3), w}, {"s", {.dtype = RY_F16}, w}};
     assert_ok(ry_tensor_file_write(path, 3, t, (const char *const[]){"format", "pt\n\x1b[31m", NULL}));
 }
 
@@ -50,12 +51,17 @@ static void tensors(void **state) {
     (void)state;
     fresh_folder("tmp_look");
     make_tensors("tmp_look/a.safetensors", "w\n\x1b[0m");
-    shows("tmp_look/a.safetensors", false, (const char *[]){"tmp_look/a.safetensors: safetensors, 3 tensors, 1028 weights, 4122 bytes (4.03 KiB)\n",
-          "metadata format = pt??[31m\n", "name", "dtype", "shape", "bytes\n", "ids ", "I64", "[3]", " 24\n", "w??[0m ", "F32", "[8,128]", " 4096\n",
-          "s ", "F16", "[]", " 2\n", NULL});
-    shows("tmp_look/a.safetensors", true, (const char *[]){"{\"file\": \"tmp_look/a.safetensors\", \"format\": \"safetensors\", \"tensors\": 3, "
-          "\"weights\": 1028, \"bytes\": 4122, \"files\": 1, \"metadata\": {\"format\": \"pt\\n\\u001b[31m\"}}\n", "{\"name\": \"ids\", \"dtype\": \"I64\", "
-          "\"shape\": [3], \"bytes\": 24, \"file\": \"a.safetensors\"}\n", "\"shape\": [8,128]", "\"shape\": []", NULL});
+    shows("tmp_look/a.safetensors", false,
+          (const char *[]){"tmp_look/a.safetensors: safetensors, 3 tensors, 1028 weights, 4122 bytes (4.03 KiB)\n",
+                           "metadata format = pt??[31m\n", "name", "dtype", "shape", "bytes\n", "ids ", "I64", "[3]",
+                           " 24\n", "w??[0m ", "F32", "[8,128]", " 4096\n", "s ", "F16", "[]", " 2\n", NULL});
+    shows("tmp_look/a.safetensors", true,
+          (const char *[]){
+              "{\"file\": \"tmp_look/a.safetensors\", \"format\": \"safetensors\", \"tensors\": 3, "
+              "\"weights\": 1028, \"bytes\": 4122, \"files\": 1, \"metadata\": {\"format\": \"pt\\n\\u001b[31m\"}}\n",
+              "{\"name\": \"ids\", \"dtype\": \"I64\", "
+              "\"shape\": [3], \"bytes\": 24, \"file\": \"a.safetensors\"}\n",
+              "\"shape\": [8,128]", "\"shape\": []", NULL});
     all_lines_parse();
     assert_ok(os_remove_tree("tmp_look"));
 }
@@ -63,11 +69,16 @@ static void tensors(void **state) {
 static void json_files(void **state) {
     (void)state;
     fresh_folder("tmp_look");
-    write_text("tmp_look/config.json", "{\"model_type\": \"llama\", \"hidden_size\": 64, \"eps\": 1e-05, \"rope\": {\"factor\": 8.0, \"a\": [1, 2]},"
-               " \"long\": [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17], \"x\": 1, \"x\": 2}");
-    shows("tmp_look/config.json", false, (const char *[]){"config.json: JSON, 6 fields\n", "  model_type = \"llama\"\n", "  hidden_size = 64\n", "  eps = 1e-05\n",
-          "  rope = {\"factor\": 8.0, \"a\": [1, 2]}\n", "  long = [17 values]\n", "  x = 2\n", NULL});
-    shows("tmp_look/config.json", true, (const char *[]){"\"format\": \"json\", \"content\": {\"model_type\": \"llama\"", NULL});
+    write_text(
+        "tmp_look/config.json",
+        "{\"model_type\": \"llama\", \"hidden_size\": 64, \"eps\": 1e-05, \"rope\": {\"factor\": 8.0, \"a\": [1, 2]},"
+        " \"long\": [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17], \"x\": 1, \"x\": 2}");
+    shows("tmp_look/config.json", false,
+          (const char *[]){"config.json: JSON, 6 fields\n", "  model_type = \"llama\"\n", "  hidden_size = 64\n",
+                           "  eps = 1e-05\n", "  rope = {\"factor\": 8.0, \"a\": [1, 2]}\n", "  long = [17 values]\n",
+                           "  x = 2\n", NULL});
+    shows("tmp_look/config.json", true,
+          (const char *[]){"\"format\": \"json\", \"content\": {\"model_type\": \"llama\"", NULL});
     all_lines_parse();
     write_text("tmp_look/a.json", "[1, {}]");
     shows("tmp_look/a.json", false, (const char *[]){"a.json: JSON, [1, {}]\n", NULL});
@@ -86,10 +97,14 @@ static void folders(void **state) {
     make_tensors("tmp_look/z.safetensors", "w");
     write_text("tmp_look/config.json", "{\"a\": 1}");
     write_text("tmp_look/readme.txt", "x");
-    write_text("tmp_look/model.safetensors.index.json", "{\"weight_map\": {\"w\": \"m1.safetensors\", \"ids\": \"m1.safetensors\", \"s\": \"m1.safetensors\"}}");
-    shows("tmp_look", false, (const char *[]){"config.json: JSON", "model.safetensors.index.json: safetensors, 3", "z.safetensors: safetensors, 3", NULL});
+    write_text("tmp_look/model.safetensors.index.json",
+               "{\"weight_map\": {\"w\": \"m1.safetensors\", \"ids\": \"m1.safetensors\", \"s\": \"m1.safetensors\"}}");
+    shows("tmp_look", false,
+          (const char *[]){"config.json: JSON", "model.safetensors.index.json: safetensors, 3",
+                           "z.safetensors: safetensors, 3", NULL});
     assert_null(strstr(said.at, "m1.safetensors:")); /* once, through its index */
-    shows("tmp_look", true, (const char *[]){"config.json", "index.json", "\"file\": \"m1.safetensors\"", "z.safetensors", NULL});
+    shows("tmp_look", true,
+          (const char *[]){"config.json", "index.json", "\"file\": \"m1.safetensors\"", "z.safetensors", NULL});
     all_lines_parse();
     write_text("tmp_look/z.safetensors", "broken");
     assert_is(RY_EFORMAT, look("tmp_look", false));
@@ -121,7 +136,8 @@ static void allocations(void **state) {
     make_tensors("tmp_look/m1.safetensors", "w");
     make_tensors("tmp_look/z.safetensors", "w");
     write_text("tmp_look/config.json", "{\"a\": {\"b\": [1, \"x\"]}}");
-    write_text("tmp_look/model.safetensors.index.json", "{\"weight_map\": {\"w\": \"m1.safetensors\", \"ids\": \"m1.safetensors\", \"s\": \"m1.safetensors\"}}");
+    write_text("tmp_look/model.safetensors.index.json",
+               "{\"weight_map\": {\"w\": \"m1.safetensors\", \"ids\": \"m1.safetensors\", \"s\": \"m1.safetensors\"}}");
     sweep_allocations(look_plain, "tmp_look");
     sweep_allocations(look_json, "tmp_look");
     assert_ok(os_remove_tree("tmp_look"));
@@ -129,7 +145,8 @@ static void allocations(void **state) {
 
 static void reference_files(void **state) {
     (void)state;
-    static const char *const names[] = {"hf/models/qwen2", "hf/models/llama_untied/config.json", "weights/stories260K/hf"};
+    static const char *const names[] = {"hf/models/qwen2", "hf/models/llama_untied/config.json",
+                                        "weights/stories260K/hf"};
     char path[1024];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!test_data(path, sizeof path, names[i])) skip();

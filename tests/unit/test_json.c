@@ -14,15 +14,74 @@ static ry_json *parse(const char *text, unsigned flags) {
 static void refused(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "", " ", "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "[1]x", "[1],", "{", "}", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,",
-        "{\"a\":1,}", "{a:1}", "{\"a\" 1}", "{1:1}", "{\"a\":1,\"a\":2}", "{\"a\":1,\"\\u0061\":1}", "nan", "[NaN]", "[Infinity]",
-        "[-Infinity]", "tru", "True", "nul", "-", "+1", "01", "-01", "1.", ".5", "1.e1", "1e", "1e+", "0x10", "1_000", "1e400",
-        "'a'", "\"", "\"a", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\x01\"", "\"\t\"", "\"a\nb\"", "\"\xff\"", "\"\xc0\x80\"",
-        "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xe2\x82\"", "\xef\xbb\xbf{}", "// no\n1", "/* no */ 1", "[1]\f", "\xa0", "{\"\\u0000\":1}",
+        "",
+        " ",
+        "[",
+        "]",
+        "[1",
+        "[1,",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[1]x",
+        "[1],",
+        "{",
+        "}",
+        "{\"a\"",
+        "{\"a\":",
+        "{\"a\":1",
+        "{\"a\":1,",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{\"a\" 1}",
+        "{1:1}",
+        "{\"a\":1,\"a\":2}",
+        "{\"a\":1,\"\\u0061\":1}",
+        "nan",
+        "[NaN]",
+        "[Infinity]",
+        "[-Infinity]",
+        "tru",
+        "True",
+        "nul",
+        "-",
+        "+1",
+        "01",
+        "-01",
+        "1.",
+        ".5",
+        "1.e1",
+        "1e",
+        "1e+",
+        "0x10",
+        "1_000",
+        "1e400",
+        "'a'",
+        "\"",
+        "\"a",
+        "\"\\",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u12g4\"",
+        "\"\x01\"",
+        "\"\t\"",
+        "\"a\nb\"",
+        "\"\xff\"",
+        "\"\xc0\x80\"",
+        "\"\xed\xa0\x80\"",
+        "\"\xf4\x90\x80\x80\"",
+        "\"\xe2\x82\"",
+        "\xef\xbb\xbf{}",
+        "// no\n1",
+        "/* no */ 1",
+        "[1]\f",
+        "\xa0",
+        "{\"\\u0000\":1}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ry_json *j = NULL;
-        if (ry_json_parse(&j, bad[i], strlen(bad[i]), "bad.json", 0) != RY_EFORMAT) print_error("not refused: %s\n", bad[i]);
+        if (ry_json_parse(&j, bad[i], strlen(bad[i]), "bad.json", 0) != RY_EFORMAT)
+            print_error("not refused: %s\n", bad[i]);
         assert_null(j);
         assert_is(RY_EFORMAT, ry_json_parse(&j, bad[i], strlen(bad[i]), "bad.json", 0));
         assert_says("bad.json:");
@@ -64,10 +123,24 @@ static void depth(void **state) {
 
 static void numbers(void **state) {
     (void)state;
-    static const struct { const char *text; int64_t v; bool ok; } ints[] = {
-        {"0", 0, true}, {"-0", 0, true}, {"9223372036854775807", INT64_MAX, true}, {"-9223372036854775808", INT64_MIN, true},
-        {"1e5", 100000, true}, {"2.0", 2, true}, {"-3.0E2", -300, true}, {"2.5", 0, false}, {"1e30", 0, false}, {"\"1\"", 0, false},
-        {"9007199254740992.0", 9007199254740992, true}, {"9007199254740994.0", 0, false}, {"true", 0, false},
+    static const struct {
+        const char *text;
+        int64_t v;
+        bool ok;
+    } ints[] = {
+        {"0", 0, true},
+        {"-0", 0, true},
+        {"9223372036854775807", INT64_MAX, true},
+        {"-9223372036854775808", INT64_MIN, true},
+        {"1e5", 100000, true},
+        {"2.0", 2, true},
+        {"-3.0E2", -300, true},
+        {"2.5", 0, false},
+        {"1e30", 0, false},
+        {"\"1\"", 0, false},
+        {"9007199254740992.0", 9007199254740992, true},
+        {"9007199254740994.0", 0, false},
+        {"true", 0, false},
         {"100000000000000000000", 0, false},
     };
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) {
@@ -92,8 +165,10 @@ static void numbers(void **state) {
 
 static void fields(void **state) {
     (void)state;
-    ry_json *j = parse("{\"hidden_size\": \"big\", \"layers\": 0, \"eps\": 1e-05, \"rope_scaling\": {\"factor\": 8, \"rope.type\": \"x\"},"
-                       " \"none\": null, \"tie\": 1, \"list\": [1], \"a.b\": 5, \"z\": \"q\\u0000\"}", 0);
+    ry_json *j = parse("{\"hidden_size\": \"big\", \"layers\": 0, \"eps\": 1e-05, \"rope_scaling\": {\"factor\": 8, "
+                       "\"rope.type\": \"x\"},"
+                       " \"none\": null, \"tie\": 1, \"list\": [1], \"a.b\": 5, \"z\": \"q\\u0000\"}",
+                       0);
     int64_t i = 42;
     double d = 0;
     bool b = false;
@@ -178,7 +253,8 @@ static void writer(void **state) {
     ry_text t = {0};
     ry_json_write(&t, o, 0);
     assert_ok(ry_text_status(&t));
-    assert_string_equal(t.at, "{\"z\": [1e-05, 1.0, 0.1, true, null], \"a\": \"q\\\"\\\\\\n\xc3\xa9\", \"e\": [], \"m\": {}, \"n\": -9223372036854775808}");
+    assert_string_equal(t.at, "{\"z\": [1e-05, 1.0, 0.1, true, null], \"a\": \"q\\\"\\\\\\n\xc3\xa9\", \"e\": [], "
+                              "\"m\": {}, \"n\": -9223372036854775808}");
     ry_text_free(&t);
     ry_json_write(&t, o, 2);
     assert_non_null(strstr(t.at, "{\n  \"z\": [\n    1e-05,\n    1.0,"));
@@ -200,7 +276,8 @@ static void writer(void **state) {
 
 static void reals_survive(void **state) {
     (void)state;
-    static const double values[] = {0.1, 1.0 / 3, 1e-5, 5e-324, DBL_MAX, DBL_MIN, 1e22, 123456789012345680.0, -0.0, 0.30000000000000004, 1e16};
+    static const double values[] = {
+        0.1, 1.0 / 3, 1e-5, 5e-324, DBL_MAX, DBL_MIN, 1e22, 123456789012345680.0, -0.0, 0.30000000000000004, 1e16};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         ry_json *v = ry_json_new_real(values[i]), *back;
         ry_text t = {0};
@@ -240,9 +317,12 @@ static ry_status write_once(void *unused) {
 static void allocations(void **state) {
     (void)state;
     /* a number and strings longer than jansson's first buffers */
-    sweep_allocations(parse_once, "{\"a\": [1, 2.5, {\"b\": \"c\"}, 123456789012345678], \"0123456789012345678901234567890123456789\": \"x"
-                                  "0123456789012345678901234567890123456789\", \"r\": 3.14159265358979323846264338327950288419716939937510,"
-                                  " \"k1\":1,\"k2\":2,\"k3\":3,\"k4\":4,\"k5\":5,\"k6\":6,\"k7\":7,\"k8\":8,\"k9\":9,\"l\":[1,2,3,4,5,6,7,8,9,10]}");
+    sweep_allocations(
+        parse_once,
+        "{\"a\": [1, 2.5, {\"b\": \"c\"}, 123456789012345678], \"0123456789012345678901234567890123456789\": \"x"
+        "0123456789012345678901234567890123456789\", \"r\": 3.14159265358979323846264338327950288419716939937510,"
+        " \"k1\":1,\"k2\":2,\"k3\":3,\"k4\":4,\"k5\":5,\"k6\":6,\"k7\":7,\"k8\":8,\"k9\":9,\"l\":[1,2,3,4,5,6,7,8,9,10]"
+        "}");
     sweep_allocations(parse_once, "[100000000000000000000000, 1]"); /* read twice */
     sweep_allocations(write_once, NULL);
 }
@@ -273,9 +353,10 @@ static void suite(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refused),  cmocka_unit_test(truncated), cmocka_unit_test(depth),         cmocka_unit_test(numbers),
-        cmocka_unit_test(fields),   cmocka_unit_test(lenient),   cmocka_unit_test(writer),        cmocka_unit_test(reals_survive),
-        cmocka_unit_test(allocations), cmocka_unit_test(suite),
+        cmocka_unit_test(refused), cmocka_unit_test(truncated),     cmocka_unit_test(depth),
+        cmocka_unit_test(numbers), cmocka_unit_test(fields),        cmocka_unit_test(lenient),
+        cmocka_unit_test(writer),  cmocka_unit_test(reals_survive), cmocka_unit_test(allocations),
+        cmocka_unit_test(suite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

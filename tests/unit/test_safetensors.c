@@ -3,7 +3,10 @@
 #include "test_data.h"
 #include "unit/io_help.h"
 
-typedef struct bytes { unsigned char *at; size_t n; } bytes;
+typedef struct bytes {
+    unsigned char *at;
+    size_t n;
+} bytes;
 
 /* A file with this header and n bytes of data 0, 1, 2, ... */
 static bytes make(const char *header, size_t n) {
@@ -100,11 +103,14 @@ static void header_length(void **state) {
     static const unsigned char zero[8];
     for (size_t n = 0; n < 8; n++) assert_is(RY_EFORMAT, st_open_memory(&f, zero, n, "m.safetensors"));
     assert_says("m.safetensors", "too few");
-    static const struct { unsigned char head[10]; const char *word; } rows[] = {
+    static const struct {
+        unsigned char head[10];
+        const char *word;
+    } rows[] = {
         {{3, 0, 0, 0, 0, 0, 0, 0, '{', '}'}, "truncated"},
         {{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, '{', '}'}, "at most 100000000"},
         {{0xF8, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, '{', '}'}, "at most"},
-        {{0x01, 0xE1, 0xF5, 0x05, 0, 0, 0, 0, '{', '}'}, "at most"},  /* 100 000 001 */
+        {{0x01, 0xE1, 0xF5, 0x05, 0, 0, 0, 0, '{', '}'}, "at most"},   /* 100 000 001 */
         {{0x00, 0xE1, 0xF5, 0x05, 0, 0, 0, 0, '{', '}'}, "truncated"}, /* 100 000 000 */
         {{2, 0, 0, 0, 0, 0, 0, 0x80, '{', '}'}, "at most"},
     };
@@ -127,8 +133,12 @@ static void odd_but_legal(void **state) {
     ry_tensor_file_close(f);
     free(m.at);
     /* out of order, unaligned, rank 0, empty, an unknown field, metadata null, the name "" */
-    f = opens("{\"y\":" T("[]", "1", "5") ",\"__metadata__\":null,\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"more\":{}},"
-              "\"e\":" T("[3,0,2]", "5", "5") ",\"\":" T("[0]", "5", "5") ",\"e2\":" T("[0]", "0", "0") "}", 5, &m);
+    f = opens(
+        "{\"y\":" T(
+            "[]", "1",
+            "5") ",\"__metadata__\":null,\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"more\":{}},"
+                 "\"e\":" T("[3,0,2]", "5", "5") ",\"\":" T("[0]", "5", "5") ",\"e2\":" T("[0]", "0", "0") "}",
+        5, &m);
     assert_int_equal(ry_tensor_file_count(f), 5);
     assert_ok(ry_tensor_file_find(f, "y", &s, &data));
     assert_int_equal(s.dtype, RY_F32);
@@ -148,9 +158,13 @@ static void odd_but_legal(void **state) {
     ry_tensor_file_close(f);
     free(m.at);
     /* dtypes and ranks that are only looked at */
-    f = opens("{\"a\":{\"dtype\":\"F4\",\"shape\":[4],\"data_offsets\":[0,2]},\"b\":{\"dtype\":\"F6_E2M3\",\"shape\":[4],\"data_offsets\":[2,5]},"
-              "\"c\":{\"dtype\":\"F8_E4M3\",\"shape\":[1],\"data_offsets\":[5,6]},\"d\":{\"dtype\":\"C64\",\"shape\":[1],\"data_offsets\":[6,14]},"
-              "\"e\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[14,15]},\"__metadata__\":{\"format\":\"pt\"}}", 15, &m);
+    f = opens("{\"a\":{\"dtype\":\"F4\",\"shape\":[4],\"data_offsets\":[0,2]},\"b\":{\"dtype\":\"F6_E2M3\",\"shape\":["
+              "4],\"data_offsets\":[2,5]},"
+              "\"c\":{\"dtype\":\"F8_E4M3\",\"shape\":[1],\"data_offsets\":[5,6]},\"d\":{\"dtype\":\"C64\",\"shape\":["
+              "1],\"data_offsets\":[6,14]},"
+              "\"e\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[14,15]},\"__metadata__\":{"
+              "\"format\":\"pt\"}}",
+              15, &m);
     assert_is(RY_EDTYPE, ry_tensor_file_find(f, "a", &s, &data));
     assert_says("m.safetensors", "tensor a", "F4");
     assert_is(RY_EDTYPE, ry_tensor_file_get(f, 2, &name, &s, &data));
@@ -165,15 +179,35 @@ static void odd_but_legal(void **state) {
 
 static void every_dtype(void **state) {
     (void)state;
-    static const struct { const char *name; int bytes; ry_dtype type; } rows[] = {
-        {"BOOL", 1, RY_BOOL}, {"U8", 1, RY_U8}, {"I8", 1, RY_I8}, {"F8_E5M2", 1, RY_NONE}, {"F8_E4M3", 1, RY_NONE}, {"F8_E8M0", 1, RY_NONE},
-        {"F8_E5M2FNUZ", 1, RY_NONE}, {"F8_E4M3FNUZ", 1, RY_NONE}, {"I16", 2, RY_NONE}, {"U16", 2, RY_NONE}, {"F16", 2, RY_F16},
-        {"BF16", 2, RY_BF16}, {"I32", 4, RY_I32}, {"U32", 4, RY_NONE}, {"F32", 4, RY_F32}, {"C64", 8, RY_NONE}, {"F64", 8, RY_F64},
-        {"I64", 8, RY_I64}, {"U64", 8, RY_NONE},
+    static const struct {
+        const char *name;
+        int bytes;
+        ry_dtype type;
+    } rows[] = {
+        {"BOOL", 1, RY_BOOL},
+        {"U8", 1, RY_U8},
+        {"I8", 1, RY_I8},
+        {"F8_E5M2", 1, RY_NONE},
+        {"F8_E4M3", 1, RY_NONE},
+        {"F8_E8M0", 1, RY_NONE},
+        {"F8_E5M2FNUZ", 1, RY_NONE},
+        {"F8_E4M3FNUZ", 1, RY_NONE},
+        {"I16", 2, RY_NONE},
+        {"U16", 2, RY_NONE},
+        {"F16", 2, RY_F16},
+        {"BF16", 2, RY_BF16},
+        {"I32", 4, RY_I32},
+        {"U32", 4, RY_NONE},
+        {"F32", 4, RY_F32},
+        {"C64", 8, RY_NONE},
+        {"F64", 8, RY_F64},
+        {"I64", 8, RY_I64},
+        {"U64", 8, RY_NONE},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char header[128];
-        snprintf(header, sizeof header, "{\"x\":{\"dtype\":\"%s\",\"shape\":[2],\"data_offsets\":[0,%d]}}", rows[i].name, 2 * rows[i].bytes);
+        snprintf(header, sizeof header, "{\"x\":{\"dtype\":\"%s\",\"shape\":[2],\"data_offsets\":[0,%d]}}",
+                 rows[i].name, 2 * rows[i].bytes);
         bytes m;
         ry_tensor_file *f = opens(header, 2 * (size_t)rows[i].bytes, &m);
         assert_int_equal(st_entry_at(f, 0)->type, rows[i].type);
@@ -185,7 +219,8 @@ static void every_dtype(void **state) {
 
 static void truncated(void **state) {
     (void)state;
-    bytes m = make("{\"__metadata__\":{\"a\":\"b\"},\"x\":" T("[2,2]", "0", "16") ",\"y\":" T("[1]", "16", "20") "}  ", 20);
+    bytes m =
+        make("{\"__metadata__\":{\"a\":\"b\"},\"x\":" T("[2,2]", "0", "16") ",\"y\":" T("[1]", "16", "20") "}  ", 20);
     ry_tensor_file *f;
     size_t held = ry_mem_live();
     for (size_t n = 0; n < m.n; n++) {
@@ -207,8 +242,9 @@ static void write_and_read(void **state) {
     unsigned char flag[3] = {1, 0, 1};
     uint16_t half[2] = {0x3C00, 0x4000};
     const ry_named_data t[] = {
-        {"flag", RY_SHAPE(RY_BOOL, 3), flag},         {"w.b\n\"\xc3\xa9", RY_SHAPE(RY_F32, 2, 3), w}, {"scalar", {.dtype = RY_F32}, w},
-        {"ids", RY_SHAPE(RY_I64, 2), ids},            {"half", RY_SHAPE(RY_F16, 2), half},           {"none", RY_SHAPE(RY_F32, 0, 5), NULL},
+        {"flag", RY_SHAPE(RY_BOOL, 3), flag}, {"w.b\n\"\xc3\xa9", RY_SHAPE(RY_F32, 2, 3), w},
+        {"scalar", {.dtype = RY_F32}, w},     {"ids", RY_SHAPE(RY_I64, 2), ids},
+        {"half", RY_SHAPE(RY_F16, 2), half},  {"none", RY_SHAPE(RY_F32, 0, 5), NULL},
     };
     const char *const meta[] = {"format", "pt", "note", "line\n\"q\"", NULL};
     fresh_folder("tmp_st");
@@ -229,7 +265,8 @@ static void write_and_read(void **state) {
         if (n) assert_memory_equal(data, t[i].data, n);
         assert_int_equal((uintptr_t)data % (s.dtype == RY_I64 ? 8 : s.dtype == RY_F32 ? 4 : 1), 0);
     }
-    static const char *const order[] = {"ids", "none", "scalar", "w.b\n\"\xc3\xa9", "half", "flag"}; /* dtype descending, then name */
+    static const char *const order[] = {"ids",  "none", "scalar", "w.b\n\"\xc3\xa9",
+                                        "half", "flag"}; /* dtype descending, then name */
     for (size_t i = 0; i < 6; i++) assert_string_equal(st_entry_at(f, i)->name, order[i]);
     ry_tensor_file_close(f);
 
@@ -246,8 +283,8 @@ static void write_and_read(void **state) {
     const ry_named_data twice[] = {{"x", RY_SHAPE(RY_F32, 1), w}, {"x", RY_SHAPE(RY_I64, 1), ids}};
     assert_is(RY_EARG, ry_tensor_file_write("tmp_st/e.safetensors", 2, twice, NULL));
     assert_says("tmp_st/e.safetensors", "two tensors are named x");
-    const ry_named_data q = {"q", RY_SHAPE(RY_Q8_0, 32), w}, m = {"__metadata__", RY_SHAPE(RY_F32, 1), w}, bad = {"\xff", RY_SHAPE(RY_F32, 1), w},
-                        neg = {"neg", RY_SHAPE(RY_F32, -1), w};
+    const ry_named_data q = {"q", RY_SHAPE(RY_Q8_0, 32), w}, m = {"__metadata__", RY_SHAPE(RY_F32, 1), w},
+                        bad = {"\xff", RY_SHAPE(RY_F32, 1), w}, neg = {"neg", RY_SHAPE(RY_F32, -1), w};
     assert_is(RY_EDTYPE, ry_tensor_file_write("tmp_st/e.safetensors", 1, &q, NULL));
     assert_says("tensor q");
     assert_is(RY_EARG, ry_tensor_file_write("tmp_st/e.safetensors", 1, &m, NULL));
@@ -373,7 +410,8 @@ static ry_status write_path(void *ud) {
 
 static void allocations(void **state) {
     (void)state;
-    bytes m = make("{\"__metadata__\":{\"a\":\"b\"},\"x\":" T("[2,2]", "0", "16") ",\"y\":" T("[1]", "16", "20") "}", 20);
+    bytes m =
+        make("{\"__metadata__\":{\"a\":\"b\"},\"x\":" T("[2,2]", "0", "16") ",\"y\":" T("[1]", "16", "20") "}", 20);
     sweep_allocations(open_memory, &m);
     free(m.at);
     fresh_folder("tmp_shards");
@@ -399,9 +437,11 @@ static bool opens_whole(void *folder, const char *name) {
 
 static void reference_files(void **state) {
     (void)state;
-    static const char *const folders[] = {"malformed/safetensors/must_load", "vectors/onnx_node_st/dev", "vectors/torch_opinfo",
-                                          "vectors/cs336_snapshots", "hf/training/llama_untied", "weights/stories260K"};
-    static const char *const sets[] = {"hf/models/qwen2", "hf/models/mistral", "hf/models/gemma", "weights/stories260K/hf"};
+    static const char *const folders[] = {
+        "malformed/safetensors/must_load", "vectors/onnx_node_st/dev", "vectors/torch_opinfo",
+        "vectors/cs336_snapshots",         "hf/training/llama_untied", "weights/stories260K"};
+    static const char *const sets[] = {"hf/models/qwen2", "hf/models/mistral", "hf/models/gemma",
+                                       "weights/stories260K/hf"};
     char path[1024];
     if (!test_data(path, sizeof path, "README.md")) skip();
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
@@ -420,9 +460,10 @@ static void reference_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rules),          cmocka_unit_test(header_length), cmocka_unit_test(odd_but_legal), cmocka_unit_test(every_dtype),
-        cmocka_unit_test(truncated),      cmocka_unit_test(write_and_read), cmocka_unit_test(source_fails), cmocka_unit_test(shards),
-        cmocka_unit_test(allocations),    cmocka_unit_test(reference_files),
+        cmocka_unit_test(rules),           cmocka_unit_test(header_length), cmocka_unit_test(odd_but_legal),
+        cmocka_unit_test(every_dtype),     cmocka_unit_test(truncated),     cmocka_unit_test(write_and_read),
+        cmocka_unit_test(source_fails),    cmocka_unit_test(shards),        cmocka_unit_test(allocations),
+        cmocka_unit_test(reference_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,9 +34,12 @@ static void utf8(void **state) {
         assert_int_equal(utf8_next(s, n - (n > 1), &cp), n > 1 ? n - 1 : 1);
         assert_int_equal(cp, n > 1 ? -1 : c);
     }
-    static const struct { const char *s; size_t n; } bad[] = {{"\x80", 1}, {"\xC0\x80", 1}, {"\xC1\xBF", 1}, {"\xE0\x9F\x80", 1},
-        {"\xED\xA0\x80", 1}, {"\xF0\x8F\x80\x80", 1}, {"\xF4\x90\x80\x80", 1}, {"\xF5\x80\x80\x80", 1}, {"\xFF", 1}, {"\xE2\x82\x41", 2},
-        {"\xF0\x9F\x98\x41", 3}, {"\xE2\x41", 1}};
+    static const struct {
+        const char *s;
+        size_t n;
+    } bad[] = {{"\x80", 1},         {"\xC0\x80", 1},         {"\xC1\xBF", 1},         {"\xE0\x9F\x80", 1},
+               {"\xED\xA0\x80", 1}, {"\xF0\x8F\x80\x80", 1}, {"\xF4\x90\x80\x80", 1}, {"\xF5\x80\x80\x80", 1},
+               {"\xFF", 1},         {"\xE2\x82\x41", 2},     {"\xF0\x9F\x98\x41", 3}, {"\xE2\x41", 1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(utf8_next(bad[i].s, strlen(bad[i].s), &cp), bad[i].n);
         assert_int_equal(cp, -1);
@@ -62,7 +65,9 @@ static void check_bytes(const ry_tokenizer *t) {
     ry_free(text);
     /* one U+FFFD for each piece that cannot be: a lone lead, a cut character of 3, and then a good one */
     text_is(t, (int32_t[]){'a', 0xE2, 0x82, 'b', 0xFF, 0xF0, 0x9F, 0x98, 0xC3, 0xA9}, 10, false,
-            "a\xEF\xBF\xBD" "b\xEF\xBF\xBD\xEF\xBF\xBD\xC3\xA9", 13);
+            "a\xEF\xBF\xBD"
+            "b\xEF\xBF\xBD\xEF\xBF\xBD\xC3\xA9",
+            13);
     text_is(t, (int32_t[]){'a', -1, 256, 1000, 'b'}, 5, false, "ab", 2);
     text_is(t, NULL, 0, false, "", 0);
 }
@@ -121,7 +126,8 @@ static void chars(void **state) {
     assert_ok(os_remove_tree("tmp_tok"));
 }
 
-#define CHARS_JSON(vocab) "{\"pre_tokenizer\":null,\"decoder\":{\"type\":\"Fuse\"},\"model\":{\"vocab\":" vocab ",\"merges\":[]}}"
+#define CHARS_JSON(vocab) \
+    "{\"pre_tokenizer\":null,\"decoder\":{\"type\":\"Fuse\"},\"model\":{\"vocab\":" vocab ",\"merges\":[]}}"
 
 static void reads(const char *json, ry_status want, const char *word) {
     ry_tokenizer *t = NULL;
@@ -145,7 +151,8 @@ static void other_files(void **state) {
     reads("{}", RY_EFORMAT, "model is missing");
     reads("[]", RY_EFORMAT, "object");
     reads("{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", RY_EUNSUPPORTED, "type WordPiece");
-    reads("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[[\"a\",\"a\"]]}}", RY_EUNSUPPORTED, "type BPE with 1 merges");
+    reads("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[[\"a\",\"a\"]]}}", RY_EUNSUPPORTED,
+          "type BPE with 1 merges");
     reads("{\"model\":{\"type\":\"BPE\",\"vocab\":[],\"merges\":{}}}", RY_EUNSUPPORTED, "");
     reads("{\"model\":7}", RY_EUNSUPPORTED, "unknown");
     ry_tokenizer *t;
