@@ -129,7 +129,7 @@ static void softmaxes(void **state)
         t->softmax(z, x, n);
         for (int64_t i = 0; i < n; i++) {
             double want = exp((double)x[i] - m) / s;
-            assert_true(fabs((double)z[i] - want) <= 1e-6 * want + 1e-37);
+            assert_true(fabs((double)z[i] - want) <= 4e-6 * want + 1e-37); /* x - m is rounded: 2^-24 of 60 */
             d += (double)z[i] * (double)g[i];
         }
         t->softmax_grad(y, z, g, n);
