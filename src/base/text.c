@@ -99,7 +99,7 @@ void ry_text_json(ry_text *t, const char *s, size_t n) {
 
 /* ---------------------------------------------------------------- the expander: names */
 
-enum { MAX_DEPTH = 32, MAX_OUTPUT = 64 << 20, NAME_BYTES = 64, MAX_TURNS = 1 << 16 };
+enum { MAX_DEPTH = 32, MAX_OUTPUT = 64 << 20, NAME_BYTES = 64, MAX_TURNS = 1 << 20 };
 
 typedef struct loop_name { /* innermost first */
     const struct loop_name *outer;
@@ -112,6 +112,7 @@ typedef struct expander {
     const char *what; /* the file, for messages */
     int line;
     int depth;
+    int *turns; /* of all loops together: nested ones multiply */
     const ry_text_var *vars;
     size_t n_vars;
     const loop_name *loops;
@@ -416,12 +417,12 @@ static ry_status expand_for(expander *x, const char **at, const char *argument, 
     int opened = x->line;
     if (active) {
         size_t n = name_bytes(argument);
-        if (n == 0 || n >= NAME_BYTES) return fault(x, "#for needs a name of at most %d letters, a first number and one past the last", NAME_BYTES - 1);
+        if (n == 0 || n >= NAME_BYTES)
+            return fault(x, "#for needs a name of at most %d letters, a first number and one past the last", NAME_BYTES - 1);
         memcpy(loop.name, argument, n);
         const char *end = argument + n;
         RY_TRY(calculate(x, end, &end, &from));
         RY_TRY(calculate(x, end, &end, &to));
-        if (to > from && (uint64_t)to - (uint64_t)from > MAX_TURNS) return fault(x, "#for turns more than %d times", MAX_TURNS);
         if (!line_ends(end)) return fault(x, "unexpected \"%.*s\" after #for", (int)strcspn(end, "\n"), end);
         x->loops = &loop;
     }
@@ -431,6 +432,7 @@ static ry_status expand_for(expander *x, const char **at, const char *argument, 
     loop.value = from;
     do { /* a body that runs no time is still read, for its #end */
         int closed_by = LINE_NONE;
+        if (++*x->turns > MAX_TURNS) return fault(x, "#for turns more than %d times", MAX_TURNS);
         *at = body;
         x->line = body_line;
         st = expand_lines(x, at, active && loop.value < to, &closed_by);
@@ -490,7 +492,8 @@ static ry_status expand_lines(expander *x, const char **at, bool active, int *cl
 
 ry_status ry_text_expand(ry_text *out, const char *what, const char *text, const ry_text_var *vars, size_t n_vars,
                          ry_text_include inc, void *ud) {
-    expander x = {.out = out, .what = what, .line = 1, .vars = vars, .n_vars = n_vars, .inc = inc, .ud = ud};
+    int turns = 0;
+    expander x = {.out = out, .what = what, .line = 1, .turns = &turns, .vars = vars, .n_vars = n_vars, .inc = inc, .ud = ud};
     int closed_by = LINE_NONE;
     RY_TRY(expand_lines(&x, &text, true, &closed_by));
     if (closed_by != LINE_NONE) {

@@ -114,6 +114,7 @@ static void refusing(void **state) {
         {"#for 0 2\n#end\n", "#for needs a name"},
         {"#for I 0\n#end\n", "expected"},
         {"#for I 0 99999999\n#end\n", "turns more than"},
+        {"#for I 0 9999\n#for J 0 9999\n#end\n#end\n", "turns more than"},
         {"x\n#end\n", "k.wgsl:2: #end without"},
         {"#else\n", "#else without"},
         {"#if 1\n#else\n#else\n#end\n", "a second #else"},
