@@ -360,6 +360,18 @@ static void make_plan(plan *p, const ry_chain *ch, const ry_cpu *c, int64_t coun
     char *slots = (char *)c->local + slot_bytes; /* the first is `tmp` of settle and convert */
     uint64_t free_ = ~(uint64_t)0, slot_of[MAX_REGS];
     unsigned loaded = 0;
+    /* Constants are written once for all blocks, so their slots are nobody else's. */
+    for (int r = 0; r < n_reg; r++) {
+        const ry_link *k = r < n_src ? NULL : &ch->link[r - n_src];
+        char element[8];
+        slot_of[r] = 0;
+        if (k ? k->op != &ry_op_fill_row : p->src[r].kind != SPLAT) continue;
+        char *slot = slots + (size_t)index_of(take(&free_)) * slot_bytes;
+        if (k) fused_element(element, k->dtype, k->value);
+        splat(slot, p->reg[r], k ? element : p->src[r].data, k ? k->dtype : p->src[r].dtype, count < BLOCK ? count : BLOCK);
+        p->at[r] = slot;
+        p->blocks = true;
+    }
     /* An output in place of a source that is still read later waits until the block's end: its register stays. */
     unsigned late = 0;
     for (int j = 0; j < ch->n_out; j++) {
@@ -378,15 +390,8 @@ static void make_plan(plan *p, const ry_chain *ch, const ry_cpu *c, int64_t coun
         s->load = s->store = 0;
         s->direct = -1;
         s->slot = NULL;
-        if (k->op == &ry_op_fill_row) { /* once for all blocks; the slot is never given back */
-            char element[8];
+        if (k->op == &ry_op_fill_row) {
             s->kind = STEP_NONE;
-            slot_of[me] = 0;
-            s->slot = slots + (size_t)index_of(take(&free_)) * slot_bytes;
-            p->at[me] = s->slot;
-            p->blocks = true;
-            fused_element(element, k->dtype, k->value);
-            splat(s->slot, s->reg, element, k->dtype, count < BLOCK ? count : BLOCK);
         } else {
             bool cast = k->op == &ry_op_cast_row;
             char cls = cast ? 'N' : map_table[k->op->map].cls[0];
@@ -403,26 +408,18 @@ static void make_plan(plan *p, const ry_chain *ch, const ry_cpu *c, int64_t coun
                 if (reg_bytes(p->reg[r]) != reg_bytes(s->reg)) same = false;
                 if (r >= n_src || loaded >> r & 1u) continue;
                 loaded |= 1u << r;
-                slot_of[r] = 0;
                 source *q = &p->src[r];
-                if (q->kind == SPLAT) {
-                    q->slot = slots + (size_t)index_of(take(&free_)) * slot_bytes;
-                    p->at[r] = q->slot;
-                    p->blocks = true;
-                    splat(q->slot, q->reg, q->data, q->dtype, count < BLOCK ? count : BLOCK);
-                } else {
-                    s->load |= 1u << r;
-                    if (q->in_place) continue;
-                    slot_of[r] = take(&free_);
-                    q->slot = slots + (size_t)index_of(slot_of[r]) * slot_bytes;
-                    p->blocks = true;
-                }
+                if (q->kind == SPLAT) continue;
+                s->load |= 1u << r;
+                if (q->in_place) continue;
+                slot_of[r] = take(&free_);
+                q->slot = slots + (size_t)index_of(slot_of[r]) * slot_bytes;
+                p->blocks = true;
             }
             uint64_t dying = 0;
             for (int i = 0; i < MAP_LETTERS; i++)
                 if (s->in[i] >= 0 && last[s->in[i]] == l) dying |= slot_of[s->in[i]];
             if (same) free_ |= dying;
-            slot_of[me] = 0;
             for (int j = 0; j < ch->n_out && s->direct < 0; j++)
                 if (ch->out[j] == me && is_reg(k->dtype) && !(late >> j & 1u)) s->direct = j;
             if (s->direct < 0) {
@@ -434,7 +431,7 @@ static void make_plan(plan *p, const ry_chain *ch, const ry_cpu *c, int64_t coun
         }
         for (int j = 0; j < ch->n_out; j++)
             if (ch->out[j] == me && j != s->direct && !(late >> j & 1u)) s->store |= 1u << j;
-        if (last[me] == l || (last[me] < 0 && s->kind != STEP_NONE)) free_ |= slot_of[me]; /* nobody reads it again */
+        if (last[me] < 0) free_ |= slot_of[me]; /* nobody reads it again */
     }
     if (late) p->step[ch->n_link - 1].store |= late;
 }
