@@ -24,11 +24,15 @@ static ry_status arg_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     if (ry_dtype_row(x->dtype)->kind == RY_KIND_BLOCK)
         return ry_fail_node(n, RY_EDTYPE, "x is %s; cast it to f32 first", ry_show(x).s);
     if (!scalar && axis < 0) return ry_fail_node(n, RY_EARG, "axis %d is out of range for x %s", a->axis, ry_show(x).s);
-    if (!scalar && x->dim[axis] == 0) return ry_fail_node(n, RY_ESHAPE, "x is %s: nothing to choose from along axis %d", ry_show(x).s, axis);
-    if (!scalar && x->dim[axis] > INT32_MAX) return ry_fail_node(n, RY_ESHAPE, "x is %s: places along axis %d do not fit i32", ry_show(x).s, axis);
+    if (!scalar && x->dim[axis] == 0)
+        return ry_fail_node(n, RY_ESHAPE, "x is %s: nothing to choose from along axis %d", ry_show(x).s, axis);
+    if (!scalar && x->dim[axis] > INT32_MAX)
+        return ry_fail_node(n, RY_ESHAPE, "x is %s: places along axis %d do not fit i32", ry_show(x).s, axis);
     for (int i = 0; i < x->rank; i++)
-        if (i != axis) y.dim[y.rank++] = x->dim[i];
-        else if (a->keepdim) y.dim[y.rank++] = 1;
+        if (i != axis)
+            y.dim[y.rank++] = x->dim[i];
+        else if (a->keepdim)
+            y.dim[y.rank++] = 1;
     out[0] = y;
     return RY_OK;
 }
@@ -78,7 +82,8 @@ static int32_t find_integers(const void *data, ry_dtype t, int64_t at, int64_t s
 }
 
 /* n <= TILE lines side by side, `stride` elements between the members of a line. */
-static void find_tile(int32_t *y, const void *data, ry_dtype t, int64_t at, int64_t stride, int64_t len, int64_t n, bool largest) {
+static void find_tile(int32_t *y, const void *data, ry_dtype t, int64_t at, int64_t stride, int64_t len, int64_t n,
+                      bool largest) {
     float buf[TILE], best[TILE];
     memcpy(best, ry_load_row(data, t, at, n, buf), (size_t)n * sizeof *best);
     memset(y, 0, (size_t)n * sizeof *y);
@@ -104,14 +109,17 @@ static ry_status arg_run(const ry_cpu *c, bool largest) {
         int32_t *y = (int32_t *)c->out[0] + o * inner + col;
         if (!ry_is_float(t))
             for (int64_t j = 0; j < n; j++) y[j] = find_integers(c->src[0], t, at + j, inner, len, largest);
-        else if (inner == 1) *y = find_row(c->src[0], t, at, len, largest);
-        else find_tile(y, c->src[0], t, at, inner, len, n, largest);
+        else if (inner == 1)
+            *y = find_row(c->src[0], t, at, len, largest);
+        else
+            find_tile(y, c->src[0], t, at, inner, len, n, largest);
     }
     return RY_OK;
 }
 static ry_status argmax_cpu(const ry_cpu *c) { return arg_run(c, true); }
 static ry_status argmin_cpu(const ry_cpu *c) { return arg_run(c, false); }
 
+/* clang-format off */
 #define A(axis, keep) &(const arg_args){(axis), (keep)}
 static const int32_t ties[] = {3, 7, 7, 1, 1, 3};
 static const ry_sample arg_samples[] = {
@@ -126,11 +134,15 @@ static const ry_sample arg_samples[] = {
     {.name = "large", .src = {SRC_F(16384, 2048)}, .n_src = 1, .args = A(1, false), .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op argmax_row = {.name = "argmax", .doc = "x [..] -> i32 place of the largest along axis, the first of equals",
-    .arg_size = sizeof(arg_args), .args = arg_arg, .min_src = 1, .max_src = 1, .flags = RY_OP_NO_GRAD, .infer = arg_infer,
+static const ry_op argmax_row = {.name = "argmax",
+    .doc = "x [..] -> i32 place of the largest along axis, the first of equals",
+    .arg_size = sizeof(arg_args), .args = arg_arg, .min_src = 1, .max_src = 1, .flags = RY_OP_NO_GRAD,
+        .infer = arg_infer,
     .work = arg_work, .cpu = argmax_cpu, .samples = arg_samples};
-static const ry_op argmin_row = {.name = "argmin", .doc = "x [..] -> i32 place of the smallest along axis, the first of equals",
-    .arg_size = sizeof(arg_args), .args = arg_arg, .min_src = 1, .max_src = 1, .flags = RY_OP_NO_GRAD, .infer = arg_infer,
+static const ry_op argmin_row = {.name = "argmin",
+    .doc = "x [..] -> i32 place of the smallest along axis, the first of equals",
+    .arg_size = sizeof(arg_args), .args = arg_arg, .min_src = 1, .max_src = 1, .flags = RY_OP_NO_GRAD,
+        .infer = arg_infer,
     .work = arg_work, .cpu = argmin_cpu, .samples = arg_samples};
 
 ry_tensor ry_argmax(ry_graph *g, ry_tensor x, int axis, bool keepdim) {

@@ -1,20 +1,25 @@
 /* cross_entropy.c - the loss of rows of logits against target ids, with a fused gradient.
  *
- * loss = log(sum(exp(x))) - x[target]; rows whose target is `ignore` lose nothing. The gradient computes the softmax again from
- * the logits, which it must read anyway. Never: the product that makes the logits (linear_cross_entropy). */
+ * loss = log(sum(exp(x))) - x[target]; rows whose target is `ignore` lose nothing. The gradient computes the
+ * softmax again from the logits, which it must read anyway. Never: the product that makes the logits
+ * (linear_cross_entropy). */
 #include "base/mem.h"
 #include "lines.h"
 #include <math.h>
 #include <rusty/ops.h>
 
-typedef struct ce_args { int64_t ignore; } ce_args;
+typedef struct ce_args {
+    int64_t ignore;
+} ce_args;
 static const ry_arg ce_arg[] = {RY_ARG(ce_args, ignore, RY_ARG_I64), {0}};
 
 static ry_status check(const ry_node *n, int xi) {
     const ry_spec *x = &n->src[xi]->spec, *t = &n->src[xi + 1]->spec;
-    if (!ry_is_float(x->dtype) || x->rank != 2) return ry_fail_node(n, RY_ESHAPE, "logits are %s, floats [R,V] are needed", ry_show(x).s);
+    if (!ry_is_float(x->dtype) || x->rank != 2)
+        return ry_fail_node(n, RY_ESHAPE, "logits are %s, floats [R,V] are needed", ry_show(x).s);
     if ((t->dtype != RY_I32 && t->dtype != RY_I64) || t->rank != 1 || t->dim[0] != x->dim[0])
-        return ry_fail_node(n, RY_ESHAPE, "targets are %s, logits %s need i32 or i64 [%lld]", ry_show(t).s, ry_show(x).s, (long long)x->dim[0]);
+        return ry_fail_node(n, RY_ESHAPE, "targets are %s, logits %s need i32 or i64 [%lld]", ry_show(t).s,
+                            ry_show(x).s, (long long)x->dim[0]);
     return RY_OK;
 }
 
@@ -29,8 +34,8 @@ static ry_status target_of(const ry_cpu *c, int src, int64_t i, int64_t v, int64
     int64_t t = ry_load_index(c->src[src], c->n->src[src]->spec.dtype, i), ignore = ((const ce_args *)c->args)->ignore;
     *out = t == ignore ? -1 : t;
     if (t == ignore || (t >= 0 && t < v)) return RY_OK;
-    return ry_fail_node(c->n, RY_EARG, "targets[%lld] is %lld; it must be 0 to %lld, or %lld for no loss", (long long)i, (long long)t,
-                        (long long)v - 1, (long long)ignore);
+    return ry_fail_node(c->n, RY_EARG, "targets[%lld] is %lld; it must be 0 to %lld, or %lld for no loss", (long long)i,
+                        (long long)t, (long long)v - 1, (long long)ignore);
 }
 
 static ry_work work_of(const ry_node *n, int xi) {
@@ -53,7 +58,8 @@ static ry_status cross_entropy_cpu(const ry_cpu *c) {
         const float *x = ry_load_row(c->src[0], xv->spec.dtype, i * xv->stride[0], v, c->local);
         float m = r->max(x, v);
         double sum = 0;
-        for (int64_t k = 0; k < v; k += LINE_CHUNK) sum += (double)r->exp_sub_sum(x + k, m, line_min(v - k, LINE_CHUNK));
+        for (int64_t k = 0; k < v; k += LINE_CHUNK)
+            sum += (double)r->exp_sub_sum(x + k, m, line_min(v - k, LINE_CHUNK));
         *y = (float)(log(sum) + ((double)m - (double)x[t]));
     }
     return RY_OK;
@@ -66,7 +72,8 @@ static ry_status cross_entropy_lower(ry_graph *g, const ry_node *n, ry_tensor ou
     ry_spec zeros = *t;
     ry_tensor safe = ry_select(g, used, targets, ry_fill(g, &zeros, 0));
     ry_tensor hit = ry_reshape_like(g, ry_gather(g, x, RY_RESHAPE(g, safe, t->dim[0], 1), 1), &n->out[0].spec);
-    out[0] = ry_cast(g, ry_select(g, used, ry_sub(g, ry_logsumexp(g, x, RY_AXIS(1), false), hit), ry_scalar(g, 0)), RY_F32);
+    out[0] =
+        ry_cast(g, ry_select(g, used, ry_sub(g, ry_logsumexp(g, x, RY_AXIS(1), false), hit), ry_scalar(g, 0)), RY_F32);
     return RY_OK;
 }
 
@@ -76,7 +83,8 @@ static ry_status cross_entropy_grad_infer(const ry_node *n, ry_spec out[RY_MAX_O
     RY_TRY(check(n, 1));
     const ry_spec *gy = &n->src[0]->spec, *x = &n->src[1]->spec;
     if (gy->rank != 1 || gy->dim[0] != x->dim[0] || gy->dtype != RY_F32)
-        return ry_fail_node(n, RY_ESHAPE, "gy is %s, logits %s need f32 [%lld]", ry_show(gy).s, ry_show(x).s, (long long)x->dim[0]);
+        return ry_fail_node(n, RY_ESHAPE, "gy is %s, logits %s need f32 [%lld]", ry_show(gy).s, ry_show(x).s,
+                            (long long)x->dim[0]);
     out[0] = *x;
     return RY_OK;
 }
@@ -98,7 +106,8 @@ static ry_status cross_entropy_grad_cpu(const ry_cpu *c) {
             const float *x = ry_load_row(c->src[1], dt, i * xv->stride[0], v, local ? local + v : NULL);
             float m = r->max(x, v);
             double sum = 0;
-            for (int64_t k = 0; k < v; k += LINE_CHUNK) sum += (double)r->exp_sub(y + k, x + k, m, line_min(v - k, LINE_CHUNK));
+            for (int64_t k = 0; k < v; k += LINE_CHUNK)
+                sum += (double)r->exp_sub(y + k, x + k, m, line_min(v - k, LINE_CHUNK));
             r->scale(y, y, (float)((double)g / sum), v);
             y[t] -= g;
         }
@@ -121,9 +130,11 @@ static ry_status cross_entropy_grad_lower(ry_graph *g, const ry_node *n, ry_tens
 
 static ry_cost cross_entropy_cost(const ry_node *n) {
     double e = (double)ry_count(&n->src[0]->spec), r = (double)n->src[0]->spec.dim[0];
-    return (ry_cost){4 * e, e * (double)line_size(n->src[0]->spec.dtype) + r * (4 + (double)line_size(n->src[1]->spec.dtype))};
+    return (ry_cost){4 * e,
+                     e * (double)line_size(n->src[0]->spec.dtype) + r * (4 + (double)line_size(n->src[1]->spec.dtype))};
 }
 
+/* clang-format off */
 static const int32_t targets[] = {4, -100, 0, 16, 2}, all_ignored[] = {-100, -100};
 #define A .args = &(const ce_args){-100}
 #define X(...) SRC_RANGE(-4, 4, __VA_ARGS__)
@@ -138,15 +149,20 @@ static const ry_sample cross_entropy_samples[] = {
     {.name = "large", .src = {X(1024, 32768), SRC_I(RY_I32, 0, 32768, 1024)}, .n_src = 2, A, .flags = RY_SAMPLE_BENCH},
     {0}};
 static const ry_sample cross_entropy_grad_samples[] = {
-    {.name = "with ignored", .src = {{.dtype = RY_F32, SRC_DIMS(5)}, X(5, 17), T(RY_I32, 5)}, .n_src = 3, A, .flags = RY_SAMPLE_F32_ONLY},
+    {.name = "with ignored", .src = {{.dtype = RY_F32, SRC_DIMS(5)}, X(5, 17), T(RY_I32, 5)}, .n_src = 3, A,
+         .flags = RY_SAMPLE_F32_ONLY},
     {.name = "i64", .src = {SRC_F(5), X(5, 17), SRC_I(RY_I64, 0, 17, 5)}, .n_src = 3, A, .flags = RY_SAMPLE_F32_ONLY},
-    {.name = "all ignored", .src = {SRC_F(2), X(2, 3), SRC_LIST(RY_I32, all_ignored, 2)}, .n_src = 3, A, .flags = RY_SAMPLE_F32_ONLY},
+    {.name = "all ignored", .src = {SRC_F(2), X(2, 3), SRC_LIST(RY_I32, all_ignored, 2)}, .n_src = 3, A,
+         .flags = RY_SAMPLE_F32_ONLY},
     {.name = "no rows", .src = {SRC_F(0), X(0, 3), SRC_I(RY_I32, 0, 1, 0)}, .n_src = 3, A, .flags = RY_SAMPLE_F32_ONLY},
-    {.name = "large", .src = {SRC_F(1024), X(1024, 16384), SRC_I(RY_I32, 0, 16384, 1024)}, .n_src = 3, A, .flags = RY_SAMPLE_BENCH},
+    {.name = "large", .src = {SRC_F(1024), X(1024, 16384), SRC_I(RY_I32, 0, 16384, 1024)}, .n_src = 3, A,
+         .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op cross_entropy_grad_row = {.name = "cross_entropy_grad", .doc = "gy [R], logits [R,V], targets [R] -> [R,V]",
-    .arg_size = sizeof(ce_args), .args = ce_arg, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED, .rows = 2, .strided = 1,
+static const ry_op cross_entropy_grad_row = {.name = "cross_entropy_grad",
+    .doc = "gy [R], logits [R,V], targets [R] -> [R,V]",
+    .arg_size = sizeof(ce_args), .args = ce_arg, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED, .rows = 2,
+        .strided = 1,
     .infer = cross_entropy_grad_infer, .work = cross_entropy_grad_work, .cpu = cross_entropy_grad_cpu,
     .lower = cross_entropy_grad_lower, .samples = cross_entropy_grad_samples};
 
@@ -155,7 +171,8 @@ static ry_status cross_entropy_vjp(ry_graph *g, const ry_node *n, const ry_tenso
     return RY_OK;
 }
 
-static const ry_op cross_entropy_row = {.name = "cross_entropy", .doc = "logits [R,V], targets [R] -> f32 [R]; 0 where target == ignore",
+static const ry_op cross_entropy_row = {.name = "cross_entropy",
+    .doc = "logits [R,V], targets [R] -> f32 [R]; 0 where target == ignore",
     .arg_size = sizeof(ce_args), .args = ce_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED, .rows = 1,
     .infer = cross_entropy_infer, .work = cross_entropy_work, .cpu = cross_entropy_cpu, .lower = cross_entropy_lower,
     .vjp = cross_entropy_vjp, .cost = cross_entropy_cost, .samples = cross_entropy_samples};

@@ -1,18 +1,20 @@
 /* cumsum.c - running sums along one axis, from either end, with or without the element itself.
  *
- * Long single lines go in two phases: sums of blocks, then each block from where its predecessors end. Sums are doubles (integers:
- * i64). Never: other scans. */
+ * Long single lines go in two phases: sums of blocks, then each block from where its predecessors end. Sums are
+ * doubles (integers: i64). Never: other scans. */
 #include "lines.h"
 
 typedef struct cumsum_args {
     int32_t axis;
     bool exclusive, reverse;
 } cumsum_args;
-static const ry_arg cumsum_arg[] = {RY_ARG(cumsum_args, axis, RY_ARG_I32), RY_ARG(cumsum_args, exclusive, RY_ARG_BOOL),
-    RY_ARG(cumsum_args, reverse, RY_ARG_BOOL), {0}};
+static const ry_arg cumsum_arg[] = {RY_ARG(cumsum_args, axis, RY_ARG_I32),
+                                    RY_ARG(cumsum_args, exclusive, RY_ARG_BOOL),
+                                    RY_ARG(cumsum_args, reverse, RY_ARG_BOOL),
+                                    {0}};
 
 enum {
-    TILE = 256,           /* neighbouring lines that run together where the axis is not the last */
+    TILE = 256,            /* neighbouring lines that run together where the axis is not the last */
     BLOCK = 8 * LINE_CHUNK /* elements of a piece of a long line */
 };
 
@@ -22,7 +24,8 @@ static ry_status cumsum_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     bool scalar = x->rank == 0 && (a->axis == 0 || a->axis == -1);
     if (ry_dtype_row(x->dtype)->kind == RY_KIND_BLOCK)
         return ry_fail_node(n, RY_EDTYPE, "x is %s; cast it to f32 first", ry_show(x).s);
-    if (!scalar && ry_axis(x, a->axis) < 0) return ry_fail_node(n, RY_EARG, "axis %d is out of range for x %s", a->axis, ry_show(x).s);
+    if (!scalar && ry_axis(x, a->axis) < 0)
+        return ry_fail_node(n, RY_EARG, "axis %d is out of range for x %s", a->axis, ry_show(x).s);
     out[0] = *x;
     if (!ry_is_float(x->dtype)) out[0].dtype = RY_I64;
     return RY_OK;
@@ -111,7 +114,8 @@ static ry_status cumsum_cpu(const ry_cpu *c) {
     if (s.outer * s.len * s.inner == 0) return RY_OK;
     if (s.blocks > 1) {
         double *sums = c->scratch;
-        int64_t block = c->part % s.blocks, from = block * BLOCK, to = line_min(from + BLOCK, s.len), at = c->part / s.blocks * s.len;
+        int64_t block = c->part % s.blocks, from = block * BLOCK, to = line_min(from + BLOCK, s.len),
+                at = c->part / s.blocks * s.len;
         const double *line = sums + c->part / s.blocks * s.blocks;
         if (c->phase == 0) {
             float buf[LINE_CHUNK];
@@ -135,9 +139,12 @@ static ry_status cumsum_cpu(const ry_cpu *c) {
     ry_row_range(s.outer * tiles, s.len * line_min(s.inner, TILE), c->part, &begin, &end);
     for (int64_t u = begin; u < end; u++) {
         int64_t col = u % tiles * TILE, n = line_min(s.inner - col, TILE), at = u / tiles * s.len * s.inner + col;
-        if (!ry_is_float(t)) scan_integers(c, &s, at, n);
-        else if (s.inner == 1) (void)scan_row(c, at, 0, s.len, 0);
-        else scan_tile(c, &s, at, n);
+        if (!ry_is_float(t))
+            scan_integers(c, &s, at, n);
+        else if (s.inner == 1)
+            (void)scan_row(c, at, 0, s.len, 0);
+        else
+            scan_tile(c, &s, at, n);
     }
     return RY_OK;
 }
@@ -148,6 +155,7 @@ static ry_status cumsum_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[],
     return RY_OK;
 }
 
+/* clang-format off */
 #define A(axis, ex, rev) &(const cumsum_args){(axis), (ex), (rev)}
 static const ry_sample cumsum_samples[] = {
     {.name = "last", .src = {SRC_F(3, 17)}, .n_src = 1, .args = A(-1, false, false)},
@@ -162,7 +170,8 @@ static const ry_sample cumsum_samples[] = {
     {0}};
 
 static const ry_op cumsum_row = {.name = "cumsum", .doc = "x [..] -> running sums along axis; integers give i64",
-    .arg_size = sizeof(cumsum_args), .args = cumsum_arg, .min_src = 1, .max_src = 1, .infer = cumsum_infer, .work = cumsum_work,
+    .arg_size = sizeof(cumsum_args), .args = cumsum_arg, .min_src = 1, .max_src = 1, .infer = cumsum_infer,
+        .work = cumsum_work,
     .cpu = cumsum_cpu, .vjp = cumsum_vjp, .samples = cumsum_samples};
 
 ry_tensor ry_cumsum(ry_graph *g, ry_tensor x, int axis, bool exclusive, bool reverse) {

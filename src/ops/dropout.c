@@ -1,7 +1,7 @@
 /* dropout.c - elements set to 0 with probability p, the others multiplied by 1/(1-p) (Srivastava et al., 2014).
  *
- * Element i is kept where uniform i of the Philox stream (seed, stream) is at least p: the mask is never stored, the gradient
- * computes it again. */
+ * Element i is kept where uniform i of the Philox stream (seed, stream) is at least p: the mask is never stored,
+ * the gradient computes it again. */
 #include "lines.h"
 #include "base/rng.h"
 #include <rusty/ops.h>
@@ -11,8 +11,10 @@ typedef struct dropout_args {
     uint64_t seed;
     uint32_t stream;
 } dropout_args;
-static const ry_arg dropout_arg[] = {RY_ARG(dropout_args, p, RY_ARG_F64), RY_ARG_DYN(dropout_args, seed, RY_ARG_U64),
-    RY_ARG(dropout_args, stream, RY_ARG_U32), {0}};
+static const ry_arg dropout_arg[] = {RY_ARG(dropout_args, p, RY_ARG_F64),
+                                     RY_ARG_DYN(dropout_args, seed, RY_ARG_U64),
+                                     RY_ARG(dropout_args, stream, RY_ARG_U32),
+                                     {0}};
 
 enum { PART = 16384 };
 
@@ -24,7 +26,9 @@ static ry_status dropout_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     out[0] = *x;
     return RY_OK;
 }
-static ry_work dropout_work(const ry_node *n) { return (ry_work){.parts = {line_max(1, line_div_up(ry_count(&n->src[0]->spec), PART))}}; }
+static ry_work dropout_work(const ry_node *n) {
+    return (ry_work){.parts = {line_max(1, line_div_up(ry_count(&n->src[0]->spec), PART))}};
+}
 
 static ry_status dropout_cpu(const ry_cpu *c) {
     const dropout_args *a = c->args;
@@ -59,6 +63,7 @@ static ry_status dropout_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[]
     return RY_OK;
 }
 
+/* clang-format off */
 #define A(p, seed) .args = &(const dropout_args){p, seed, 3}
 static const ry_sample dropout_samples[] = {
     {.name = "tenth", .src = {SRC_F(3, 170)}, .n_src = 1, A(0.1, 1)},
@@ -70,7 +75,8 @@ static const ry_sample dropout_samples[] = {
     {0}};
 
 static const ry_op dropout_row = {.name = "dropout", .doc = "x [..] -> x mask / (1 - p); seed is dynamic",
-    .arg_size = sizeof(dropout_args), .args = dropout_arg, .min_src = 1, .max_src = 1, .flags = RY_OP_INPLACE0, .infer = dropout_infer,
+    .arg_size = sizeof(dropout_args), .args = dropout_arg, .min_src = 1, .max_src = 1, .flags = RY_OP_INPLACE0,
+        .infer = dropout_infer,
     .work = dropout_work, .cpu = dropout_cpu, .lower = dropout_lower, .vjp = dropout_vjp, .samples = dropout_samples};
 
 ry_tensor ry_dropout(ry_graph *g, ry_tensor x, double p, uint64_t seed, uint32_t stream) {

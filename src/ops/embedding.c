@@ -1,16 +1,20 @@
 /* embedding.c - whole slices by number: embedding (rows of a table), take (along any axis), and their gradient.
  *
- * The gradient adds rows that share an id in the order of their positions: parts own disjoint rows of the result, so no two
- * workers meet and the sum does not depend on their number. Never: single elements by number (gather.c). */
+ * The gradient adds rows that share an id in the order of their positions: parts own disjoint rows of the
+ * result, so no two workers meet and the sum does not depend on their number. Never: single elements by number
+ * (gather.c). */
 #include "lines.h"
 
-typedef struct take_args { int32_t axis; } take_args;
+typedef struct take_args {
+    int32_t axis;
+} take_args;
 static const ry_arg take_arg[] = {RY_ARG(take_args, axis, RY_ARG_I32), {0}};
 typedef struct take_grad_args {
     int32_t axis; /* of the table, not negative */
     int64_t len;  /* slices of the table */
 } take_grad_args;
-static const ry_arg take_grad_arg[] = {RY_ARG(take_grad_args, axis, RY_ARG_I32), RY_ARG(take_grad_args, len, RY_ARG_I64), {0}};
+static const ry_arg take_grad_arg[] = {
+    RY_ARG(take_grad_args, axis, RY_ARG_I32), RY_ARG(take_grad_args, len, RY_ARG_I64), {0}};
 
 static ry_status check_ids(const ry_node *n) {
     const ry_spec *ids = &n->src[1]->spec;
@@ -20,8 +24,8 @@ static ry_status check_ids(const ry_node *n) {
 }
 
 static ry_status bad_id(const ry_node *n, int64_t i, int64_t id, int64_t len) {
-    return ry_fail_node(n, RY_EARG, "ids%s is %lld; it must be 0 to %lld", line_place(&n->src[1]->spec, i).s, (long long)id,
-                        (long long)len - 1);
+    return ry_fail_node(n, RY_EARG, "ids%s is %lld; it must be 0 to %lld", line_place(&n->src[1]->spec, i).s,
+                        (long long)id, (long long)len - 1);
 }
 
 /* ---- forward ---- */
@@ -30,7 +34,8 @@ static ry_status infer(const ry_node *n, int axis, ry_spec *out) {
     const ry_spec *x = &n->src[0]->spec, *ids = &n->src[1]->spec;
     RY_TRY(check_ids(n));
     if (x->rank - 1 + ids->rank > RY_MAX_RANK)
-        return ry_fail_node(n, RY_ESHAPE, "x %s by ids %s has more than %d dims", ry_show(x).s, ry_show(ids).s, RY_MAX_RANK);
+        return ry_fail_node(n, RY_ESHAPE, "x %s by ids %s has more than %d dims", ry_show(x).s, ry_show(ids).s,
+                            RY_MAX_RANK);
     ry_spec y = {.dtype = x->dtype};
     for (int i = 0; i < axis; i++) y.dim[y.rank++] = x->dim[i];
     for (int i = 0; i < ids->rank; i++) y.dim[y.rank++] = ids->dim[i];
@@ -40,13 +45,16 @@ static ry_status infer(const ry_node *n, int axis, ry_spec *out) {
     return RY_OK;
 }
 static ry_status embedding_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
-    if (n->src[0]->spec.rank != 2) return ry_fail_node(n, RY_ESHAPE, "w is %s, [V,C] is needed", ry_show(&n->src[0]->spec).s);
+    if (n->src[0]->spec.rank != 2)
+        return ry_fail_node(n, RY_ESHAPE, "w is %s, [V,C] is needed", ry_show(&n->src[0]->spec).s);
     return infer(n, 0, &out[0]);
 }
 static ry_status take_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_spec *x = &n->src[0]->spec;
     int axis = ry_axis(x, ((const take_args *)n->args)->axis);
-    if (axis < 0) return ry_fail_node(n, RY_EARG, "axis %d is out of range for x %s", ((const take_args *)n->args)->axis, ry_show(x).s);
+    if (axis < 0)
+        return ry_fail_node(n, RY_EARG, "axis %d is out of range for x %s", ((const take_args *)n->args)->axis,
+                            ry_show(x).s);
     if (ry_dtype_row(x->dtype)->kind == RY_KIND_BLOCK && axis == x->rank - 1)
         return ry_fail_node(n, RY_EDTYPE, "x is %s: its blocks cannot be cut along the last axis", ry_show(x).s);
     return infer(n, axis, &out[0]);
@@ -73,8 +81,10 @@ static ry_status cpu(const ry_cpu *c) {
         int64_t i = r % count, id = ry_load_index(c->src[1], ids->spec.dtype, i);
         if (id < 0 || id >= len) return bad_id(c->n, i, id, len);
         const char *from = (const char *)c->src[0] + (size_t)(r / count * len + id) * bytes;
-        if (blocks) simd_rows()->to_f32((float *)c->out[0] + r * inner, from, x->spec.dtype, inner);
-        else memcpy((char *)c->out[0] + (size_t)r * bytes, from, bytes);
+        if (blocks)
+            simd_rows()->to_f32((float *)c->out[0] + r * inner, from, x->spec.dtype, inner);
+        else
+            memcpy((char *)c->out[0] + (size_t)r * bytes, from, bytes);
     }
     return RY_OK;
 }
@@ -93,9 +103,12 @@ static ry_status take_grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     RY_TRY(check_ids(n));
     bool fits = a->axis >= 0 && a->axis + ids->rank <= gy->rank && gy->rank - ids->rank < RY_MAX_RANK;
     for (int i = 0; fits && i < ids->rank; i++) fits = gy->dim[a->axis + i] == ids->dim[i];
-    if (!fits) return ry_fail_node(n, RY_ESHAPE, "gy %s does not have the dims of ids %s from axis %d on", ry_show(gy).s, ry_show(ids).s, a->axis);
+    if (!fits)
+        return ry_fail_node(n, RY_ESHAPE, "gy %s does not have the dims of ids %s from axis %d on", ry_show(gy).s,
+                            ry_show(ids).s, a->axis);
     if (!ry_is_float(gy->dtype)) return ry_fail_node(n, RY_EDTYPE, "gy is %s, floats are needed", ry_show(gy).s);
-    if (a->len < 0 || ry_numel(ids) > INT32_MAX) return ry_fail_node(n, RY_EARG, "len is %lld, ids are %s", (long long)a->len, ry_show(ids).s);
+    if (a->len < 0 || ry_numel(ids) > INT32_MAX)
+        return ry_fail_node(n, RY_EARG, "len is %lld, ids are %s", (long long)a->len, ry_show(ids).s);
     ry_spec y = {.dtype = RY_F32};
     for (int i = 0; i < a->axis; i++) y.dim[y.rank++] = gy->dim[i];
     y.dim[y.rank++] = a->len;
@@ -107,7 +120,7 @@ static ry_status take_grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 
 typedef struct grid {
     int64_t outer, len, inner, ids;
-    int64_t rows, cols;               /* of the table in a part */
+    int64_t rows, cols; /* of the table in a part */
     int64_t row_blocks, col_blocks;
 } grid;
 
@@ -162,7 +175,8 @@ static ry_status take_grad_cpu(const ry_cpu *c) {
     int64_t o = c->part / k.col_blocks / k.row_blocks, n = line_min(k.inner - col, k.cols), row, row_end;
     line_range(k.len, k.rows, block, &row, &row_end);
     float *y = (float *)c->out[0] + o * k.len * k.inner + col, buf[LINE_CHUNK];
-    if (n == k.inner) memset(y + row * k.inner, 0, (size_t)((row_end - row) * n) * sizeof *y);
+    if (n == k.inner)
+        memset(y + row * k.inner, 0, (size_t)((row_end - row) * n) * sizeof *y);
     else
         for (int64_t r = row; r < row_end; r++) memset(y + r * k.inner, 0, (size_t)n * sizeof *y);
     int64_t from = k.row_blocks > 1 ? start[block] : 0, to = k.row_blocks > 1 ? start[block + 1] : k.ids;
@@ -180,6 +194,7 @@ static ry_status take_grad_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy
     return RY_OK;
 }
 
+/* clang-format off */
 /* ---- samples ---- */
 
 static const int32_t five[] = {2, 0, 6, 2, 2}, six[] = {1, 1, 0, 2, 1, 0}, zeros[] = {0, 0, 0};
@@ -189,30 +204,38 @@ static const ry_sample embedding_samples[] = {
     {.name = "one id", .src = {SRC_F(1, 4), {.dtype = RY_I32, .values = zeros}}, .n_src = 2},
     {.name = "no ids", .src = {SRC_F(3, 4), SRC_I(RY_I32, 0, 1, 0)}, .n_src = 2},
     {.name = "no columns", .src = {SRC_F(3, 0), SRC_LIST(RY_I32, zeros, 3)}, .n_src = 2},
-    {.name = "q8_0", .src = {{.dtype = RY_Q8_0, SRC_DIMS(7, 64)}, SRC_LIST(RY_I32, five, 5)}, .n_src = 2, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "q8_0", .src = {{.dtype = RY_Q8_0, SRC_DIMS(7, 64)}, SRC_LIST(RY_I32, five, 5)}, .n_src = 2,
+         .flags = RY_SAMPLE_NO_GRAD},
     {.name = "large", .src = {SRC_F(50257, 768), SRC_I(RY_I32, 0, 50257, 16384)}, .n_src = 2, .flags = RY_SAMPLE_BENCH},
     {0}};
 static const ry_sample take_samples[] = {
     {.name = "first", .src = {SRC_F(7, 5), SRC_LIST(RY_I32, five, 5)}, .n_src = 2, .args = &(const take_args){0}},
     {.name = "middle", .src = {SRC_F(2, 3, 4), SRC_LIST(RY_I64, six, 6)}, .n_src = 2, .args = &(const take_args){1}},
     {.name = "last", .src = {SRC_F(3, 7), SRC_LIST(RY_I32, five, 5)}, .n_src = 2, .args = &(const take_args){-1}},
-    {.name = "integers", .src = {SRC_I(RY_I64, -9, 9, 7, 2), SRC_LIST(RY_I32, five, 5)}, .n_src = 2, .args = &(const take_args){0}},
+    {.name = "integers", .src = {SRC_I(RY_I64, -9, 9, 7, 2), SRC_LIST(RY_I32, five, 5)}, .n_src = 2,
+         .args = &(const take_args){0}},
     {0}};
 #define A(axis, len) &(const take_grad_args){(axis), (len)}
 static const ry_sample take_grad_samples[] = {
     {.name = "repeated ids", .src = {SRC_F(5, 4), SRC_LIST(RY_I32, five, 5)}, .n_src = 2, .args = A(0, 7)},
     {.name = "middle", .src = {SRC_F(2, 2, 3, 4), SRC_LIST(RY_I64, six, 2, 3)}, .n_src = 2, .args = A(1, 3)},
-    {.name = "blocks of rows", .src = {SRC_F(90, 288), SRC_I(RY_I32, 0, 700, 90)}, .n_src = 2, .args = A(0, 700), .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "blocks of columns", .src = {SRC_F(900, 300), SRC_I(RY_I32, 0, 20, 900)}, .n_src = 2, .args = A(0, 20), .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "blocks of rows", .src = {SRC_F(90, 288), SRC_I(RY_I32, 0, 700, 90)}, .n_src = 2, .args = A(0, 700),
+         .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "blocks of columns", .src = {SRC_F(900, 300), SRC_I(RY_I32, 0, 20, 900)}, .n_src = 2, .args = A(0, 20),
+         .flags = RY_SAMPLE_NO_GRAD},
     {.name = "no ids", .src = {SRC_F(0, 4), SRC_I(RY_I32, 0, 1, 0)}, .n_src = 2, .args = A(0, 3)},
-    {.name = "small model", .src = {SRC_F(1024, 288), SRC_I(RY_I32, 0, 4096, 1024)}, .n_src = 2, .args = A(0, 4096), .flags = RY_SAMPLE_BENCH},
-    {.name = "large", .src = {SRC_F(1024, 768), SRC_I(RY_I32, 0, 50257, 1024)}, .n_src = 2, .args = A(0, 50257), .flags = RY_SAMPLE_BENCH},
+    {.name = "small model", .src = {SRC_F(1024, 288), SRC_I(RY_I32, 0, 4096, 1024)}, .n_src = 2, .args = A(0, 4096),
+         .flags = RY_SAMPLE_BENCH},
+    {.name = "large", .src = {SRC_F(1024, 768), SRC_I(RY_I32, 0, 50257, 1024)}, .n_src = 2, .args = A(0, 50257),
+         .flags = RY_SAMPLE_BENCH},
     {0}};
 #undef A
 
-static const ry_op take_grad_row = {.name = "take_grad", .doc = "gy [..,ids..,..], ids -> f32 [..,len,..]: rows with one id are added",
+static const ry_op take_grad_row = {.name = "take_grad",
+    .doc = "gy [..,ids..,..], ids -> f32 [..,len,..]: rows with one id are added",
     .arg_size = sizeof(take_grad_args), .args = take_grad_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED,
-    .infer = take_grad_infer, .work = take_grad_work, .cpu = take_grad_cpu, .vjp = take_grad_vjp, .samples = take_grad_samples};
+    .infer = take_grad_infer, .work = take_grad_work, .cpu = take_grad_cpu, .vjp = take_grad_vjp,
+        .samples = take_grad_samples};
 
 static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     if (!ry_is_float(n->src[0]->spec.dtype)) return RY_OK;
@@ -221,11 +244,13 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
     return RY_OK;
 }
 
-static const ry_op embedding_row = {.name = "embedding", .doc = "w [V,C], ids [..] -> [..,C]; Q8_0 rows give f32", .min_src = 2,
+static const ry_op embedding_row = {.name = "embedding", .doc = "w [V,C], ids [..] -> [..,C]; Q8_0 rows give f32",
+    .min_src = 2,
     .max_src = 2, .flags = RY_OP_CHECKED, .infer = embedding_infer, .work = work, .cpu = cpu, .vjp = vjp, .cost = cost,
     .samples = embedding_samples};
 static const ry_op take_row = {.name = "take", .doc = "x [..,N,..], ids [R..] -> [..,R..,..]: slices along axis",
-    .arg_size = sizeof(take_args), .args = take_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED, .infer = take_infer,
+    .arg_size = sizeof(take_args), .args = take_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED,
+        .infer = take_infer,
     .work = work, .cpu = cpu, .vjp = vjp, .cost = cost, .samples = take_samples};
 
 ry_tensor ry_embedding(ry_graph *g, ry_tensor w, ry_tensor ids) { return RY_APPLY(g, &embedding_row, NULL, w, ids); }

@@ -1,17 +1,21 @@
 /* gather.c - single elements by number along one axis, as torch.gather and torch.scatter(_add).
  *
- * scatter works on a copy of x (or in x's place where it dies); parts own disjoint lines, so equal numbers are met in order and
- * the result does not depend on the number of threads. Never: whole slices (embedding.c), writes of variables (update.c). */
+ * scatter works on a copy of x (or in x's place where it dies); parts own disjoint lines, so equal numbers are
+ * met in order and the result does not depend on the number of threads. Never: whole slices (embedding.c),
+ * writes of variables (update.c). */
 #include "core/rows.h"
 #include "lines.h"
 
-typedef struct gather_args { int32_t axis; } gather_args;
+typedef struct gather_args {
+    int32_t axis;
+} gather_args;
 static const ry_arg gather_arg[] = {RY_ARG(gather_args, axis, RY_ARG_I32), {0}};
 typedef struct scatter_args {
     int32_t axis;
     bool add;
 } scatter_args;
-static const ry_arg scatter_arg[] = {RY_ARG(scatter_args, axis, RY_ARG_I32), RY_ARG(scatter_args, add, RY_ARG_BOOL), {0}};
+static const ry_arg scatter_arg[] = {
+    RY_ARG(scatter_args, axis, RY_ARG_I32), RY_ARG(scatter_args, add, RY_ARG_BOOL), {0}};
 
 enum { PART = 16384 };
 
@@ -35,7 +39,8 @@ static ry_status check(const ry_node *n, int32_t axis, const ry_value *x0, const
     bool fits = x.spec.rank == idx.spec.rank;
     for (int i = 0; fits && i < x.spec.rank; i++) fits = i == a || idx.spec.dim[i] <= x.spec.dim[i];
     if (!fits && ry_count(&idx0->spec) > 0)
-        return ry_fail_node(n, RY_ESHAPE, "idx %s must have as many dims as x %s and be no larger, except along axis %d",
+        return ry_fail_node(n, RY_ESHAPE,
+                            "idx %s must have as many dims as x %s and be no larger, except along axis %d",
                             ry_show(&idx0->spec).s, ry_show(&x0->spec).s, axis);
     return RY_OK;
 }
@@ -50,11 +55,14 @@ static ry_status gather_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 static ry_status scatter_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_spec *x = &n->src[0]->spec, *idx = &n->src[1]->spec, *src = &n->src[2]->spec;
     RY_TRY(check(n, ((const scatter_args *)n->args)->axis, n->src[0], n->src[1]));
-    if (src->dtype != x->dtype) return ry_fail_node(n, RY_EDTYPE, "src is %s, x is %s: one dtype is needed", ry_show(src).s, ry_show(x).s);
+    if (src->dtype != x->dtype)
+        return ry_fail_node(n, RY_EDTYPE, "src is %s, x is %s: one dtype is needed", ry_show(src).s, ry_show(x).s);
     bool fits = src->rank == idx->rank || ry_count(idx) == 0;
     for (int i = 0; fits && ry_count(idx) && i < idx->rank; i++) fits = idx->dim[i] <= src->dim[i];
-    if (!fits) return ry_fail_node(n, RY_ESHAPE, "src %s must be at least as large as idx %s", ry_show(src).s, ry_show(idx).s);
-    if (((const scatter_args *)n->args)->add && x->dtype == RY_BOOL) return ry_fail_node(n, RY_EDTYPE, "bools cannot be added");
+    if (!fits)
+        return ry_fail_node(n, RY_ESHAPE, "src %s must be at least as large as idx %s", ry_show(src).s, ry_show(idx).s);
+    if (((const scatter_args *)n->args)->add && x->dtype == RY_BOOL)
+        return ry_fail_node(n, RY_EDTYPE, "bools cannot be added");
     out[0] = *x;
     return RY_OK;
 }
@@ -63,15 +71,15 @@ static ry_status scatter_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 
 typedef struct rows_of {
     ry_value idx;
-    int64_t len;             /* of x along the axis */
-    int64_t step;            /* of the indexed tensor along the axis */
-    int64_t x_last, o_last;  /* steps along idx's last dim */
+    int64_t len;            /* of x along the axis */
+    int64_t step;           /* of the indexed tensor along the axis */
+    int64_t x_last, o_last; /* steps along idx's last dim */
     line_walk wi, wx, wo;
 } rows_of;
 
 /* idx restricted to [begin,end) along dim d (d < 0: all), from its row `row` on. */
-static int64_t rows_begin(rows_of *r, const ry_value *x0, const ry_value *idx0, const ry_value *other0, int32_t axis_, int d,
-                          int64_t begin, int64_t end, int64_t row) {
+static int64_t rows_begin(rows_of *r, const ry_value *x0, const ry_value *idx0, const ry_value *other0, int32_t axis_,
+                          int d, int64_t begin, int64_t end, int64_t row) {
     ry_value x = lined(x0), o = lined(other0);
     r->idx = lined(idx0);
     int axis = ry_axis(&x.spec, axis_), last = x.spec.rank - 1;
@@ -102,8 +110,8 @@ static ry_status row_offsets(const ry_cpu *c, const rows_of *r, int64_t from, in
     line_integers(at, c->src[1], r->idx.spec.dtype, i, 1, m);
     for (int64_t j = 0; j < m; j++) {
         if (at[j] < 0 || at[j] >= r->len)
-            return ry_fail_node(c->n, RY_EARG, "idx%s is %lld; it must be 0 to %lld", line_place(&c->n->src[1]->spec, i + j).s,
-                                (long long)at[j], (long long)r->len - 1);
+            return ry_fail_node(c->n, RY_EARG, "idx%s is %lld; it must be 0 to %lld",
+                                line_place(&c->n->src[1]->spec, i + j).s, (long long)at[j], (long long)r->len - 1);
         at[j] = r->wx.at + (from + j) * r->x_last + at[j] * r->step;
     }
     return RY_OK;
@@ -118,10 +126,14 @@ static ry_work gather_work(const ry_node *n) {
 }
 
 static void pick(void *y, const void *x, size_t size, const int64_t *at, int64_t n) {
-    if (size == 4) for (int64_t i = 0; i < n; i++) ((uint32_t *)y)[i] = ((const uint32_t *)x)[at[i]];
-    else if (size == 2) for (int64_t i = 0; i < n; i++) ((uint16_t *)y)[i] = ((const uint16_t *)x)[at[i]];
-    else if (size == 8) for (int64_t i = 0; i < n; i++) ((uint64_t *)y)[i] = ((const uint64_t *)x)[at[i]];
-    else for (int64_t i = 0; i < n; i++) ((uint8_t *)y)[i] = ((const uint8_t *)x)[at[i]];
+    if (size == 4)
+        for (int64_t i = 0; i < n; i++) ((uint32_t *)y)[i] = ((const uint32_t *)x)[at[i]];
+    else if (size == 2)
+        for (int64_t i = 0; i < n; i++) ((uint16_t *)y)[i] = ((const uint16_t *)x)[at[i]];
+    else if (size == 8)
+        for (int64_t i = 0; i < n; i++) ((uint64_t *)y)[i] = ((const uint64_t *)x)[at[i]];
+    else
+        for (int64_t i = 0; i < n; i++) ((uint8_t *)y)[i] = ((const uint8_t *)x)[at[i]];
 }
 
 static ry_status gather_cpu(const ry_cpu *c) {
@@ -159,8 +171,8 @@ static ry_cost gather_cost(const ry_node *n) {
 /* ---- scatter ---- */
 
 typedef struct cut {
-    int dim;      /* the longest that is not the axis; -1: x is one line */
-    int64_t per;  /* coordinates in a part */
+    int dim;     /* the longest that is not the axis; -1: x is one line */
+    int64_t per; /* coordinates in a part */
     int64_t parts;
 } cut;
 
@@ -180,18 +192,30 @@ static cut cut_of(const ry_node *n) {
 static ry_work scatter_work(const ry_node *n) { return (ry_work){.parts = {cut_of(n).parts}}; }
 
 static void put(void *y, size_t size, const int64_t *at, const void *x, int64_t step, int64_t n) {
-    if (size == 4) for (int64_t i = 0; i < n; i++) ((uint32_t *)y)[at[i]] = ((const uint32_t *)x)[i * step];
-    else if (size == 2) for (int64_t i = 0; i < n; i++) ((uint16_t *)y)[at[i]] = ((const uint16_t *)x)[i * step];
-    else if (size == 8) for (int64_t i = 0; i < n; i++) ((uint64_t *)y)[at[i]] = ((const uint64_t *)x)[i * step];
-    else for (int64_t i = 0; i < n; i++) ((uint8_t *)y)[at[i]] = ((const uint8_t *)x)[i * step];
+    if (size == 4)
+        for (int64_t i = 0; i < n; i++) ((uint32_t *)y)[at[i]] = ((const uint32_t *)x)[i * step];
+    else if (size == 2)
+        for (int64_t i = 0; i < n; i++) ((uint16_t *)y)[at[i]] = ((const uint16_t *)x)[i * step];
+    else if (size == 8)
+        for (int64_t i = 0; i < n; i++) ((uint64_t *)y)[at[i]] = ((const uint64_t *)x)[i * step];
+    else
+        for (int64_t i = 0; i < n; i++) ((uint8_t *)y)[at[i]] = ((const uint8_t *)x)[i * step];
 }
 
 static void put_sum(void *y, ry_dtype t, const int64_t *at, const void *x, int64_t step, int64_t n) {
     switch (t) {
-    case RY_F32: for (int64_t i = 0; i < n; i++) ((float *)y)[at[i]] += ((const float *)x)[i * step]; break;
-    case RY_F64: for (int64_t i = 0; i < n; i++) ((double *)y)[at[i]] += ((const double *)x)[i * step]; break;
-    case RY_I64: for (int64_t i = 0; i < n; i++) ((uint64_t *)y)[at[i]] += ((const uint64_t *)x)[i * step]; break;
-    case RY_I32: for (int64_t i = 0; i < n; i++) ((uint32_t *)y)[at[i]] += ((const uint32_t *)x)[i * step]; break;
+    case RY_F32:
+        for (int64_t i = 0; i < n; i++) ((float *)y)[at[i]] += ((const float *)x)[i * step];
+        break;
+    case RY_F64:
+        for (int64_t i = 0; i < n; i++) ((double *)y)[at[i]] += ((const double *)x)[i * step];
+        break;
+    case RY_I64:
+        for (int64_t i = 0; i < n; i++) ((uint64_t *)y)[at[i]] += ((const uint64_t *)x)[i * step];
+        break;
+    case RY_I32:
+        for (int64_t i = 0; i < n; i++) ((uint32_t *)y)[at[i]] += ((const uint32_t *)x)[i * step];
+        break;
     case RY_I8:
     case RY_U8:
         for (int64_t i = 0; i < n; i++) {
@@ -219,7 +243,8 @@ static ry_status scatter_cpu(const ry_cpu *c) {
     if (total == 0 && ry_count(&n->src[1]->spec) == 0) return RY_OK;
     if (k.dim >= 0) line_range(x.spec.dim[k.dim], k.per, c->part, &begin, &end);
     if (c->out[0] != c->src[0] && total) { /* else x died here and gave us its place */
-        int64_t line = k.dim < 0 ? total : ry_count_range(&x.spec, k.dim + 1, x.spec.rank), len = k.dim < 0 ? 1 : x.spec.dim[k.dim];
+        int64_t line = k.dim < 0 ? total : ry_count_range(&x.spec, k.dim + 1, x.spec.rank),
+                len = k.dim < 0 ? 1 : x.spec.dim[k.dim];
         for (int64_t o = 0; o < total / (line * len); o++) {
             int64_t at = (o * len + begin) * line;
             memcpy(line_put(c->out[0], size, at), line_at(c->src[0], size, at), (size_t)((end - begin) * line) * size);
@@ -235,8 +260,10 @@ static ry_status scatter_cpu(const ry_cpu *c) {
             int64_t m = line_min(len - i, LINE_CHUNK);
             RY_TRY(row_offsets(c, &r, i, m, at));
             const void *from = line_at(c->src[2], size, r.wo.at + i * r.o_last);
-            if (a->add) put_sum(c->out[0], t, at, from, r.o_last, m);
-            else put(c->out[0], size, at, from, r.o_last, m);
+            if (a->add)
+                put_sum(c->out[0], t, at, from, r.o_last, m);
+            else
+                put(c->out[0], size, at, from, r.o_last, m);
         }
     return RY_OK;
 }
@@ -259,13 +286,17 @@ static ry_status scatter_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[]
 }
 
 static ry_cost scatter_cost(const ry_node *n) {
-    double x = (double)ry_count(&n->src[0]->spec), e = (double)ry_count(&n->src[1]->spec), size = (double)line_size(n->src[0]->spec.dtype);
-    return (ry_cost){((const scatter_args *)n->args)->add ? e : 0, (2 * x + 3 * e) * size + e * (double)line_size(n->src[1]->spec.dtype)};
+    double x = (double)ry_count(&n->src[0]->spec), e = (double)ry_count(&n->src[1]->spec),
+           size = (double)line_size(n->src[0]->spec.dtype);
+    return (ry_cost){((const scatter_args *)n->args)->add ? e : 0,
+                     (2 * x + 3 * e) * size + e * (double)line_size(n->src[1]->spec.dtype)};
 }
 
+/* clang-format off */
 /* ---- samples ---- */
 
-static const int32_t g6[] = {1, 0, 4, 2, 2, 1}, unique[] = {1, 0, 2, 3, 0, 4}, column[] = {2, 0, 1, 1, 2, 0}, nought[] = {0};
+static const int32_t g6[] = {1, 0, 4, 2, 2, 1}, unique[] = {1, 0, 2, 3, 0, 4}, column[] = {2, 0, 1, 1, 2, 0},
+    nought[] = {0};
 #define A(axis) &(const gather_args){axis}
 static const ry_sample gather_samples[] = {
     {.name = "last", .src = {SRC_F(2, 5), SRC_LIST(RY_I32, g6, 2, 3)}, .n_src = 2, .args = A(-1)},
@@ -274,29 +305,43 @@ static const ry_sample gather_samples[] = {
     {.name = "integers", .src = {SRC_I(RY_I64, -9, 9, 5), SRC_LIST(RY_I32, g6, 6)}, .n_src = 2, .args = A(0)},
     {.name = "scalar", .src = {SRC_SCALAR, {.dtype = RY_I32, .values = nought}}, .n_src = 2, .args = A(0)},
     {.name = "empty", .src = {SRC_F(2, 5), SRC_I(RY_I32, 0, 1, 2, 0)}, .n_src = 2, .args = A(1)},
-    {.name = "large", .src = {SRC_F(8192, 1024), SRC_I(RY_I32, 0, 1024, 8192, 1024)}, .n_src = 2, .args = A(1), .flags = RY_SAMPLE_BENCH},
+    {.name = "large", .src = {SRC_F(8192, 1024), SRC_I(RY_I32, 0, 1024, 8192, 1024)}, .n_src = 2, .args = A(1),
+         .flags = RY_SAMPLE_BENCH},
     {0}};
 #undef A
 #define A(axis, add) &(const scatter_args){(axis), (add)}
 static const ry_sample scatter_samples[] = {
-    {.name = "set last", .src = {SRC_F(2, 5), SRC_LIST(RY_I32, unique, 2, 3), SRC_F(2, 3)}, .n_src = 3, .args = A(-1, false)},
-    {.name = "set first", .src = {SRC_F(4, 3), SRC_LIST(RY_I64, column, 2, 3), SRC_F(2, 3)}, .n_src = 3, .args = A(0, false)},
-    {.name = "add last", .src = {SRC_F(2, 5), SRC_LIST(RY_I32, g6, 2, 3), SRC_F(2, 3)}, .n_src = 3, .args = A(1, true), .flags = RY_SAMPLE_F32_ONLY},
-    {.name = "add middle", .src = {SRC_F(2, 5, 2), SRC_LIST(RY_I32, g6, 2, 3, 1), SRC_F(2, 4, 2)}, .n_src = 3, .args = A(1, true), .flags = RY_SAMPLE_F32_ONLY},
-    {.name = "add i32", .src = {SRC_I(RY_I32, -9, 9, 5), SRC_LIST(RY_I32, g6, 6), SRC_I(RY_I32, -9, 9, 6)}, .n_src = 3, .args = A(0, true)},
+    {.name = "set last", .src = {SRC_F(2, 5), SRC_LIST(RY_I32, unique, 2, 3), SRC_F(2, 3)}, .n_src = 3, .args = A(-1,
+         false)},
+    {.name = "set first", .src = {SRC_F(4, 3), SRC_LIST(RY_I64, column, 2, 3), SRC_F(2, 3)}, .n_src = 3, .args = A(0,
+         false)},
+    {.name = "add last", .src = {SRC_F(2, 5), SRC_LIST(RY_I32, g6, 2, 3), SRC_F(2, 3)}, .n_src = 3, .args = A(1, true),
+         .flags = RY_SAMPLE_F32_ONLY},
+    {.name = "add middle", .src = {SRC_F(2, 5, 2), SRC_LIST(RY_I32, g6, 2, 3, 1), SRC_F(2, 4, 2)}, .n_src = 3,
+         .args = A(1, true), .flags = RY_SAMPLE_F32_ONLY},
+    {.name = "add i32", .src = {SRC_I(RY_I32, -9, 9, 5), SRC_LIST(RY_I32, g6, 6), SRC_I(RY_I32, -9, 9, 6)}, .n_src = 3,
+         .args = A(0, true)},
     {.name = "no idx", .src = {SRC_F(3, 2), SRC_I(RY_I32, 0, 1, 0, 2), SRC_F(0, 2)}, .n_src = 3, .args = A(0, false)},
-    {.name = "many parts", .src = {SRC_F(300, 200), SRC_I(RY_I32, 0, 200, 300, 50), SRC_F(300, 50)}, .n_src = 3, .args = A(1, true),
+    {.name = "many parts", .src = {SRC_F(300, 200), SRC_I(RY_I32, 0, 200, 300, 50), SRC_F(300, 50)}, .n_src = 3,
+         .args = A(1, true),
      .flags = RY_SAMPLE_NO_GRAD | RY_SAMPLE_F32_ONLY},
-    {.name = "large", .src = {SRC_F(8192, 1024), SRC_I(RY_I32, 0, 1024, 8192, 512), SRC_F(8192, 512)}, .n_src = 3, .args = A(1, true), .flags = RY_SAMPLE_BENCH},
+    {.name = "large", .src = {SRC_F(8192, 1024), SRC_I(RY_I32, 0, 1024, 8192, 512), SRC_F(8192, 512)}, .n_src = 3,
+         .args = A(1, true), .flags = RY_SAMPLE_BENCH},
     {0}};
 #undef A
 
-static const ry_op gather_row = {.name = "gather", .doc = "x [..], idx [..] -> y of idx's shape: y[i,j] = x[i,idx[i,j]] along axis",
-    .arg_size = sizeof(gather_args), .args = gather_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED, .strided = 1,
-    .infer = gather_infer, .work = gather_work, .cpu = gather_cpu, .vjp = gather_vjp, .cost = gather_cost, .samples = gather_samples};
-static const ry_op scatter_row = {.name = "scatter", .doc = "x [..], idx, src -> copy of x with y[i,idx[i,j]] = (or +=) src[i,j] along axis",
-    .arg_size = sizeof(scatter_args), .args = scatter_arg, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED | RY_OP_INPLACE0,
-    .strided = 4, .infer = scatter_infer, .work = scatter_work, .cpu = scatter_cpu, .vjp = scatter_vjp, .cost = scatter_cost,
+static const ry_op gather_row = {.name = "gather",
+    .doc = "x [..], idx [..] -> y of idx's shape: y[i,j] = x[i,idx[i,j]] along axis",
+    .arg_size = sizeof(gather_args), .args = gather_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED,
+        .strided = 1,
+    .infer = gather_infer, .work = gather_work, .cpu = gather_cpu, .vjp = gather_vjp, .cost = gather_cost,
+        .samples = gather_samples};
+static const ry_op scatter_row = {.name = "scatter",
+    .doc = "x [..], idx, src -> copy of x with y[i,idx[i,j]] = (or +=) src[i,j] along axis",
+    .arg_size = sizeof(scatter_args), .args = scatter_arg, .min_src = 3, .max_src = 3,
+        .flags = RY_OP_CHECKED | RY_OP_INPLACE0,
+    .strided = 4, .infer = scatter_infer, .work = scatter_work, .cpu = scatter_cpu, .vjp = scatter_vjp,
+        .cost = scatter_cost,
     .samples = scatter_samples};
 
 ry_tensor ry_gather(ry_graph *g, ry_tensor x, ry_tensor idx, int axis) {

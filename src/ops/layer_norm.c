@@ -4,7 +4,9 @@
 #include "row_sums.h"
 #include <rusty/ops.h>
 
-typedef struct norm_args { double eps; } norm_args;
+typedef struct norm_args {
+    double eps;
+} norm_args;
 static const ry_arg norm_arg[] = {RY_ARG(norm_args, eps, RY_ARG_F64), {0}};
 typedef struct grad_args {
     double eps;
@@ -13,16 +15,19 @@ typedef struct grad_args {
 static const ry_arg grad_arg[] = {RY_ARG(grad_args, eps, RY_ARG_F64), RY_ARG(grad_args, bias, RY_ARG_BOOL), {0}};
 
 static int64_t width(const ry_node *n, int x) { return n->src[x]->spec.dim[n->src[x]->spec.rank - 1]; }
-static int64_t rows_of(const ry_node *n, int x) { return ry_count_range(&n->src[x]->spec, 0, n->src[x]->spec.rank - 1); }
+static int64_t rows_of(const ry_node *n, int x) {
+    return ry_count_range(&n->src[x]->spec, 0, n->src[x]->spec.rank - 1);
+}
 
 static ry_status check(const ry_node *n, int xi, int first, int last) {
     const ry_spec *x = &n->src[xi]->spec;
-    if (!ry_is_float(x->dtype) || x->rank < 1) return ry_fail_node(n, RY_EDTYPE, "x is %s, floats [..,N] are needed", ry_show(x).s);
+    if (!ry_is_float(x->dtype) || x->rank < 1)
+        return ry_fail_node(n, RY_EDTYPE, "x is %s, floats [..,N] are needed", ry_show(x).s);
     for (int i = first; i <= last; i++) {
         const ry_spec *w = n->src[i] ? &n->src[i]->spec : NULL;
         if (w && (w->rank != 1 || w->dim[0] != x->dim[x->rank - 1] || !ry_is_float(w->dtype)))
-            return ry_fail_node(n, RY_ESHAPE, "%s is %s, x %s needs floats [%lld]", i == first ? "w" : "b", ry_show(w).s, ry_show(x).s,
-                                (long long)x->dim[x->rank - 1]);
+            return ry_fail_node(n, RY_ESHAPE, "%s is %s, x %s needs floats [%lld]", i == first ? "w" : "b",
+                                ry_show(w).s, ry_show(x).s, (long long)x->dim[x->rank - 1]);
     }
     return RY_OK;
 }
@@ -34,7 +39,8 @@ static ry_status layer_norm_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 }
 
 static ry_work layer_norm_work(const ry_node *n) {
-    return (ry_work){.parts = {ry_row_parts(rows_of(n, 0), width(n, 0))}, .local = ry_mem_size((size_t)width(n, 0), 4 * sizeof(float), 0)};
+    return (ry_work){.parts = {ry_row_parts(rows_of(n, 0), width(n, 0))},
+                     .local = ry_mem_size((size_t)width(n, 0), 4 * sizeof(float), 0)};
 }
 
 static ry_status layer_norm_cpu(const ry_cpu *c) {
@@ -82,7 +88,8 @@ static ry_status layer_norm_grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]
 }
 
 static ry_work layer_norm_grad_work(const ry_node *n) {
-    return row_sums_work(rows_of(n, 1), width(n, 1), sums_of(n), ry_mem_size((size_t)width(n, 1), 6 * sizeof(float), 0));
+    return row_sums_work(rows_of(n, 1), width(n, 1), sums_of(n),
+                         ry_mem_size((size_t)width(n, 1), 6 * sizeof(float), 0));
 }
 
 static ry_status layer_norm_grad_cpu(const ry_cpu *c) {
@@ -91,7 +98,8 @@ static ry_status layer_norm_grad_cpu(const ry_cpu *c) {
     ry_dtype t = n->src[1]->spec.dtype;
     int sums = sums_of(n);
     int64_t len = width(n, 1), rows = rows_of(n, 1), parts = row_sums_parts(rows, len), begin, end;
-    float eps = (float)((const grad_args *)c->args)->eps, *buf = c->local, *h = buf + 4 * len, *wg = buf + 5 * len, stat[2];
+    float eps = (float)((const grad_args *)c->args)->eps, *buf = c->local, *h = buf + 4 * len, *wg = buf + 5 * len,
+          stat[2];
     float *own = sums ? (float *)c->scratch + c->part * sums * len : NULL;
     if (c->phase == 1) {
         row_sums_finish(c, parts, len, sums, (float *const[]){c->out[1], sums > 1 ? c->out[2] : NULL});
@@ -144,16 +152,19 @@ static ry_status layer_norm_grad_lower(ry_graph *g, const ry_node *n, ry_tensor 
 static ry_cost layer_norm_cost(const ry_node *n) {
     const ry_spec *x = &n->src[0]->spec;
     double e = (double)ry_count(x), size = (double)line_size(x->dtype);
-    return (ry_cost){7 * e, 2 * e * size + (double)((n->src[1] != NULL) + (n->src[2] != NULL)) * (double)width(n, 0) * 4};
+    return (ry_cost){7 * e,
+                     2 * e * size + (double)((n->src[1] != NULL) + (n->src[2] != NULL)) * (double)width(n, 0) * 4};
 }
 
+/* clang-format off */
 #define A .args = &(const norm_args){1e-5}
 static const ry_sample layer_norm_samples[] = {
     {.name = "rows", .src = {SRC_F(3, 17), SRC_F(17), SRC_F(17)}, .n_src = 3, A},
     {.name = "no b", .src = {SRC_F(2, 3, 8), SRC_F(8), SRC_NONE}, .n_src = 3, A},
     {.name = "no w", .src = {SRC_F(4, 6), SRC_NONE, SRC_F(6)}, .n_src = 3, A},
     {.name = "bare", .src = {SRC_F(300), SRC_NONE, SRC_NONE}, .n_src = 3, A},
-    {.name = "far from zero", .src = {SRC_RANGE(99, 101, 3, 33), SRC_F(33), SRC_F(33)}, .n_src = 3, A, .flags = RY_SAMPLE_F32_ONLY | RY_SAMPLE_NO_GRAD},
+    {.name = "far from zero", .src = {SRC_RANGE(99, 101, 3, 33), SRC_F(33), SRC_F(33)}, .n_src = 3, A,
+         .flags = RY_SAMPLE_F32_ONLY | RY_SAMPLE_NO_GRAD},
     {.name = "no rows", .src = {SRC_F(0, 4), SRC_F(4), SRC_F(4)}, .n_src = 3, A},
     {.name = "large", .src = {SRC_F(16384, 1024), SRC_F(1024), SRC_F(1024)}, .n_src = 3, A, .flags = RY_SAMPLE_BENCH},
     {0}};
@@ -164,15 +175,19 @@ static const ry_sample layer_norm_grad_samples[] = {
     {.name = "no b", .src = {SRC_F(2, 3, 8), SRC_F(2, 3, 8), SRC_F(8)}, .n_src = 3, A(false)},
     {.name = "no w", .src = {SRC_F(4, 6), SRC_F(4, 6), SRC_NONE}, .n_src = 3, A(true)},
     {.name = "bare", .src = {SRC_F(30), SRC_F(30), SRC_NONE}, .n_src = 3, A(false)},
-    {.name = "parts", .src = {SRC_F(300, 600), SRC_F(300, 600), SRC_F(600)}, .n_src = 3, A(true), .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "parts", .src = {SRC_F(300, 600), SRC_F(300, 600), SRC_F(600)}, .n_src = 3, A(true),
+         .flags = RY_SAMPLE_NO_GRAD},
     {.name = "no rows", .src = {SRC_F(0, 4), SRC_F(0, 4), SRC_F(4)}, .n_src = 3, A(true)},
-    {.name = "large", .src = {SRC_F(16384, 1024), SRC_F(16384, 1024), SRC_F(1024)}, .n_src = 3, A(true), .flags = RY_SAMPLE_BENCH},
+    {.name = "large", .src = {SRC_F(16384, 1024), SRC_F(16384, 1024), SRC_F(1024)}, .n_src = 3, A(true),
+         .flags = RY_SAMPLE_BENCH},
     {0}};
 #undef A
 
-static const ry_op layer_norm_grad_row = {.name = "layer_norm_grad", .doc = "gy, x [..,N], w [N] or none -> gx [..,N], gw, gb f32 [N]",
+static const ry_op layer_norm_grad_row = {.name = "layer_norm_grad",
+    .doc = "gy, x [..,N], w [N] or none -> gx [..,N], gw, gb f32 [N]",
     .arg_size = sizeof(grad_args), .args = grad_arg, .min_src = 3, .max_src = 3, .optional = 4, .rows = 3,
-    .infer = layer_norm_grad_infer, .work = layer_norm_grad_work, .cpu = layer_norm_grad_cpu, .lower = layer_norm_grad_lower,
+    .infer = layer_norm_grad_infer, .work = layer_norm_grad_work, .cpu = layer_norm_grad_cpu,
+        .lower = layer_norm_grad_lower,
     .samples = layer_norm_grad_samples};
 
 static ry_status layer_norm_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
@@ -183,9 +198,12 @@ static ry_status layer_norm_vjp(ry_graph *g, const ry_node *n, const ry_tensor g
     return RY_OK;
 }
 
-static const ry_op layer_norm_row = {.name = "layer_norm", .doc = "x [..,N], w, b [N] or none -> [..,N]: (x - mean) / sqrt(variance + eps) w + b",
-    .arg_size = sizeof(norm_args), .args = norm_arg, .min_src = 3, .max_src = 3, .optional = 6, .rows = 1, .flags = RY_OP_INPLACE0,
-    .infer = layer_norm_infer, .work = layer_norm_work, .cpu = layer_norm_cpu, .lower = layer_norm_lower, .vjp = layer_norm_vjp,
+static const ry_op layer_norm_row = {.name = "layer_norm",
+    .doc = "x [..,N], w, b [N] or none -> [..,N]: (x - mean) / sqrt(variance + eps) w + b",
+    .arg_size = sizeof(norm_args), .args = norm_arg, .min_src = 3, .max_src = 3, .optional = 6, .rows = 1,
+        .flags = RY_OP_INPLACE0,
+    .infer = layer_norm_infer, .work = layer_norm_work, .cpu = layer_norm_cpu, .lower = layer_norm_lower,
+        .vjp = layer_norm_vjp,
     .cost = layer_norm_cost, .samples = layer_norm_samples};
 
 ry_tensor ry_layer_norm(ry_graph *g, ry_tensor x, ry_tensor w, ry_tensor b, double eps) {

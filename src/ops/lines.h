@@ -1,4 +1,4 @@
-/* lines.h - walking a tensor line by line, shared by the rows that work along one axis (reductions, sort, softmax, indexing ...).
+/* lines.h - walking a tensor line by line, for rows that work along one axis (reductions, sort, softmax, indexing ...).
  *
  * A line is what lies along one axis. Owns nothing: inline helpers on offsets and short
  * spellings for samples; knows no formula. */
@@ -21,26 +21,38 @@ static inline void line_range(int64_t n, int64_t per, int64_t part, int64_t *beg
 }
 
 static inline size_t line_size(ry_dtype t) { return (size_t)ry_dtype_row(t)->bytes; }
-static inline const void *line_at(const void *data, size_t size, int64_t i) { return (const char *)data + i * (int64_t)size; }
+static inline const void *line_at(const void *data, size_t size, int64_t i) {
+    return (const char *)data + i * (int64_t)size;
+}
 static inline void *line_put(void *data, size_t size, int64_t i) { return (char *)data + i * (int64_t)size; }
 
 /* dst[i] = src[i * stride], and dst[i * stride] = src[i]: n elements of `size` bytes (1, 2, 4 or 8). */
 static inline void line_gather(void *dst, const void *src, size_t size, int64_t stride, int64_t n) {
-    if (stride == 1) memcpy(dst, src, (size_t)n * size);
-    else if (size == 4) for (int64_t i = 0; i < n; i++) ((uint32_t *)dst)[i] = ((const uint32_t *)src)[i * stride];
-    else if (size == 2) for (int64_t i = 0; i < n; i++) ((uint16_t *)dst)[i] = ((const uint16_t *)src)[i * stride];
-    else if (size == 8) for (int64_t i = 0; i < n; i++) ((uint64_t *)dst)[i] = ((const uint64_t *)src)[i * stride];
-    else for (int64_t i = 0; i < n; i++) ((uint8_t *)dst)[i] = ((const uint8_t *)src)[i * stride];
+    if (stride == 1)
+        memcpy(dst, src, (size_t)n * size);
+    else if (size == 4)
+        for (int64_t i = 0; i < n; i++) ((uint32_t *)dst)[i] = ((const uint32_t *)src)[i * stride];
+    else if (size == 2)
+        for (int64_t i = 0; i < n; i++) ((uint16_t *)dst)[i] = ((const uint16_t *)src)[i * stride];
+    else if (size == 8)
+        for (int64_t i = 0; i < n; i++) ((uint64_t *)dst)[i] = ((const uint64_t *)src)[i * stride];
+    else
+        for (int64_t i = 0; i < n; i++) ((uint8_t *)dst)[i] = ((const uint8_t *)src)[i * stride];
 }
 static inline void line_scatter(void *dst, const void *src, size_t size, int64_t stride, int64_t n) {
-    if (stride == 1) memcpy(dst, src, (size_t)n * size);
-    else if (size == 4) for (int64_t i = 0; i < n; i++) ((uint32_t *)dst)[i * stride] = ((const uint32_t *)src)[i];
-    else if (size == 2) for (int64_t i = 0; i < n; i++) ((uint16_t *)dst)[i * stride] = ((const uint16_t *)src)[i];
-    else if (size == 8) for (int64_t i = 0; i < n; i++) ((uint64_t *)dst)[i * stride] = ((const uint64_t *)src)[i];
-    else for (int64_t i = 0; i < n; i++) ((uint8_t *)dst)[i * stride] = ((const uint8_t *)src)[i];
+    if (stride == 1)
+        memcpy(dst, src, (size_t)n * size);
+    else if (size == 4)
+        for (int64_t i = 0; i < n; i++) ((uint32_t *)dst)[i * stride] = ((const uint32_t *)src)[i];
+    else if (size == 2)
+        for (int64_t i = 0; i < n; i++) ((uint16_t *)dst)[i * stride] = ((const uint16_t *)src)[i];
+    else if (size == 8)
+        for (int64_t i = 0; i < n; i++) ((uint64_t *)dst)[i * stride] = ((const uint64_t *)src)[i];
+    else
+        for (int64_t i = 0; i < n; i++) ((uint8_t *)dst)[i * stride] = ((const uint8_t *)src)[i];
 }
 
-/* n <= LINE_CHUNK floats from element `at` of any float dtype, `stride` elements apart; the storage itself where it can be. */
+/* n <= LINE_CHUNK floats from element `at`, `stride` elements apart, of any float dtype; the storage itself if it can be. */
 static inline const float *line_load(const void *data, ry_dtype t, int64_t at, int64_t stride, int64_t n, float *buf) {
     if (stride == 1) return ry_load_row(data, t, at, n, buf);
     size_t size = line_size(t);
@@ -89,7 +101,7 @@ static inline float *line_out(void *data, ry_dtype t, int64_t at, int64_t stride
 
 /* The lines of a strided value along `axis`, in row-major order of the other dims. A scalar is one line. */
 typedef struct line_walk {
-    int64_t at;              /* offset of the present line's first element */
+    int64_t at; /* offset of the present line's first element */
     int n;
     int64_t len[RY_MAX_RANK], stride[RY_MAX_RANK], pos[RY_MAX_RANK];
 } line_walk;
@@ -115,10 +127,18 @@ static inline void line_walk_begin(line_walk *w, const ry_value *v, int axis, in
 /* n <= LINE_CHUNK integers of any integer dtype. */
 static inline void line_integers(int64_t *y, const void *data, ry_dtype t, int64_t at, int64_t stride, int64_t n) {
     switch (t) {
-    case RY_I64: for (int64_t i = 0; i < n; i++) y[i] = ((const int64_t *)data)[at + i * stride]; break;
-    case RY_I32: for (int64_t i = 0; i < n; i++) y[i] = ((const int32_t *)data)[at + i * stride]; break;
-    case RY_I8: for (int64_t i = 0; i < n; i++) y[i] = ((const int8_t *)data)[at + i * stride]; break;
-    default: for (int64_t i = 0; i < n; i++) y[i] = ((const uint8_t *)data)[at + i * stride]; break;
+    case RY_I64:
+        for (int64_t i = 0; i < n; i++) y[i] = ((const int64_t *)data)[at + i * stride];
+        break;
+    case RY_I32:
+        for (int64_t i = 0; i < n; i++) y[i] = ((const int32_t *)data)[at + i * stride];
+        break;
+    case RY_I8:
+        for (int64_t i = 0; i < n; i++) y[i] = ((const int8_t *)data)[at + i * stride];
+        break;
+    default:
+        for (int64_t i = 0; i < n; i++) y[i] = ((const uint8_t *)data)[at + i * stride];
+        break;
     }
 }
 
@@ -134,14 +154,20 @@ static inline ry_shape_str line_place(const ry_spec *s, int64_t i) {
 
 /* Entries of ry_sample.src: floats, integers in [a,b), listed integers, a scalar, one left out. */
 #define SRC_DIMS(...) .dim = {__VA_ARGS__}, .rank = sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)
-#define SRC_F(...) {.dtype = RY_F32, SRC_DIMS(__VA_ARGS__)}
-#define SRC_RANGE(a, b, ...) {.dtype = RY_F32, .lo = a, .hi = b, SRC_DIMS(__VA_ARGS__)}
-#define SRC_I(t, a, b, ...) {.dtype = t, .lo = a, .hi = b, SRC_DIMS(__VA_ARGS__)}
-#define SRC_LIST(t, list, ...) {.dtype = t, .values = list, SRC_DIMS(__VA_ARGS__)}
-#define SRC_SCALAR {.dtype = RY_F32}
-#define SRC_NONE {.dtype = RY_NONE}
+#define SRC_F(...) \
+    { .dtype = RY_F32, SRC_DIMS(__VA_ARGS__) }
+#define SRC_RANGE(a, b, ...) \
+    { .dtype = RY_F32, .lo = a, .hi = b, SRC_DIMS(__VA_ARGS__) }
+#define SRC_I(t, a, b, ...) \
+    { .dtype = t, .lo = a, .hi = b, SRC_DIMS(__VA_ARGS__) }
+#define SRC_LIST(t, list, ...) \
+    { .dtype = t, .values = list, SRC_DIMS(__VA_ARGS__) }
+#define SRC_SCALAR \
+    { .dtype = RY_F32 }
+#define SRC_NONE \
+    { .dtype = RY_NONE }
 
-/* Sum in a fixed order that stays exact enough for any length: chunks by the instruction set's lanes, chunks in double. */
+/* Sum in a fixed order, exact enough for any length: chunks by lanes of the instruction set, their sums in double. */
 static inline double line_sum(const float *x, int64_t n) {
     double s = 0;
     for (int64_t i = 0; i < n; i += LINE_CHUNK) s += (double)simd_rows()->sum(x + i, line_min(n - i, LINE_CHUNK));
@@ -149,7 +175,8 @@ static inline double line_sum(const float *x, int64_t n) {
 }
 static inline double line_dot(const float *x, const float *y, int64_t n) {
     double s = 0;
-    for (int64_t i = 0; i < n; i += LINE_CHUNK) s += (double)simd_rows()->dot(x + i, y + i, line_min(n - i, LINE_CHUNK));
+    for (int64_t i = 0; i < n; i += LINE_CHUNK)
+        s += (double)simd_rows()->dot(x + i, y + i, line_min(n - i, LINE_CHUNK));
     return s;
 }
 #endif

@@ -1,7 +1,7 @@
 /* optim.c - optimiser steps on variables (sgd, adamw), the norm of all gradients, and the factor that clips it.
  *
- * One pass over memory: weight, moments and gradient are read once, weight and moments written once. Semantics are those of
- * torch.optim.SGD and torch.optim.AdamW. Never: schedules or parameter groups (train). */
+ * One pass over memory: weight, moments and gradient are read once, weight and moments written once. Semantics
+ * are those of torch.optim.SGD and torch.optim.AdamW. Never: schedules or parameter groups (train). */
 #include "lines.h"
 #include <math.h>
 #include <rusty/ops.h>
@@ -15,18 +15,23 @@ static ry_status check(const ry_node *n, int grad, int scale) {
     const ry_spec *w = &n->src[0]->spec, *g = &n->src[grad]->spec;
     if (!ry_is_float(w->dtype)) return ry_fail_node(n, RY_EDTYPE, "w is %s, floats are needed", ry_show(w).s);
     if (!ry_same_shape(w, g) || !ry_is_float(g->dtype))
-        return ry_fail_node(n, RY_ESHAPE, "grad is %s, w %s: floats of one shape are needed", ry_show(g).s, ry_show(w).s);
-    if (n->n_src > scale && n->src[scale] && (n->src[scale]->spec.dtype != RY_F32 || ry_count(&n->src[scale]->spec) != 1))
+        return ry_fail_node(n, RY_ESHAPE, "grad is %s, w %s: floats of one shape are needed", ry_show(g).s,
+                            ry_show(w).s);
+    if (n->n_src > scale && n->src[scale] &&
+        (n->src[scale]->spec.dtype != RY_F32 || ry_count(&n->src[scale]->spec) != 1))
         return ry_fail_node(n, RY_ESHAPE, "scale is %s, one f32 is needed", ry_show(&n->src[scale]->spec).s);
     return RY_OK;
 }
 static ry_status check_moment(const ry_node *n, int i, const char *name) {
     const ry_spec *w = &n->src[0]->spec, *m = &n->src[i]->spec;
     if (!ry_same_shape(w, m) || m->dtype != RY_F32)
-        return ry_fail_node(n, RY_ESHAPE, "%s is %s, w %s: f32 of one shape is needed", name, ry_show(m).s, ry_show(w).s);
+        return ry_fail_node(n, RY_ESHAPE, "%s is %s, w %s: f32 of one shape is needed", name, ry_show(m).s,
+                            ry_show(w).s);
     return RY_OK;
 }
-static float scale_of(const ry_cpu *c, int i) { return c->n->n_src > i && c->n->src[i] ? *(const float *)c->src[i] : 1; }
+static float scale_of(const ry_cpu *c, int i) {
+    return c->n->n_src > i && c->n->src[i] ? *(const float *)c->src[i] : 1;
+}
 
 /* ---- sgd ---- */
 
@@ -35,9 +40,13 @@ typedef struct sgd_args {
     int64_t step; /* 1: the first: the buffer becomes the gradient, undamped */
     bool nesterov;
 } sgd_args;
-static const ry_arg sgd_arg[] = {RY_ARG_DYN(sgd_args, lr, RY_ARG_F64), RY_ARG(sgd_args, momentum, RY_ARG_F64),
-    RY_ARG(sgd_args, dampening, RY_ARG_F64), RY_ARG(sgd_args, weight_decay, RY_ARG_F64), RY_ARG_DYN(sgd_args, step, RY_ARG_I64),
-    RY_ARG(sgd_args, nesterov, RY_ARG_BOOL), {0}};
+static const ry_arg sgd_arg[] = {RY_ARG_DYN(sgd_args, lr, RY_ARG_F64),
+                                 RY_ARG(sgd_args, momentum, RY_ARG_F64),
+                                 RY_ARG(sgd_args, dampening, RY_ARG_F64),
+                                 RY_ARG(sgd_args, weight_decay, RY_ARG_F64),
+                                 RY_ARG_DYN(sgd_args, step, RY_ARG_I64),
+                                 RY_ARG(sgd_args, nesterov, RY_ARG_BOOL),
+                                 {0}};
 enum { SGD_W, SGD_GRAD, SGD_MOMENTUM, SGD_SCALE };
 
 static ry_status sgd_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
@@ -45,9 +54,11 @@ static ry_status sgd_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     RY_TRY(check(n, SGD_GRAD, SGD_SCALE));
     out[0] = n->src[0]->spec;
     if ((n->src[SGD_MOMENTUM] != NULL) != (a->momentum != 0))
-        return ry_fail_node(n, RY_EARG, "momentum is %g: %s", a->momentum, a->momentum != 0 ? "it needs a variable" : "it takes no variable");
+        return ry_fail_node(n, RY_EARG, "momentum is %g: %s", a->momentum,
+                            a->momentum != 0 ? "it needs a variable" : "it takes no variable");
     if (a->nesterov && (a->momentum <= 0 || a->dampening != 0))
-        return ry_fail_node(n, RY_EARG, "Nesterov needs a momentum above 0 and no dampening; they are %g and %g", a->momentum, a->dampening);
+        return ry_fail_node(n, RY_EARG, "Nesterov needs a momentum above 0 and no dampening; they are %g and %g",
+                            a->momentum, a->dampening);
     if (!n->src[SGD_MOMENTUM]) return RY_OK;
     out[1] = n->src[SGD_MOMENTUM]->spec;
     return check_moment(n, SGD_MOMENTUM, "momentum");
@@ -75,8 +86,10 @@ static ry_status sgd_cpu(const ry_cpu *c) {
                 r->scale(buf, buf, (float)a->momentum, m);
                 r->axpy(buf, (float)(1 - a->dampening), t, m);
             }
-            if (a->nesterov) r->axpy(t, (float)a->momentum, buf, m);
-            else step = buf;
+            if (a->nesterov)
+                r->axpy(t, (float)a->momentum, buf, m);
+            else
+                step = buf;
         }
         r->axpy(w, (float)-a->lr, step, m);
         ry_store_row(c->out[0], wt, i, m, w);
@@ -109,9 +122,13 @@ typedef struct adamw_args {
     double lr, beta1, beta2, eps, weight_decay;
     int64_t step; /* from 1 */
 } adamw_args;
-static const ry_arg adamw_arg[] = {RY_ARG_DYN(adamw_args, lr, RY_ARG_F64), RY_ARG(adamw_args, beta1, RY_ARG_F64),
-    RY_ARG(adamw_args, beta2, RY_ARG_F64), RY_ARG(adamw_args, eps, RY_ARG_F64), RY_ARG(adamw_args, weight_decay, RY_ARG_F64),
-    RY_ARG_DYN(adamw_args, step, RY_ARG_I64), {0}};
+static const ry_arg adamw_arg[] = {RY_ARG_DYN(adamw_args, lr, RY_ARG_F64),
+                                   RY_ARG(adamw_args, beta1, RY_ARG_F64),
+                                   RY_ARG(adamw_args, beta2, RY_ARG_F64),
+                                   RY_ARG(adamw_args, eps, RY_ARG_F64),
+                                   RY_ARG(adamw_args, weight_decay, RY_ARG_F64),
+                                   RY_ARG_DYN(adamw_args, step, RY_ARG_I64),
+                                   {0}};
 enum { ADAMW_W, ADAMW_GRAD, ADAMW_M, ADAMW_V, ADAMW_SCALE };
 
 static ry_status adamw_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
@@ -143,8 +160,8 @@ static ry_status adamw_cpu(const ry_cpu *c) {
         int64_t m = line_min(end - i, LINE_CHUNK);
         float *w = ry_row_out(c->out[0], wt, i, wb);
         if (wt != RY_F32) (void)ry_load_row(c->src[ADAMW_W], wt, i, m, wb);
-        r->adamw(w, (float *)c->out[1] + i, (float *)c->out[2] + i, ry_load_row(c->src[ADAMW_GRAD], gt, i, m, gb), s, (float)a->lr,
-                 (float)a->beta1, (float)a->beta2, (float)a->eps, (float)a->weight_decay, bc1, bc2, m);
+        r->adamw(w, (float *)c->out[1] + i, (float *)c->out[2] + i, ry_load_row(c->src[ADAMW_GRAD], gt, i, m, gb), s,
+                 (float)a->lr, (float)a->beta1, (float)a->beta2, (float)a->eps, (float)a->weight_decay, bc1, bc2, m);
         ry_store_row(c->out[0], wt, i, m, w);
     }
     return RY_OK;
@@ -152,9 +169,12 @@ static ry_status adamw_cpu(const ry_cpu *c) {
 
 static ry_status adamw_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     const adamw_args *a = n->args;
-    ry_tensor w = ry_src(g, n, ADAMW_W), t = ry_reshape_like(g, scaled(g, n, ADAMW_GRAD, ADAMW_SCALE), &n->src[0]->spec);
-    out[1] = ry_add(g, ry_mul(g, ry_src(g, n, ADAMW_M), ry_scalar(g, a->beta1)), ry_mul(g, t, ry_scalar(g, 1 - a->beta1)));
-    out[2] = ry_add(g, ry_mul(g, ry_src(g, n, ADAMW_V), ry_scalar(g, a->beta2)), ry_mul(g, ry_square(g, t), ry_scalar(g, 1 - a->beta2)));
+    ry_tensor w = ry_src(g, n, ADAMW_W),
+              t = ry_reshape_like(g, scaled(g, n, ADAMW_GRAD, ADAMW_SCALE), &n->src[0]->spec);
+    out[1] =
+        ry_add(g, ry_mul(g, ry_src(g, n, ADAMW_M), ry_scalar(g, a->beta1)), ry_mul(g, t, ry_scalar(g, 1 - a->beta1)));
+    out[2] = ry_add(g, ry_mul(g, ry_src(g, n, ADAMW_V), ry_scalar(g, a->beta2)),
+                    ry_mul(g, ry_square(g, t), ry_scalar(g, 1 - a->beta2)));
     ry_tensor mh = ry_mul(g, out[1], ry_scalar(g, correction(a->beta1, a->step)));
     ry_tensor vh = ry_mul(g, out[2], ry_scalar(g, correction(a->beta2, a->step)));
     ry_tensor step = ry_div(g, mh, ry_add(g, ry_sqrt(g, vh), ry_scalar(g, a->eps)));
@@ -165,14 +185,16 @@ static ry_status adamw_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
 
 static ry_cost adamw_cost(const ry_node *n) {
     double e = (double)ry_count(&n->src[0]->spec);
-    return (ry_cost){14 * e, e * (2 * (double)line_size(n->src[0]->spec.dtype) + (double)line_size(n->src[1]->spec.dtype) + 16)};
+    return (ry_cost){
+        14 * e, e * (2 * (double)line_size(n->src[0]->spec.dtype) + (double)line_size(n->src[1]->spec.dtype) + 16)};
 }
 
 /* ---- global_norm: the square root of the sum of squares of all tensors ---- */
 
 static ry_status global_norm_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     for (int i = 0; i < n->n_src; i++)
-        if (!ry_is_float(n->src[i]->spec.dtype)) return ry_fail_node(n, RY_EDTYPE, "tensor %d is %s, floats are needed", i, ry_show(&n->src[i]->spec).s);
+        if (!ry_is_float(n->src[i]->spec.dtype))
+            return ry_fail_node(n, RY_EDTYPE, "tensor %d is %s, floats are needed", i, ry_show(&n->src[i]->spec).s);
     out[0] = (ry_spec){.dtype = RY_F32};
     return RY_OK;
 }
@@ -241,27 +263,37 @@ static ry_status global_norm_vjp(ry_graph *g, const ry_node *n, const ry_tensor 
     return RY_OK;
 }
 
+/* clang-format off */
 /* ---- samples ---- */
 
 #define V(...) SRC_RANGE(0, 1, __VA_ARGS__)
 #define A(...) .args = &(const sgd_args){__VA_ARGS__}
 static const ry_sample sgd_samples[] = {
     {.name = "plain", .src = {SRC_F(3, 17), SRC_F(3, 17), SRC_NONE, SRC_NONE}, .n_src = 4, A(0.1, 0, 0, 0, 0, false)},
-    {.name = "momentum", .src = {SRC_F(300), SRC_F(300), SRC_F(300), SRC_SCALAR}, .n_src = 4, A(0.1, 0.9, 0.1, 0.01, 2, false)},
-    {.name = "first step", .src = {SRC_F(300), SRC_F(300), SRC_F(300), SRC_NONE}, .n_src = 4, A(0.1, 0.9, 0.5, 0.01, 1, false)},
-    {.name = "nesterov", .src = {SRC_F(5, 5), SRC_F(5, 5), SRC_F(5, 5), SRC_NONE}, .n_src = 4, A(0.1, 0.9, 0, 0, 3, true)},
+    {.name = "momentum", .src = {SRC_F(300), SRC_F(300), SRC_F(300), SRC_SCALAR}, .n_src = 4, A(0.1, 0.9, 0.1, 0.01, 2,
+         false)},
+    {.name = "first step", .src = {SRC_F(300), SRC_F(300), SRC_F(300), SRC_NONE}, .n_src = 4, A(0.1, 0.9, 0.5, 0.01, 1,
+         false)},
+    {.name = "nesterov", .src = {SRC_F(5, 5), SRC_F(5, 5), SRC_F(5, 5), SRC_NONE}, .n_src = 4, A(0.1, 0.9, 0, 0, 3,
+         true)},
     {.name = "empty", .src = {SRC_F(0), SRC_F(0), SRC_F(0), SRC_NONE}, .n_src = 4, A(0.1, 0.9, 0, 0, 3, true)},
-    {.name = "large", .src = {SRC_F(8388608), SRC_F(8388608), SRC_F(8388608), SRC_SCALAR}, .n_src = 4, A(0.1, 0.9, 0, 0.01, 2, false), .flags = RY_SAMPLE_BENCH},
+    {.name = "large", .src = {SRC_F(8388608), SRC_F(8388608), SRC_F(8388608), SRC_SCALAR}, .n_src = 4, A(0.1, 0.9, 0,
+         0.01, 2, false), .flags = RY_SAMPLE_BENCH},
     {0}};
 #undef A
 #define A(lr, wd, step) .args = &(const adamw_args){lr, 0.9, 0.999, 1e-8, wd, step}
 static const ry_sample adamw_samples[] = {
-    {.name = "first step", .src = {SRC_F(3, 17), SRC_F(3, 17), SRC_F(3, 17), V(3, 17), SRC_NONE}, .n_src = 5, A(0.01, 0.01, 1)},
-    {.name = "scaled", .src = {SRC_F(5000), SRC_F(5000), SRC_F(5000), V(5000), SRC_SCALAR}, .n_src = 5, A(0.01, 0.1, 100)},
-    {.name = "bf16 w", .src = {{.dtype = RY_BF16, SRC_DIMS(40)}, SRC_F(40), SRC_F(40), V(40), SRC_NONE}, .n_src = 5, A(0.1, 0, 3)},
-    {.name = "scalar", .src = {SRC_SCALAR, SRC_SCALAR, SRC_SCALAR, {.dtype = RY_F32, .hi = 1}, SRC_NONE}, .n_src = 5, A(0.1, 0, 3)},
+    {.name = "first step", .src = {SRC_F(3, 17), SRC_F(3, 17), SRC_F(3, 17), V(3, 17), SRC_NONE}, .n_src = 5, A(0.01,
+         0.01, 1)},
+    {.name = "scaled", .src = {SRC_F(5000), SRC_F(5000), SRC_F(5000), V(5000), SRC_SCALAR}, .n_src = 5, A(0.01, 0.1,
+         100)},
+    {.name = "bf16 w", .src = {{.dtype = RY_BF16, SRC_DIMS(40)}, SRC_F(40), SRC_F(40), V(40), SRC_NONE}, .n_src = 5,
+         A(0.1, 0, 3)},
+    {.name = "scalar", .src = {SRC_SCALAR, SRC_SCALAR, SRC_SCALAR, {.dtype = RY_F32, .hi = 1}, SRC_NONE}, .n_src = 5,
+         A(0.1, 0, 3)},
     {.name = "empty", .src = {SRC_F(0), SRC_F(0), SRC_F(0), V(0), SRC_NONE}, .n_src = 5, A(0.1, 0, 3)},
-    {.name = "large", .src = {SRC_F(8388608), SRC_F(8388608), SRC_F(8388608), V(8388608), SRC_SCALAR}, .n_src = 5, A(0.01, 0.1, 100), .flags = RY_SAMPLE_BENCH},
+    {.name = "large", .src = {SRC_F(8388608), SRC_F(8388608), SRC_F(8388608), V(8388608), SRC_SCALAR}, .n_src = 5,
+         A(0.01, 0.1, 100), .flags = RY_SAMPLE_BENCH},
     {0}};
 #undef A
 static const ry_sample global_norm_samples[] = {
@@ -272,13 +304,19 @@ static const ry_sample global_norm_samples[] = {
     {.name = "large", .src = {SRC_F(16777216), SRC_F(1048576)}, .n_src = 2, .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op sgd_row = {.name = "sgd", .doc = "w, grad, momentum or none, scale [] or none -> w, momentum (torch.optim.SGD); lr, step dynamic",
-    .arg_size = sizeof(sgd_args), .args = sgd_arg, .min_src = 4, .max_src = 4, .flags = RY_OP_NO_GRAD, .writes = 1 | 4, .optional = 4 | 8,
+static const ry_op sgd_row = {.name = "sgd",
+    .doc = "w, grad, momentum or none, scale [] or none -> w, momentum (torch.optim.SGD); lr, step dynamic",
+    .arg_size = sizeof(sgd_args), .args = sgd_arg, .min_src = 4, .max_src = 4, .flags = RY_OP_NO_GRAD, .writes = 1 | 4,
+        .optional = 4 | 8,
     .infer = sgd_infer, .work = work, .cpu = sgd_cpu, .lower = sgd_lower, .samples = sgd_samples};
-static const ry_op adamw_row = {.name = "adamw", .doc = "w, grad, m, v, scale [] or none -> w, m, v (torch.optim.AdamW); lr, step dynamic",
-    .arg_size = sizeof(adamw_args), .args = adamw_arg, .min_src = 5, .max_src = 5, .flags = RY_OP_NO_GRAD, .writes = 1 | 4 | 8, .optional = 16,
-    .infer = adamw_infer, .work = work, .cpu = adamw_cpu, .lower = adamw_lower, .cost = adamw_cost, .samples = adamw_samples};
-static const ry_op global_norm_row = {.name = "global_norm", .doc = "1 to 12 tensors -> f32 []: square root of the sum of all squares",
+static const ry_op adamw_row = {.name = "adamw",
+    .doc = "w, grad, m, v, scale [] or none -> w, m, v (torch.optim.AdamW); lr, step dynamic",
+    .arg_size = sizeof(adamw_args), .args = adamw_arg, .min_src = 5, .max_src = 5, .flags = RY_OP_NO_GRAD,
+        .writes = 1 | 4 | 8, .optional = 16,
+    .infer = adamw_infer, .work = work, .cpu = adamw_cpu, .lower = adamw_lower, .cost = adamw_cost,
+        .samples = adamw_samples};
+static const ry_op global_norm_row = {.name = "global_norm",
+    .doc = "1 to 12 tensors -> f32 []: square root of the sum of all squares",
     .min_src = 1, .max_src = RY_MAX_SRC, .infer = global_norm_infer, .work = global_norm_work, .cpu = global_norm_cpu,
     .lower = global_norm_lower, .vjp = global_norm_vjp, .samples = global_norm_samples};
 
@@ -288,10 +326,12 @@ ry_tensor ry_sgd(ry_graph *g, ry_var *w, ry_tensor grad, ry_var *momentum, ry_te
     const ry_sgd_options none = {0};
     if (!o) o = &none;
     sgd_args a = {o->lr, o->momentum, o->dampening, o->weight_decay, o->step, o->nesterov};
-    return RY_APPLY(g, &sgd_row, &a, ry_use(g, w), grad, momentum && o->momentum != 0 ? ry_use(g, momentum) : RY_NULL, scale);
+    return RY_APPLY(g, &sgd_row, &a, ry_use(g, w), grad, momentum && o->momentum != 0 ? ry_use(g, momentum) : RY_NULL,
+        scale);
 }
 
-ry_tensor ry_adamw(ry_graph *g, ry_var *w, ry_tensor grad, ry_var *m, ry_var *v, ry_tensor scale, const ry_adamw_options *o) {
+ry_tensor ry_adamw(ry_graph *g, ry_var *w, ry_tensor grad, ry_var *m, ry_var *v, ry_tensor scale,
+    const ry_adamw_options *o) {
     const ry_adamw_options none = {0};
     if (!o) o = &none;
     adamw_args a = {o->lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->step};

@@ -1,8 +1,8 @@
 /* reduce.c - reductions over any axes: sum, mean, amax, amin, any, all, logsumexp, norm, with their gradients.
  *
- * Sources are read through any strides: dims are sorted by stride and merged, then either runs of reduced elements are folded
- * (the run is a row) or rows of kept elements are added up (columns). Partial results are doubles, combined in a fixed order.
- * Never: argmax (arg.c), sum_to (core's own row). */
+ * Sources are read through any strides: dims are sorted by stride and merged, then either runs of reduced
+ * elements are folded (the run is a row) or rows of kept elements are added up (columns). Partial results are
+ * doubles, combined in a fixed order. Never: argmax (arg.c), sum_to (core's own row). */
 #include "lines.h"
 #include "simd/map.h"
 #include <math.h>
@@ -12,7 +12,8 @@ typedef struct reduce_args {
     uint32_t axes; /* ry_axes */
     bool keepdim;
 } reduce_args;
-static const ry_arg reduce_arg[] = {RY_ARG(reduce_args, axes, RY_ARG_U32), RY_ARG(reduce_args, keepdim, RY_ARG_BOOL), {0}};
+static const ry_arg reduce_arg[] = {
+    RY_ARG(reduce_args, axes, RY_ARG_U32), RY_ARG(reduce_args, keepdim, RY_ARG_BOOL), {0}};
 
 typedef enum reduce_kind { SUM, MEAN, NORM, AMAX, AMIN, LOGSUMEXP, ANY, ALL } reduce_kind;
 
@@ -45,8 +46,10 @@ static ry_spec kept_spec(const ry_node *n, bool keepdim) {
     unsigned bits = reduced_bits(n);
     ry_spec s = {.dtype = x->dtype};
     for (int i = 0; i < x->rank; i++) {
-        if (!(bits >> i & 1u)) s.dim[s.rank++] = x->dim[i];
-        else if (keepdim) s.dim[s.rank++] = 1;
+        if (!(bits >> i & 1u))
+            s.dim[s.rank++] = x->dim[i];
+        else if (keepdim)
+            s.dim[s.rank++] = 1;
     }
     return s;
 }
@@ -65,29 +68,33 @@ static ry_status infer(const ry_node *n, ry_spec *out, reduce_kind kind) {
     if ((kind == MEAN || kind == NORM || kind == LOGSUMEXP) && !is_float)
         return ry_fail_node(n, RY_EDTYPE, "x is %s, floats are needed; cast first", ry_show(x).s);
     if ((kind == AMAX || kind == AMIN) && reduced_count(n) == 0)
-        return ry_fail_node(n, RY_ESHAPE, "x is %s: no elements along the reduced axes, so there is no %s", ry_show(x).s,
-                            kind == AMAX ? "largest" : "smallest");
+        return ry_fail_node(n, RY_ESHAPE, "x is %s: no elements along the reduced axes, so there is no %s",
+                            ry_show(x).s, kind == AMAX ? "largest" : "smallest");
     *out = kept_spec(n, a->keepdim);
-    if (kind == ANY || kind == ALL) out->dtype = RY_BOOL;
-    else if (kind == SUM && !is_float) out->dtype = RY_I64;
+    if (kind == ANY || kind == ALL)
+        out->dtype = RY_BOOL;
+    else if (kind == SUM && !is_float)
+        out->dtype = RY_I64;
     return RY_OK;
 }
 
 /* ---- plan: from strides to two nests of loops around one run ---- */
 
-typedef struct loop { int64_t len, in, out; } loop; /* steps in the source and (kept dims) in the output */
+typedef struct loop {
+    int64_t len, in, out;
+} loop; /* steps in the source and (kept dims) in the output */
 typedef struct plan {
     loop kept[RY_MAX_RANK], red[RY_MAX_RANK], run;
     int n_kept, n_red;
-    int64_t kept_n, red_n;   /* products of the loops, without the run */
-    bool columns;            /* the run is kept: add rows; else the run is reduced: fold it */
-    int64_t widen;           /* columns: so many short rows are added as one */
-    int64_t units, pieces;   /* outputs (columns: x blocks); pieces an output's reduction is cut into */
-    int64_t group;           /* units folded together */
-    int64_t per;             /* units in a part */
-    int64_t piece_len;       /* chunks (columns: rows) in a piece */
-    int64_t blocks;          /* column blocks of a run */
-    int64_t chunk, chunks;   /* elements of a reduced run folded at a time; how many times */
+    int64_t kept_n, red_n; /* products of the loops, without the run */
+    bool columns;          /* the run is kept: add rows; else the run is reduced: fold it */
+    int64_t widen;         /* columns: so many short rows are added as one */
+    int64_t units, pieces; /* outputs (columns: x blocks); pieces an output's reduction is cut into */
+    int64_t group;         /* units folded together */
+    int64_t per;           /* units in a part */
+    int64_t piece_len;     /* chunks (columns: rows) in a piece */
+    int64_t blocks;        /* column blocks of a run */
+    int64_t chunk, chunks; /* elements of a reduced run folded at a time; how many times */
 } plan;
 
 static int64_t loops_at(const loop *l, int n, int64_t i, int64_t *out) {
@@ -126,26 +133,34 @@ static void make_plan(plan *p, const ry_node *n, reduce_kind kind) {
     }
     int m = 0;
     for (int i = 0; i < nd; i++) {
-        if (m && red[m - 1] == red[i] && dim[m - 1].in == dim[i].in * dim[i].len && dim[m - 1].out == dim[i].out * dim[i].len)
+        if (m && red[m - 1] == red[i] && dim[m - 1].in == dim[i].in * dim[i].len &&
+            dim[m - 1].out == dim[i].out * dim[i].len)
             dim[m - 1] = (loop){dim[m - 1].len * dim[i].len, dim[i].in, dim[i].out};
-        else dim[m] = dim[i], red[m++] = red[i];
+        else
+            dim[m] = dim[i], red[m++] = red[i];
     }
     *p = (plan){.kept_n = 1, .red_n = 1, .widen = 1, .pieces = 1, .blocks = 1, .run = {1, 1, 0}};
     bool sums = ry_is_float(x->spec.dtype) && kind <= AMIN;
     int run = m - 1;
     p->columns = m && !red[run] && sums && dim[run].in == 1;
-    if (p->columns && dim[run].len < 64) { /* short rows: several as one, if they follow each other; else as strided runs */
+    if (p->columns &&
+        dim[run].len < 64) { /* short rows: several as one, if they follow each other; else as strided runs */
         bool follow = m > 1 && red[m - 2] && dim[m - 2].in == dim[run].len;
         for (int i = 0; i < m - 2; i++) follow = follow && !red[i];
-        if (follow) p->widen = line_max(1, line_min(512 / dim[run].len, dim[m - 2].len));
-        else if (dim[run].len < 8) p->columns = false;
+        if (follow)
+            p->widen = line_max(1, line_min(512 / dim[run].len, dim[m - 2].len));
+        else if (dim[run].len < 8)
+            p->columns = false;
     }
     if (!p->columns)
         while (run >= 0 && !red[run]) run--;
     for (int i = 0; i < m; i++) {
-        if (i == run) p->run = dim[i];
-        else if (red[i]) p->red[p->n_red++] = dim[i], p->red_n *= dim[i].len;
-        else p->kept[p->n_kept++] = dim[i], p->kept_n *= dim[i].len;
+        if (i == run)
+            p->run = dim[i];
+        else if (red[i])
+            p->red[p->n_red++] = dim[i], p->red_n *= dim[i].len;
+        else
+            p->kept[p->n_kept++] = dim[i], p->kept_n *= dim[i].len;
     }
     int64_t work, least;
     p->chunk = p->run.in == 1 ? LINE_CHUNK : STRIDED;
@@ -176,7 +191,10 @@ static int64_t parts_of(const plan *p) { return line_div_up(p->units, p->per) * 
 
 /* ---- folding runs ---- */
 
-typedef struct state { double a, b; int64_t i; } state; /* sum | extreme | (maximum, sum of exponentials) | integer */
+typedef struct state {
+    double a, b;
+    int64_t i;
+} state; /* sum | extreme | (maximum, sum of exponentials) | integer */
 
 static bool in_integers(reduce_kind kind, ry_dtype t) { return kind >= ANY || !ry_is_float(t); }
 
@@ -191,27 +209,44 @@ static state start(reduce_kind kind) {
 static void merge(reduce_kind kind, bool ints, state *s, const state *t) {
     if (ints) {
         switch (kind) {
-        case AMAX: s->i = line_max(s->i, t->i); break;
-        case AMIN: s->i = line_min(s->i, t->i); break;
-        case ANY: s->i |= t->i; break;
-        case ALL: s->i &= t->i; break;
-        default: s->i = (int64_t)((uint64_t)s->i + (uint64_t)t->i); break;
+        case AMAX:
+            s->i = line_max(s->i, t->i);
+            break;
+        case AMIN:
+            s->i = line_min(s->i, t->i);
+            break;
+        case ANY:
+            s->i |= t->i;
+            break;
+        case ALL:
+            s->i &= t->i;
+            break;
+        default:
+            s->i = (int64_t)((uint64_t)s->i + (uint64_t)t->i);
+            break;
         }
         return;
     }
     switch (kind) {
-    case AMAX: s->a = isnan(t->a) || t->a > s->a ? t->a : s->a; break;
-    case AMIN: s->a = isnan(t->a) || t->a < s->a ? t->a : s->a; break;
+    case AMAX:
+        s->a = isnan(t->a) || t->a > s->a ? t->a : s->a;
+        break;
+    case AMIN:
+        s->a = isnan(t->a) || t->a < s->a ? t->a : s->a;
+        break;
     case LOGSUMEXP:
         if (isnan(s->a) || t->a == -(double)INFINITY) break;
-        if (isnan(t->a) || s->a == -(double)INFINITY || (isinf(t->a) && t->a > 0)) *s = *t;
+        if (isnan(t->a) || s->a == -(double)INFINITY || (isinf(t->a) && t->a > 0))
+            *s = *t;
         else if (!(isinf(s->a) && s->a > 0)) {
             double m = s->a > t->a ? s->a : t->a;
             s->b = s->b * exp(s->a - m) + t->b * exp(t->a - m);
             s->a = m;
         }
         break;
-    default: s->a += t->a; break;
+    default:
+        s->a += t->a;
+        break;
     }
 }
 
@@ -219,10 +254,18 @@ static void fold_integers(reduce_kind kind, state *s, const int64_t *x, int64_t 
     uint64_t sum = 0;
     int64_t v = s->i;
     switch (kind) {
-    case AMAX: for (int64_t i = 0; i < n; i++) v = line_max(v, x[i]); break;
-    case AMIN: for (int64_t i = 0; i < n; i++) v = line_min(v, x[i]); break;
-    case ANY: for (int64_t i = 0; i < n; i++) v |= x[i] != 0; break;
-    case ALL: for (int64_t i = 0; i < n; i++) v &= x[i] != 0; break;
+    case AMAX:
+        for (int64_t i = 0; i < n; i++) v = line_max(v, x[i]);
+        break;
+    case AMIN:
+        for (int64_t i = 0; i < n; i++) v = line_min(v, x[i]);
+        break;
+    case ANY:
+        for (int64_t i = 0; i < n; i++) v |= x[i] != 0;
+        break;
+    case ALL:
+        for (int64_t i = 0; i < n; i++) v &= x[i] != 0;
+        break;
     default:
         for (int64_t i = 0; i < n; i++) sum += (uint64_t)x[i];
         v = (int64_t)((uint64_t)v + sum);
@@ -266,26 +309,38 @@ static void fold(reduce_kind kind, state *s, const void *data, ry_dtype t, int64
     const float *x = line_load(data, t, at, stride, n, buf);
     state one = {0, 0, 0};
     switch (kind) {
-    case NORM: one.a = (double)r->sumsq(x, n); break;
-    case AMAX: one.a = (double)r->max(x, n); break;
-    case AMIN: one.a = (double)r->min(x, n); break;
+    case NORM:
+        one.a = (double)r->sumsq(x, n);
+        break;
+    case AMAX:
+        one.a = (double)r->max(x, n);
+        break;
+    case AMIN:
+        one.a = (double)r->min(x, n);
+        break;
     case LOGSUMEXP: {
         float m = r->max(x, n);
         one.a = (double)m;
         one.b = isfinite(m) ? (double)r->exp_sub_sum(x, m, n) : 1;
         break;
     }
-    default: one.a = (double)r->sum(x, n); break;
+    default:
+        one.a = (double)r->sum(x, n);
+        break;
     }
     merge(kind, false, s, &one);
 }
 
 static double finish(reduce_kind kind, double a, double b, int64_t count) {
     switch (kind) {
-    case MEAN: return a / (double)count;
-    case NORM: return sqrt(a);
-    case LOGSUMEXP: return isfinite(a) ? a + log(b) : a;
-    default: return a;
+    case MEAN:
+        return a / (double)count;
+    case NORM:
+        return sqrt(a);
+    case LOGSUMEXP:
+        return isfinite(a) ? a + log(b) : a;
+    default:
+        return a;
     }
 }
 
@@ -293,9 +348,15 @@ static void store(const ry_cpu *c, reduce_kind kind, int64_t at, const state *s,
     ry_dtype t = c->n->out[0].spec.dtype;
     if (in_integers(kind, c->n->src[0]->spec.dtype)) {
         switch (t) {
-        case RY_I64: ((int64_t *)c->out[0])[at] = s->i; break;
-        case RY_I32: ((int32_t *)c->out[0])[at] = (int32_t)s->i; break;
-        default: ((uint8_t *)c->out[0])[at] = (uint8_t)s->i; break; /* bool, u8, and i8 by its bits */
+        case RY_I64:
+            ((int64_t *)c->out[0])[at] = s->i;
+            break;
+        case RY_I32:
+            ((int32_t *)c->out[0])[at] = (int32_t)s->i;
+            break;
+        default:
+            ((uint8_t *)c->out[0])[at] = (uint8_t)s->i;
+            break; /* bool, u8, and i8 by its bits */
         }
         return;
     }
@@ -332,12 +393,15 @@ static void run_rows(const ry_cpu *c, const plan *p, reduce_kind kind, int64_t c
         }
         for (int64_t i = first; i < last; i++) {
             int64_t row = p->chunks > 1 ? i / p->chunks : i, from = (i - row * p->chunks) * p->chunk;
-            int64_t n = line_min(p->run.len - from, p->chunk), step = loops_at(p->red, p->n_red, row, &unused) + from * p->run.in;
+            int64_t n = line_min(p->run.len - from, p->chunk),
+                    step = loops_at(p->red, p->n_red, row, &unused) + from * p->run.in;
             for (int64_t k = 0; k < m && n > 0; k++) fold(kind, &s[k], c->src[0], t, base[k] + step, p->run.in, n);
         }
         for (int64_t k = 0; k < m; k++)
-            if (p->pieces > 1) partial[(u + k) * p->pieces + c->part % p->pieces] = s[k];
-            else store(c, kind, at[k], &s[k], count);
+            if (p->pieces > 1)
+                partial[(u + k) * p->pieces + c->part % p->pieces] = s[k];
+            else
+                store(c, kind, at[k], &s[k], count);
     }
 }
 
@@ -366,8 +430,8 @@ static void take_sums(reduce_kind kind, double *acc, const float *y, int64_t n, 
 }
 
 /* Rows [first,last) of one block of columns into acc[width]. */
-static void add_rows(const ry_cpu *c, const plan *p, reduce_kind kind, int64_t base, int64_t first, int64_t last, int64_t width,
-                     double *acc) {
+static void add_rows(const ry_cpu *c, const plan *p, reduce_kind kind, int64_t base, int64_t first, int64_t last,
+                     int64_t width, double *acc) {
     ry_dtype t = c->n->src[0]->spec.dtype;
     bool extreme = kind == AMAX || kind == AMIN;
     float y[COLS], buf[COLS];
@@ -398,7 +462,8 @@ static void add_rows(const ry_cpu *c, const plan *p, reduce_kind kind, int64_t b
     }
 }
 
-static void store_columns(const ry_cpu *c, const plan *p, reduce_kind kind, int64_t at, const double *acc, int64_t n, int64_t count) {
+static void store_columns(const ry_cpu *c, const plan *p, reduce_kind kind, int64_t at, const double *acc, int64_t n,
+                          int64_t count) {
     float y[COLS];
     for (int64_t j = 0; j < n; j++) y[j] = (float)finish(kind, acc[j], 0, count);
     line_store(c->out[0], c->n->out[0].spec.dtype, at, p->run.out, n, y);
@@ -443,7 +508,8 @@ static ry_work work(const ry_node *n, reduce_kind kind) {
     make_plan(&p, n, kind);
     if (p.pieces == 1) return (ry_work){.parts = {parts_of(&p)}};
     ry_work w = {.phases = 2, .parts = {parts_of(&p), p.columns ? p.units : line_div_up(p.units, 256)}};
-    w.scratch = (size_t)(p.units * p.pieces) * (p.columns ? (size_t)line_min(p.run.len, COLS) * sizeof(double) : sizeof(state));
+    w.scratch =
+        (size_t)(p.units * p.pieces) * (p.columns ? (size_t)line_min(p.run.len, COLS) * sizeof(double) : sizeof(state));
     return w;
 }
 
@@ -490,7 +556,8 @@ static ry_status logsumexp_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy
 }
 static ry_status norm_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     ry_tensor y = keep(g, n, ry_res(g, n, 0)), zero = ry_scalar(g, 0);
-    ry_tensor q = ry_select(g, ry_eq(g, y, zero), zero, ry_div(g, keep(g, n, gy[0]), y)); /* 0 at the origin, as PyTorch */
+    ry_tensor q =
+        ry_select(g, ry_eq(g, y, zero), zero, ry_div(g, keep(g, n, gy[0]), y)); /* 0 at the origin, as PyTorch */
     gx[0] = ry_mul(g, ry_src(g, n, 0), q);
     return RY_OK;
 }
@@ -526,52 +593,54 @@ static ry_cost cost(const ry_node *n) {
     return (ry_cost){e, e * (double)line_size(n->src[0]->spec.dtype) + y * (double)line_size(n->out[0].spec.dtype)};
 }
 
+/* clang-format off */
 /* ---- samples ---- */
 
 #define A(bits, keep) &(const reduce_args){(bits), (keep)}
-#define SHAPES                                                                             \
-    {.name = "last", .src = {SRC_F(5, 19)}, .n_src = 1, .args = A(RY_AXIS(-1), false)},        \
-    {.name = "first", .src = {SRC_F(33, 70)}, .n_src = 1, .args = A(RY_AXIS(0), false)},       \
-    {.name = "all", .src = {SRC_F(3, 4, 5)}, .n_src = 1, .args = A(0, false)},                 \
-    {.name = "middle", .src = {SRC_F(3, 7, 9)}, .n_src = 1, .args = A(RY_AXIS(1), true)},      \
-    {.name = "outer and inner", .src = {SRC_F(2, 3, 4, 5)}, .n_src = 1, .args = A(RY_AXIS(0) | RY_AXIS(-1), true)}, \
-    {.name = "two columns", .src = {SRC_F(300, 2)}, .n_src = 1, .args = A(RY_AXIS(0), false)}, \
-    {.name = "one", .src = {SRC_F(1)}, .n_src = 1, .args = A(0, false)},                       \
-    {.name = "scalar", .src = {SRC_SCALAR}, .n_src = 1, .args = A(0, false)},       \
-    {.name = "rank 6", .src = {SRC_F(1, 2, 1, 2, 3, 2)}, .n_src = 1, .args = A(RY_AXIS(1) | RY_AXIS(4), false)}, \
-    {.name = "no outputs", .src = {SRC_F(0, 3)}, .n_src = 1, .args = A(RY_AXIS(1), false)},    \
-    {.name = "split row", .src = {SRC_F(2, 140001)}, .n_src = 1, .args = A(RY_AXIS(1), false), .flags = RY_SAMPLE_NO_GRAD}, \
-    {.name = "split columns", .src = {SRC_F(2100, 77)}, .n_src = 1, .args = A(RY_AXIS(0), false), .flags = RY_SAMPLE_NO_GRAD}
-#define EMPTY {.name = "nothing", .src = {SRC_F(2, 0)}, .n_src = 1, .args = A(RY_AXIS(1), false)}
-#define INTS                                                                                          \
-    {.name = "i64", .src = {SRC_I(RY_I64, -9, 9, 4, 6)}, .n_src = 1, .args = A(RY_AXIS(0), false)},       \
-    {.name = "i32", .src = {SRC_I(RY_I32, -9, 9, 3, 5)}, .n_src = 1, .args = A(0, false)},                \
-    {.name = "u8", .src = {SRC_I(RY_U8, 0, 200, 3, 5)}, .n_src = 1, .args = A(RY_AXIS(1), true)},         \
-    {.name = "bool", .src = {SRC_I(RY_BOOL, 0, 2, 7, 3)}, .n_src = 1, .args = A(RY_AXIS(0), false)}
-#define BENCH {.name = "rows", .src = {SRC_F(65536, 512)}, .n_src = 1, .args = A(RY_AXIS(1), false), .flags = RY_SAMPLE_BENCH}, \
-    {.name = "columns", .src = {SRC_F(65536, 512)}, .n_src = 1, .args = A(RY_AXIS(0), false), .flags = RY_SAMPLE_BENCH}
+#define ONE(title, source, axes, keep) {.name = title, .src = {source}, .n_src = 1, .args = A(axes, keep)}
+#define WITH(flag, title, source, axes) \
+    {.name = title, .src = {source}, .n_src = 1, .args = A(axes, false), .flags = flag}
+#define SHAPES \
+    ONE("last", SRC_F(5, 19), RY_AXIS(-1), false), ONE("first", SRC_F(33, 70), RY_AXIS(0), false), \
+    ONE("all", SRC_F(3, 4, 5), 0, false), ONE("middle", SRC_F(3, 7, 9), RY_AXIS(1), true), \
+    ONE("outer and inner", SRC_F(2, 3, 4, 5), RY_AXIS(0) | RY_AXIS(-1), true), \
+    ONE("two columns", SRC_F(300, 2), RY_AXIS(0), false), ONE("one", SRC_F(1), 0, false), \
+    ONE("scalar", SRC_SCALAR, 0, false), ONE("rank 6", SRC_F(1, 2, 1, 2, 3, 2), RY_AXIS(1) | RY_AXIS(4), false), \
+    ONE("no outputs", SRC_F(0, 3), RY_AXIS(1), false), \
+    WITH(RY_SAMPLE_NO_GRAD, "split row", SRC_F(2, 140001), RY_AXIS(1)), \
+    WITH(RY_SAMPLE_NO_GRAD, "split columns", SRC_F(2100, 77), RY_AXIS(0))
+#define EMPTY ONE("nothing", SRC_F(2, 0), RY_AXIS(1), false)
+#define INTS \
+    ONE("i64", SRC_I(RY_I64, -9, 9, 4, 6), RY_AXIS(0), false), ONE("i32", SRC_I(RY_I32, -9, 9, 3, 5), 0, false), \
+    ONE("u8", SRC_I(RY_U8, 0, 200, 3, 5), RY_AXIS(1), true), \
+    ONE("bool", SRC_I(RY_BOOL, 0, 2, 7, 3), RY_AXIS(0), false), \
+    ONE("bool rows", SRC_I(RY_BOOL, 0, 2, 3, 21), RY_AXIS(1), false)
+#define BENCH \
+    WITH(RY_SAMPLE_BENCH, "rows", SRC_F(65536, 512), RY_AXIS(1)), \
+    WITH(RY_SAMPLE_BENCH, "columns", SRC_F(65536, 512), RY_AXIS(0))
 
 static const ry_sample sum_samples[] = {SHAPES, EMPTY, INTS, BENCH, {0}};
 static const ry_sample float_samples[] = {SHAPES, BENCH, {0}};
 static const ry_sample norm_samples[] = {SHAPES, EMPTY, BENCH, {0}};
 static const ry_sample extreme_samples[] = {SHAPES, INTS, BENCH, {0}};
 static const ry_sample logic_samples[] = {
-    EMPTY, INTS,
-    {.name = "floats", .src = {SRC_F(4, 6)}, .n_src = 1, .args = A(RY_AXIS(1), false)},
-    {.name = "large", .src = {SRC_I(RY_BOOL, 0, 2, 16384, 4096)}, .n_src = 1, .args = A(RY_AXIS(1), false), .flags = RY_SAMPLE_BENCH},
-    {0}};
+    EMPTY, INTS, ONE("floats", SRC_F(4, 6), RY_AXIS(1), false),
+    WITH(RY_SAMPLE_BENCH, "large", SRC_I(RY_BOOL, 0, 2, 16384, 4096), RY_AXIS(1)), {0}};
 
-#define REDUCE(id, kind, doc_, ...)                                                                           \
+#define REDUCE(id, kind, doc_, ...) \
     static ry_status id##_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) { return infer(n, &out[0], kind); } \
-    static ry_work id##_work(const ry_node *n) { return work(n, kind); }                                      \
-    static ry_status id##_cpu(const ry_cpu *c) { return run(c, kind); }                                       \
-    static const ry_op id##_row = {.name = #id, .doc = doc_, .arg_size = sizeof(reduce_args), .args = reduce_arg, .min_src = 1, \
-        .max_src = 1, .strided = 1, .infer = id##_infer, .work = id##_work, .cpu = id##_cpu, .cost = cost, __VA_ARGS__};        \
-    ry_tensor ry_##id(ry_graph *g, ry_tensor x, ry_axes axes, bool keepdim) {                                 \
-        return RY_APPLY(g, &id##_row, (&(reduce_args){axes, keepdim}), x);                                    \
+    static ry_work id##_work(const ry_node *n) { return work(n, kind); } \
+    static ry_status id##_cpu(const ry_cpu *c) { return run(c, kind); } \
+    static const ry_op id##_row = {.name = #id, .doc = doc_, .arg_size = sizeof(reduce_args), .args = reduce_arg, \
+        .min_src = 1, .max_src = 1, .strided = 1, .infer = id##_infer, .work = id##_work, .cpu = id##_cpu, \
+        .cost = cost, __VA_ARGS__}; \
+    ry_tensor ry_##id(ry_graph *g, ry_tensor x, ry_axes axes, bool keepdim) { \
+        return RY_APPLY(g, &id##_row, (&(reduce_args){axes, keepdim}), x); \
     }
-REDUCE(sum, SUM, "x [..] -> sum over axes; integers and bools give i64; nothing gives 0", .vjp = sum_vjp, .samples = sum_samples)
-REDUCE(mean, MEAN, "x [..] -> mean over axes; nothing gives NaN", .vjp = mean_vjp, .lower = mean_lower, .samples = float_samples)
+REDUCE(sum, SUM, "x [..] -> sum over axes; integers and bools give i64; nothing gives 0", .vjp = sum_vjp,
+    .samples = sum_samples)
+REDUCE(mean, MEAN, "x [..] -> mean over axes; nothing gives NaN", .vjp = mean_vjp, .lower = mean_lower,
+    .samples = float_samples)
 REDUCE(norm, NORM, "x [..] -> square root of the sum of squares over axes", .vjp = norm_vjp, .lower = norm_lower,
        .samples = norm_samples)
 REDUCE(amax, AMAX, "x [..] -> largest over axes; NaN if one is", .vjp = extreme_vjp, .samples = extreme_samples)

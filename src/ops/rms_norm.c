@@ -1,22 +1,29 @@
 /* rms_norm.c - root mean square normalisation of rows (Zhang and Sennrich, 2019), with a fused gradient.
  *
- * y = x r w, r = 1 / sqrt(mean(x^2) + eps). The gradient computes r again: x must be read anyway. Never: layer_norm. */
+ * y = x r w, r = 1 / sqrt(mean(x^2) + eps). The gradient computes r again: x must be read anyway. Never:
+ * layer_norm. */
 #include "row_sums.h"
 #include <rusty/ops.h>
 
-typedef struct norm_args { double eps; } norm_args;
+typedef struct norm_args {
+    double eps;
+} norm_args;
 static const ry_arg norm_arg[] = {RY_ARG(norm_args, eps, RY_ARG_F64), {0}};
 
 static int64_t width(const ry_node *n, int x) { return n->src[x]->spec.dim[n->src[x]->spec.rank - 1]; }
-static int64_t rows_of(const ry_node *n, int x) { return ry_count_range(&n->src[x]->spec, 0, n->src[x]->spec.rank - 1); }
+static int64_t rows_of(const ry_node *n, int x) {
+    return ry_count_range(&n->src[x]->spec, 0, n->src[x]->spec.rank - 1);
+}
 
 static ry_status check(const ry_node *n, int xi, int wi) {
     const ry_spec *x = &n->src[xi]->spec;
-    if (!ry_is_float(x->dtype) || x->rank < 1) return ry_fail_node(n, RY_EDTYPE, "x is %s, floats [..,N] are needed", ry_show(x).s);
+    if (!ry_is_float(x->dtype) || x->rank < 1)
+        return ry_fail_node(n, RY_EDTYPE, "x is %s, floats [..,N] are needed", ry_show(x).s);
     if (n->src[wi]) {
         const ry_spec *w = &n->src[wi]->spec;
         if (w->rank != 1 || w->dim[0] != x->dim[x->rank - 1] || !ry_is_float(w->dtype))
-            return ry_fail_node(n, RY_ESHAPE, "w is %s, x %s needs floats [%lld]", ry_show(w).s, ry_show(x).s, (long long)x->dim[x->rank - 1]);
+            return ry_fail_node(n, RY_ESHAPE, "w is %s, x %s needs floats [%lld]", ry_show(w).s, ry_show(x).s,
+                                (long long)x->dim[x->rank - 1]);
     }
     return RY_OK;
 }
@@ -28,7 +35,8 @@ static ry_status rms_norm_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 }
 
 static ry_work rms_norm_work(const ry_node *n) {
-    return (ry_work){.parts = {ry_row_parts(rows_of(n, 0), width(n, 0))}, .local = ry_mem_size((size_t)width(n, 0), 3 * sizeof(float), 0)};
+    return (ry_work){.parts = {ry_row_parts(rows_of(n, 0), width(n, 0))},
+                     .local = ry_mem_size((size_t)width(n, 0), 3 * sizeof(float), 0)};
 }
 
 static ry_status rms_norm_cpu(const ry_cpu *c) {
@@ -70,7 +78,8 @@ static ry_status rms_norm_grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) 
 }
 
 static ry_work rms_norm_grad_work(const ry_node *n) {
-    return row_sums_work(rows_of(n, 1), width(n, 1), n->src[2] != NULL, ry_mem_size((size_t)width(n, 1), 6 * sizeof(float), 0));
+    return row_sums_work(rows_of(n, 1), width(n, 1), n->src[2] != NULL,
+                         ry_mem_size((size_t)width(n, 1), 6 * sizeof(float), 0));
 }
 
 static ry_status rms_norm_grad_cpu(const ry_cpu *c) {
@@ -108,7 +117,8 @@ static ry_status rms_norm_grad_cpu(const ry_cpu *c) {
 }
 
 static ry_status rms_norm_grad_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
-    ry_tensor gy = ry_src(g, n, 0), x = ry_src(g, n, 1), w = ry_src(g, n, 2), eps = ry_scalar(g, ((const norm_args *)n->args)->eps);
+    ry_tensor gy = ry_src(g, n, 0), x = ry_src(g, n, 1), w = ry_src(g, n, 2),
+              eps = ry_scalar(g, ((const norm_args *)n->args)->eps);
     ry_tensor r = ry_rsqrt(g, ry_add(g, ry_mean(g, ry_square(g, x), RY_AXIS(-1), true), eps));
     ry_tensor h = ry_mul(g, x, r), t = n->src[2] ? ry_mul(g, gy, w) : gy;
     ry_tensor gx = ry_mul(g, r, ry_sub(g, t, ry_mul(g, h, ry_mean(g, ry_mul(g, t, h), RY_AXIS(-1), true))));
@@ -127,6 +137,7 @@ static ry_cost rms_norm_cost(const ry_node *n) {
     return (ry_cost){4 * e, 2 * e * size + (n->src[1] ? (double)width(n, 0) * 4 : 0)};
 }
 
+/* clang-format off */
 #define A .args = &(const norm_args){1e-5}
 static const ry_sample rms_norm_samples[] = {
     {.name = "rows", .src = {SRC_F(3, 17), SRC_F(17)}, .n_src = 2, A},
@@ -143,10 +154,12 @@ static const ry_sample rms_norm_grad_samples[] = {
     {.name = "one row", .src = {SRC_F(30), SRC_F(30), SRC_F(30)}, .n_src = 3, A},
     {.name = "parts", .src = {SRC_F(300, 600), SRC_F(300, 600), SRC_F(600)}, .n_src = 3, A, .flags = RY_SAMPLE_NO_GRAD},
     {.name = "no rows", .src = {SRC_F(0, 4), SRC_F(0, 4), SRC_F(4)}, .n_src = 3, A},
-    {.name = "large", .src = {SRC_F(16384, 1024), SRC_F(16384, 1024), SRC_F(1024)}, .n_src = 3, A, .flags = RY_SAMPLE_BENCH},
+    {.name = "large", .src = {SRC_F(16384, 1024), SRC_F(16384, 1024), SRC_F(1024)}, .n_src = 3, A,
+         .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op rms_norm_grad_row = {.name = "rms_norm_grad", .doc = "gy, x [..,N], w [N] or none -> gx [..,N], gw f32 [N]",
+static const ry_op rms_norm_grad_row = {.name = "rms_norm_grad",
+    .doc = "gy, x [..,N], w [N] or none -> gx [..,N], gw f32 [N]",
     .arg_size = sizeof(norm_args), .args = norm_arg, .min_src = 3, .max_src = 3, .optional = 4, .rows = 3,
     .infer = rms_norm_grad_infer, .work = rms_norm_grad_work, .cpu = rms_norm_grad_cpu, .lower = rms_norm_grad_lower,
     .samples = rms_norm_grad_samples};
@@ -157,8 +170,10 @@ static ry_status rms_norm_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[
     return RY_OK;
 }
 
-static const ry_op rms_norm_row = {.name = "rms_norm", .doc = "x [..,N], w [N] or none -> [..,N]: x / sqrt(mean(x^2) + eps) w",
-    .arg_size = sizeof(norm_args), .args = norm_arg, .min_src = 2, .max_src = 2, .optional = 2, .rows = 1, .flags = RY_OP_INPLACE0,
+static const ry_op rms_norm_row = {.name = "rms_norm",
+    .doc = "x [..,N], w [N] or none -> [..,N]: x / sqrt(mean(x^2) + eps) w",
+    .arg_size = sizeof(norm_args), .args = norm_arg, .min_src = 2, .max_src = 2, .optional = 2, .rows = 1,
+        .flags = RY_OP_INPLACE0,
     .infer = rms_norm_infer, .work = rms_norm_work, .cpu = rms_norm_cpu, .lower = rms_norm_lower, .vjp = rms_norm_vjp,
     .cost = rms_norm_cost, .samples = rms_norm_samples};
 

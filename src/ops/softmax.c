@@ -1,12 +1,15 @@
 /* softmax.c - softmax and log_softmax along one axis, with fused gradients: each byte is moved once.
  *
- * A line is held whole (in place where it is contiguous f32, else in local memory). Never: attention's tiles (attention.c). */
+ * A line is held whole (in place where it is contiguous f32, else in local memory). Never: attention's tiles
+ * (attention.c). */
 #include "base/mem.h"
 #include "lines.h"
 #include <math.h>
 #include <rusty/ops.h>
 
-typedef struct axis_args { int32_t axis; } axis_args;
+typedef struct axis_args {
+    int32_t axis;
+} axis_args;
 static const ry_arg axis_arg[] = {RY_ARG(axis_args, axis, RY_ARG_I32), {0}};
 
 static int axis_of(const ry_node *n) { return ry_axis(&n->src[0]->spec, ((const axis_args *)n->args)->axis); }
@@ -19,7 +22,8 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
         return ry_fail_node(n, RY_EARG, "axis %d is out of range for x %s", axis, ry_show(x).s);
     for (int i = 1; i < n->n_src; i++)
         if (!ry_same_shape(&n->src[i]->spec, x) || !ry_is_float(n->src[i]->spec.dtype))
-            return ry_fail_node(n, RY_ESHAPE, "y is %s, gy is %s: one shape is needed", ry_show(x).s, ry_show(&n->src[i]->spec).s);
+            return ry_fail_node(n, RY_ESHAPE, "y is %s, gy is %s: one shape is needed", ry_show(x).s,
+                                ry_show(&n->src[i]->spec).s);
     out[0] = *x;
     return RY_OK;
 }
@@ -39,7 +43,8 @@ static ry_work work(const ry_node *n) {
     bool in_place = inner == 1 && n->out[0].spec.dtype == RY_F32;
     for (int i = 0; i < n->n_src; i++)
         in_place = in_place && n->src[i]->spec.dtype == RY_F32 && (len == 1 || n->src[i]->stride[axis_of(n)] == 1);
-    return (ry_work){.parts = {ry_row_parts(lines, len)}, .local = in_place ? 0 : ry_mem_size((size_t)len, buffers * sizeof(float), 0)};
+    return (ry_work){.parts = {ry_row_parts(lines, len)},
+                     .local = in_place ? 0 : ry_mem_size((size_t)len, buffers * sizeof(float), 0)};
 }
 
 typedef void (*line_fn)(float *y, const float *a, const float *b, int64_t n);
@@ -65,7 +70,8 @@ static ry_status run(const ry_cpu *c, line_fn fn) {
         const float *x[2] = {NULL, NULL};
         float *local = c->local, *y = line_out(c->out[0], v[0]->spec.dtype, w[0].at, step[0], local);
         for (int i = 0; i < n->n_src; i++)
-            x[i] = line_whole(c->src[i], v[i + 1]->spec.dtype, w[i + 1].at, step[i + 1], len, local ? local + (i + 1) * len : NULL);
+            x[i] = line_whole(c->src[i], v[i + 1]->spec.dtype, w[i + 1].at, step[i + 1], len,
+                              local ? local + (i + 1) * len : NULL);
         fn(y, x[0], x[1], len);
         line_store_whole(c->out[0], v[0]->spec.dtype, w[0].at, step[0], len, y);
         for (int i = 0; i <= n->n_src; i++) line_walk_next(&w[i]);
@@ -77,7 +83,9 @@ static void softmax_line(float *y, const float *x, const float *none, int64_t n)
     (void)none;
     simd_rows()->softmax(y, x, n);
 }
-static void softmax_grad_line(float *gx, const float *y, const float *gy, int64_t n) { simd_rows()->softmax_grad(gx, y, gy, n); }
+static void softmax_grad_line(float *gx, const float *y, const float *gy, int64_t n) {
+    simd_rows()->softmax_grad(gx, y, gy, n);
+}
 
 static void log_softmax_line(float *y, const float *x, const float *none, int64_t n) {
     const simd_rows_table *r = simd_rows();
@@ -136,16 +144,17 @@ static ry_status log_softmax_grad_lower(ry_graph *g, const ry_node *n, ry_tensor
     return RY_OK;
 }
 
+/* clang-format off */
 #define A(axis) .args = &(const axis_args){axis}
-#define SAMPLES(id, n, ...)                                                                                                  \
-    static const ry_sample id[] = {                                                                                          \
-        {.name = "last", .src = {__VA_ARGS__(3, 17)}, .n_src = n, A(-1)},                                                    \
-        {.name = "first", .src = {__VA_ARGS__(5, 6)}, .n_src = n, A(0)},                                                     \
-        {.name = "middle", .src = {__VA_ARGS__(2, 40, 3)}, .n_src = n, A(1)},                                                \
-        {.name = "long", .src = {__VA_ARGS__(2, 5000)}, .n_src = n, A(1), .flags = RY_SAMPLE_NO_GRAD},                       \
-        {.name = "one", .src = {__VA_ARGS__(1)}, .n_src = n, A(0)},                                                          \
-        {.name = "empty lines", .src = {__VA_ARGS__(3, 0)}, .n_src = n, A(1)},                                               \
-        {.name = "large", .src = {__VA_ARGS__(16384, 1024)}, .n_src = n, A(1), .flags = RY_SAMPLE_BENCH},                    \
+#define SAMPLES(id, n, ...) \
+    static const ry_sample id[] = { \
+        {.name = "last", .src = {__VA_ARGS__(3, 17)}, .n_src = n, A(-1)}, \
+        {.name = "first", .src = {__VA_ARGS__(5, 6)}, .n_src = n, A(0)}, \
+        {.name = "middle", .src = {__VA_ARGS__(2, 40, 3)}, .n_src = n, A(1)}, \
+        {.name = "long", .src = {__VA_ARGS__(2, 5000)}, .n_src = n, A(1), .flags = RY_SAMPLE_NO_GRAD}, \
+        {.name = "one", .src = {__VA_ARGS__(1)}, .n_src = n, A(0)}, \
+        {.name = "empty lines", .src = {__VA_ARGS__(3, 0)}, .n_src = n, A(1)}, \
+        {.name = "large", .src = {__VA_ARGS__(16384, 1024)}, .n_src = n, A(1), .flags = RY_SAMPLE_BENCH}, \
         {0}}
 #define X(...) SRC_RANGE(-4, 4, __VA_ARGS__)
 #define P_G(...) SRC_RANGE(0, 1, __VA_ARGS__), SRC_F(__VA_ARGS__)
@@ -154,9 +163,10 @@ SAMPLES(x_samples, 1, X);
 SAMPLES(softmax_grad_samples, 2, P_G);
 SAMPLES(log_softmax_grad_samples, 2, L_G);
 
-#define ROW(id, n_src, text, ...)                                                                                            \
-    static const ry_op id##_row = {.name = #id, .doc = text, .arg_size = sizeof(axis_args), .args = axis_arg,                \
-        .min_src = n_src, .max_src = n_src, .strided = (1u << n_src) - 1, .infer = infer, .work = work, .cpu = id##_cpu,     \
+#define ROW(id, n_src, text, ...) \
+    static const ry_op id##_row = {.name = #id, .doc = text, .arg_size = sizeof(axis_args), .args = axis_arg, \
+        .min_src = n_src, .max_src = n_src, .strided = (1u << n_src) - 1, .infer = infer, .work = work, \
+        .cpu = id##_cpu, \
         .lower = id##_lower, __VA_ARGS__}
 ROW(softmax_grad, 2, "y, gy [..] -> y (gy - sum(y gy)) along axis", .samples = softmax_grad_samples);
 ROW(log_softmax_grad, 2, "y, gy [..] -> gy - exp(y) sum(gy) along axis", .samples = log_softmax_grad_samples);
@@ -169,11 +179,13 @@ static ry_status log_softmax_vjp(ry_graph *g, const ry_node *n, const ry_tensor 
     gx[0] = RY_APPLY(g, &log_softmax_grad_row, n->args, ry_res(g, n, 0), gy[0]);
     return RY_OK;
 }
-ROW(softmax, 1, "x [..] -> exp(x) / sum(exp(x)) along axis", .flags = RY_OP_INPLACE0, .vjp = softmax_vjp, .samples = x_samples);
+ROW(softmax, 1, "x [..] -> exp(x) / sum(exp(x)) along axis", .flags = RY_OP_INPLACE0, .vjp = softmax_vjp,
+    .samples = x_samples);
 ROW(log_softmax, 1, "x [..] -> x - log(sum(exp(x))) along axis", .flags = RY_OP_INPLACE0, .vjp = log_softmax_vjp,
     .samples = x_samples);
 
 ry_tensor ry_softmax(ry_graph *g, ry_tensor x, int axis) { return RY_APPLY(g, &softmax_row, (&(axis_args){axis}), x); }
-ry_tensor ry_log_softmax(ry_graph *g, ry_tensor x, int axis) { return RY_APPLY(g, &log_softmax_row, (&(axis_args){axis}), x); }
+ry_tensor ry_log_softmax(ry_graph *g, ry_tensor x, int axis) { return RY_APPLY(g, &log_softmax_row,
+    (&(axis_args){axis}), x); }
 
 RY_OP_MODULE(softmax, &softmax_row, &log_softmax_row, &softmax_grad_row, &log_softmax_grad_row);

@@ -1,7 +1,7 @@
 /* sort.c - order along one axis: sort (stable, both directions) and top_k. Outputs: 0 values, 1 places (i32).
  *
- * Values become unsigned keys in the wanted order, keys are sorted by radix with their places, values are gathered by place.
- * NaN sorts last ascending and first descending; -0 equals 0. Never: argmax (arg.c). */
+ * Values become unsigned keys in the wanted order, keys are sorted by radix with their places, values are
+ * gathered by place. NaN sorts last ascending and first descending; -0 equals 0. Never: argmax (arg.c). */
 #include "base/mem.h"
 #include "lines.h"
 #include <math.h>
@@ -18,11 +18,14 @@ typedef struct top_k_args {
 static const ry_arg top_k_arg[] = {RY_ARG(top_k_args, k, RY_ARG_I64), RY_ARG(top_k_args, axis, RY_ARG_I32), {0}};
 
 enum {
-    PART = 4096,   /* elements of a part */
-    SMALL = 48,    /* shorter lines are sorted by insertion */
-    SKIP = 256,    /* elements that top_k passes over at once if none is large enough */
+    PART = 4096, /* elements of a part */
+    SMALL = 48,  /* shorter lines are sorted by insertion */
+    SKIP = 256,  /* elements that top_k passes over at once if none is large enough */
 };
-typedef struct entry { uint64_t key; uint32_t place; } entry;
+typedef struct entry {
+    uint64_t key;
+    uint32_t place;
+} entry;
 
 /* ---- keys ---- */
 
@@ -43,7 +46,8 @@ static uint64_t key_of_double(double x) {
 }
 
 /* Keys of elements [from, from + m) of a line, m <= LINE_CHUNK. */
-static void load_keys(entry *e, const void *data, ry_dtype t, int64_t at, int64_t stride, int64_t from, int64_t m, bool descending) {
+static void load_keys(entry *e, const void *data, ry_dtype t, int64_t at, int64_t stride, int64_t from, int64_t m,
+                      bool descending) {
     float buf[LINE_CHUNK];
     at += from * stride;
     if (t == RY_F64) {
@@ -52,7 +56,8 @@ static void load_keys(entry *e, const void *data, ry_dtype t, int64_t at, int64_
         const float *x = line_load(data, t, at, stride, m, buf);
         for (int64_t i = 0; i < m; i++) e[i].key = key_of_float(x[i]);
     } else {
-        for (int64_t i = 0; i < m; i++) e[i].key = (uint64_t)ry_load_index(data, t, at + i * stride) ^ (uint64_t)1 << 63;
+        for (int64_t i = 0; i < m; i++)
+            e[i].key = (uint64_t)ry_load_index(data, t, at + i * stride) ^ (uint64_t)1 << 63;
     }
     uint64_t flip = descending ? UINT64_MAX : 0;
     for (int64_t i = 0; i < m; i++) e[i].key ^= flip, e[i].place = (uint32_t)(from + i);
@@ -95,7 +100,9 @@ static entry *sort_entries(entry *a, entry *b, int64_t n) {
 }
 
 /* A heap with the worst on top: the largest key (keys are descending ones), of equals the last place. */
-static bool worse(const entry *a, const entry *b) { return a->key > b->key || (a->key == b->key && a->place > b->place); }
+static bool worse(const entry *a, const entry *b) {
+    return a->key > b->key || (a->key == b->key && a->place > b->place);
+}
 static void sift(entry *h, int64_t n, int64_t i) {
     for (;;) {
         int64_t k = 2 * i + 1;
@@ -141,8 +148,11 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT], int32_t axis, 
         return ry_fail_node(n, RY_EDTYPE, "x is %s; cast it to f32 first", ry_show(x).s);
     if (!scalar && a < 0) return ry_fail_node(n, RY_EARG, "axis %d is out of range for x %s", axis, ry_show(x).s);
     int64_t len = scalar ? 1 : x->dim[a];
-    if (len > INT32_MAX) return ry_fail_node(n, RY_ESHAPE, "x is %s: places along axis %d do not fit i32", ry_show(x).s, axis);
-    if (k > len) return ry_fail_node(n, RY_EARG, "k is %lld, x %s has %lld along axis %d", (long long)k, ry_show(x).s, (long long)len, axis);
+    if (len > INT32_MAX)
+        return ry_fail_node(n, RY_ESHAPE, "x is %s: places along axis %d do not fit i32", ry_show(x).s, axis);
+    if (k > len)
+        return ry_fail_node(n, RY_EARG, "k is %lld, x %s has %lld along axis %d", (long long)k, ry_show(x).s,
+                            (long long)len, axis);
     out[0] = *x;
     if (k >= 0 && !scalar) out[0].dim[a] = k;
     out[1] = out[0];
@@ -164,13 +174,16 @@ static void around(const ry_node *n, int32_t axis, int64_t *outer, int64_t *len,
     if (x->rank) ry_around(x, ry_axis(x, axis), outer, len, inner);
 }
 
-static bool few(int64_t k, int64_t n) { return k > 0 && n > SKIP && k <= n / 8; } /* then the heap is faster than sorting all */
+static bool few(int64_t k, int64_t n) {
+    return k > 0 && n > SKIP && k <= n / 8;
+} /* then the heap is faster than sorting all */
 
 static ry_work work(const ry_node *n, int32_t axis, int64_t k) {
     int64_t outer, len, inner;
     around(n, axis, &outer, &len, &inner);
     size_t held = few(k, len) ? (size_t)k : 2 * (size_t)len;
-    return (ry_work){.parts = {line_div_up(outer * inner, line_max(1, PART / line_max(1, len)))}, .local = ry_mem_size(held, sizeof(entry), 0)};
+    return (ry_work){.parts = {line_div_up(outer * inner, line_max(1, PART / line_max(1, len)))},
+                     .local = ry_mem_size(held, sizeof(entry), 0)};
 }
 static ry_work sort_work(const ry_node *n) { return work(n, ((const sort_args *)n->args)->axis, -1); }
 static ry_work top_k_work(const ry_node *n) {
@@ -197,7 +210,8 @@ static ry_status run(const ry_cpu *c, int32_t axis, int64_t k, bool descending) 
         }
         int32_t *place = (int32_t *)c->out[1] + to;
         for (int64_t i = 0; i < keep; i++) {
-            memcpy(line_put(c->out[0], size, to + i * inner), line_at(c->src[0], size, at + (int64_t)e[i].place * inner), size);
+            memcpy(line_put(c->out[0], size, to + i * inner),
+                   line_at(c->src[0], size, at + (int64_t)e[i].place * inner), size);
             place[i * inner] = (int32_t)e[i].place;
         }
     }
@@ -232,6 +246,7 @@ static ry_status top_k_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], 
     return back(g, n, ((const top_k_args *)n->args)->axis, gy[0], &gx[0]);
 }
 
+/* clang-format off */
 static const int32_t ties[] = {3, -7, 7, 1, 1, 3, -7, 0};
 #define A(axis, down) &(const sort_args){(axis), (down)}
 static const ry_sample sort_samples[] = {
@@ -262,8 +277,10 @@ static const ry_sample top_k_samples[] = {
 static const ry_op sort_row = {.name = "sort", .doc = "x [..] -> values in order along axis, places i32; stable",
     .arg_size = sizeof(sort_args), .args = sort_arg, .min_src = 1, .max_src = 1, .infer = sort_infer, .work = sort_work,
     .cpu = sort_cpu, .vjp = sort_vjp, .samples = sort_samples};
-static const ry_op top_k_row = {.name = "top_k", .doc = "x [..] -> the k largest along axis, largest first, and their places i32",
-    .arg_size = sizeof(top_k_args), .args = top_k_arg, .min_src = 1, .max_src = 1, .infer = top_k_infer, .work = top_k_work,
+static const ry_op top_k_row = {.name = "top_k",
+    .doc = "x [..] -> the k largest along axis, largest first, and their places i32",
+    .arg_size = sizeof(top_k_args), .args = top_k_arg, .min_src = 1, .max_src = 1, .infer = top_k_infer,
+        .work = top_k_work,
     .cpu = top_k_cpu, .vjp = top_k_vjp, .samples = top_k_samples};
 
 ry_tensor ry_sort(ry_graph *g, ry_tensor x, int axis, bool descending) {

@@ -1,6 +1,7 @@
 /* update.c - writes of variables: assign, add_into, set_rows.  Each yields the variable's next version.
  *
- * Values are converted to the variable's dtype. Never: optimisers (optim.c), copies with changes (gather.c: scatter). */
+ * Values are converted to the variable's dtype. Never: optimisers (optim.c), copies with changes (gather.c:
+ * scatter). */
 #include "core/rows.h"
 #include "lines.h"
 #include <rusty/ops.h>
@@ -37,17 +38,21 @@ static ry_status check_kinds(const ry_node *n, const ry_spec *v, const ry_spec *
 
 static ry_status whole_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_spec *v = &n->src[0]->spec, *x = &n->src[1]->spec;
-    if (!ry_same_shape(v, x)) return ry_fail_node(n, RY_ESHAPE, "x is %s, the variable %s: one shape is needed", ry_show(x).s, ry_show(v).s);
+    if (!ry_same_shape(v, x))
+        return ry_fail_node(n, RY_ESHAPE, "x is %s, the variable %s: one shape is needed", ry_show(x).s, ry_show(v).s);
     RY_TRY(check_kinds(n, v, x, "x"));
     out[0] = *v;
     return RY_OK;
 }
 static ry_status add_into_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_spec *v = &n->src[0]->spec;
-    if (!ry_is_float(v->dtype)) return ry_fail_node(n, RY_EDTYPE, "the variable is %s, floats are needed", ry_show(v).s);
+    if (!ry_is_float(v->dtype))
+        return ry_fail_node(n, RY_EDTYPE, "the variable is %s, floats are needed", ry_show(v).s);
     return whole_infer(n, out);
 }
-static ry_work whole_work(const ry_node *n) { return (ry_work){.parts = {line_max(1, line_div_up(ry_count(&n->src[0]->spec), PART))}}; }
+static ry_work whole_work(const ry_node *n) {
+    return (ry_work){.parts = {line_max(1, line_div_up(ry_count(&n->src[0]->spec), PART))}};
+}
 
 static ry_status assign_cpu(const ry_cpu *c) {
     int64_t begin, end;
@@ -63,7 +68,8 @@ static ry_status add_into_cpu(const ry_cpu *c) {
     line_range(ry_count(&c->n->src[0]->spec), PART, c->part, &begin, &end);
     for (int64_t i = begin; i < end; i += LINE_CHUNK) {
         int64_t m = line_min(end - i, LINE_CHUNK);
-        const float *v = ry_load_row(c->src[0], t, i, m, vb), *x = ry_load_row(c->src[1], c->n->src[1]->spec.dtype, i, m, xb);
+        const float *v = ry_load_row(c->src[0], t, i, m, vb),
+                    *x = ry_load_row(c->src[1], c->n->src[1]->spec.dtype, i, m, xb);
         float *y = ry_row_out(c->out[0], t, i, vb);
         simd_rows()->add(y, v, x, m);
         ry_store_row(c->out[0], t, i, m, y);
@@ -92,7 +98,9 @@ static ry_status add_into_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) 
 
 /* ---- set_rows: v, rows, idx -> v with v[.., idx[r], ..] = rows[.., r, ..] ---- */
 
-typedef struct set_rows_args { int32_t axis; } set_rows_args;
+typedef struct set_rows_args {
+    int32_t axis;
+} set_rows_args;
 static const ry_arg set_rows_arg[] = {RY_ARG(set_rows_args, axis, RY_ARG_I32), {0}};
 
 static int axis_of(const ry_node *n) { return ry_axis(&n->src[0]->spec, ((const set_rows_args *)n->args)->axis); }
@@ -100,21 +108,25 @@ static int axis_of(const ry_node *n) { return ry_axis(&n->src[0]->spec, ((const 
 static ry_status set_rows_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_spec *v = &n->src[0]->spec, *x = &n->src[1]->spec, *idx = &n->src[2]->spec;
     int axis = axis_of(n);
-    if (axis < 0) return ry_fail_node(n, RY_EARG, "axis %d is out of range for %s", ((const set_rows_args *)n->args)->axis, ry_show(v).s);
+    if (axis < 0)
+        return ry_fail_node(n, RY_EARG, "axis %d is out of range for %s", ((const set_rows_args *)n->args)->axis,
+                            ry_show(v).s);
     if ((idx->dtype != RY_I32 && idx->dtype != RY_I64) || idx->rank != 1)
         return ry_fail_node(n, RY_EDTYPE, "idx is %s, i32 or i64 [R] is needed", ry_show(idx).s);
     bool fits = v->rank == x->rank;
     for (int i = 0; fits && i < v->rank; i++) fits = x->dim[i] == (i == axis ? idx->dim[0] : v->dim[i]);
     if (!fits)
-        return ry_fail_node(n, RY_ESHAPE, "rows are %s; the variable %s with idx %s along axis %d needs others", ry_show(x).s, ry_show(v).s,
-                            ry_show(idx).s, axis);
+        return ry_fail_node(n, RY_ESHAPE, "rows are %s; the variable %s with idx %s along axis %d needs others",
+                            ry_show(x).s, ry_show(v).s, ry_show(idx).s, axis);
     RY_TRY(check_kinds(n, v, x, "rows"));
     out[0] = *v;
     return RY_OK;
 }
 
 /* Parts own ranges of outer lines, or of columns where there is one: equal numbers are met in order. */
-typedef struct cut { int64_t outer, len, inner, count, per, cols; } cut;
+typedef struct cut {
+    int64_t outer, len, inner, count, per, cols;
+} cut;
 static cut cut_of(const ry_node *n) {
     cut k;
     ry_around(&n->src[0]->spec, axis_of(n), &k.outer, &k.len, &k.inner);
@@ -131,14 +143,17 @@ static ry_work set_rows_work(const ry_node *n) {
 static ry_status set_rows_cpu(const ry_cpu *c) {
     cut k = cut_of(c->n);
     ry_dtype vt = c->n->src[0]->spec.dtype, xt = c->n->src[1]->spec.dtype, it = c->n->src[2]->spec.dtype;
-    int64_t blocks = line_max(1, line_div_up(k.inner, k.cols)), col = c->part % blocks * k.cols, n = line_min(k.inner - col, k.cols), begin, end;
+    int64_t blocks = line_max(1, line_div_up(k.inner, k.cols)), col = c->part % blocks * k.cols,
+            n = line_min(k.inner - col, k.cols), begin, end;
     line_range(k.outer, k.per, c->part / blocks, &begin, &end);
     for (int64_t o = begin; o < end; o++)
         for (int64_t r = 0; r < k.count; r++) {
             int64_t id = ry_load_index(c->src[2], it, r);
             if (id < 0 || id >= k.len)
-                return ry_fail_node(c->n, RY_EARG, "idx[%lld] is %lld; it must be 0 to %lld", (long long)r, (long long)id, (long long)k.len - 1);
-            convert(c->out[0], vt, (o * k.len + id) * k.inner + col, c->src[1], xt, (o * k.count + r) * k.inner + col, n);
+                return ry_fail_node(c->n, RY_EARG, "idx[%lld] is %lld; it must be 0 to %lld", (long long)r,
+                                    (long long)id, (long long)k.len - 1);
+            convert(c->out[0], vt, (o * k.len + id) * k.inner + col, c->src[1], xt, (o * k.count + r) * k.inner + col,
+                    n);
         }
     return RY_OK;
 }
@@ -172,11 +187,13 @@ static ry_status set_rows_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) 
     return RY_OK;
 }
 
+/* clang-format off */
 /* ---- samples ---- */
 
 static const ry_sample whole_samples[] = {
     {.name = "plain", .src = {SRC_F(3, 17), SRC_F(3, 17)}, .n_src = 2},
-    {.name = "bf16 variable", .src = {{.dtype = RY_BF16, SRC_DIMS(40)}, SRC_F(40)}, .n_src = 2, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "bf16 variable", .src = {{.dtype = RY_BF16, SRC_DIMS(40)}, SRC_F(40)}, .n_src = 2,
+         .flags = RY_SAMPLE_NO_GRAD},
     {.name = "scalar", .src = {SRC_SCALAR, SRC_SCALAR}, .n_src = 2},
     {.name = "empty", .src = {SRC_F(0, 2), SRC_F(0, 2)}, .n_src = 2},
     {.name = "large", .src = {SRC_F(16384, 1024), SRC_F(16384, 1024)}, .n_src = 2, .flags = RY_SAMPLE_BENCH},
@@ -186,21 +203,31 @@ static const int32_t idx[] = {4, 0, 2}, again[] = {1, 1, 0};
 static const ry_sample set_rows_samples[] = {
     {.name = "first", .src = {SRC_F(5, 7), SRC_F(3, 7), SRC_LIST(RY_I32, idx, 3)}, .n_src = 3, A(0)},
     {.name = "cache", .src = {SRC_F(2, 5, 2, 4), SRC_F(2, 3, 2, 4), SRC_LIST(RY_I32, idx, 3)}, .n_src = 3, A(1)},
-    {.name = "bf16 cache", .src = {{.dtype = RY_BF16, SRC_DIMS(1, 5, 2, 4)}, SRC_F(1, 3, 2, 4), SRC_LIST(RY_I32, idx, 3)}, .n_src = 3, A(1), .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "bf16 cache", .src = {{.dtype = RY_BF16, SRC_DIMS(1, 5, 2, 4)}, SRC_F(1, 3, 2, 4), SRC_LIST(RY_I32, idx,
+         3)}, .n_src = 3, A(1), .flags = RY_SAMPLE_NO_GRAD},
     {.name = "last, i64", .src = {SRC_F(4, 5), SRC_F(4, 3), SRC_LIST(RY_I64, idx, 3)}, .n_src = 3, A(-1)},
-    {.name = "a row twice", .src = {SRC_F(5, 7), SRC_F(3, 7), SRC_LIST(RY_I32, again, 3)}, .n_src = 3, A(0), .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "columns in parts", .src = {SRC_F(40, 3000), SRC_F(30, 3000), SRC_I(RY_I32, 0, 40, 30)}, .n_src = 3, A(0), .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "a row twice", .src = {SRC_F(5, 7), SRC_F(3, 7), SRC_LIST(RY_I32, again, 3)}, .n_src = 3, A(0),
+         .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "columns in parts", .src = {SRC_F(40, 3000), SRC_F(30, 3000), SRC_I(RY_I32, 0, 40, 30)}, .n_src = 3, A(0),
+         .flags = RY_SAMPLE_NO_GRAD},
     {.name = "no rows", .src = {SRC_F(5, 7), SRC_F(0, 7), SRC_I(RY_I32, 0, 1, 0)}, .n_src = 3, A(0)},
-    {.name = "large", .src = {SRC_F(8192, 2048), SRC_F(4096, 2048), SRC_I(RY_I32, 0, 8192, 4096)}, .n_src = 3, A(0), .flags = RY_SAMPLE_BENCH},
+    {.name = "large", .src = {SRC_F(8192, 2048), SRC_F(4096, 2048), SRC_I(RY_I32, 0, 8192, 4096)}, .n_src = 3, A(0),
+         .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op assign_row = {.name = "assign", .doc = "v variable, x of its shape -> v = x", .min_src = 2, .max_src = 2, .writes = 1,
-    .infer = whole_infer, .work = whole_work, .cpu = assign_cpu, .vjp = assign_vjp, .lower = assign_lower, .samples = whole_samples};
-static const ry_op add_into_row = {.name = "add_into", .doc = "v variable, x of its shape -> v = v + x", .min_src = 2, .max_src = 2,
-    .writes = 1, .infer = add_into_infer, .work = whole_work, .cpu = add_into_cpu, .vjp = add_into_vjp, .lower = add_into_lower,
+static const ry_op assign_row = {.name = "assign", .doc = "v variable, x of its shape -> v = x", .min_src = 2,
+    .max_src = 2, .writes = 1,
+    .infer = whole_infer, .work = whole_work, .cpu = assign_cpu, .vjp = assign_vjp, .lower = assign_lower,
+        .samples = whole_samples};
+static const ry_op add_into_row = {.name = "add_into", .doc = "v variable, x of its shape -> v = v + x", .min_src = 2,
+    .max_src = 2,
+    .writes = 1, .infer = add_into_infer, .work = whole_work, .cpu = add_into_cpu, .vjp = add_into_vjp,
+        .lower = add_into_lower,
     .samples = whole_samples};
-static const ry_op set_rows_row = {.name = "set_rows", .doc = "v variable, rows, idx [R] -> v[.., idx[r], ..] = rows[.., r, ..] along axis",
-    .arg_size = sizeof(set_rows_args), .args = set_rows_arg, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED, .writes = 1,
+static const ry_op set_rows_row = {.name = "set_rows",
+    .doc = "v variable, rows, idx [R] -> v[.., idx[r], ..] = rows[.., r, ..] along axis",
+    .arg_size = sizeof(set_rows_args), .args = set_rows_arg, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED,
+        .writes = 1,
     .infer = set_rows_infer, .work = set_rows_work, .cpu = set_rows_cpu, .vjp = set_rows_vjp, .lower = set_rows_lower,
     .cost = set_rows_cost, .samples = set_rows_samples};
 

@@ -82,7 +82,8 @@ static void test_reduce_views(void **state) {
                 again(b);
                 ry_tensor t = ry_permute(b->g, put(b, RY_SHAPE(RY_F32, A, B, C), x), perms[p]);
                 if (flip) t = ry_slice(b->g, t, 1, -1, INT64_MIN, -1);
-                ry_tensor y = ry_sum(b->g, t, axes, true), m = ry_amax(b->g, t, axes, true), l = ry_logsumexp(b->g, t, axes, true);
+                ry_tensor y = ry_sum(b->g, t, axes, true), m = ry_amax(b->g, t, axes, true),
+                          l = ry_logsumexp(b->g, t, axes, true);
                 ry_tensor want[3] = {y, m, l};
                 assert_ok(ry_eval(b->g, 3, want, b->n_feed, b->feed));
                 const ry_spec *s = ry_spec_of(b->g, y);
@@ -97,7 +98,8 @@ static void test_reduce_views(void **state) {
                     for (int64_t j = 0; j < full[1]; j++)
                         for (int64_t k = 0; k < full[2]; k++) {
                             int64_t at[3] = {i, j, k}, in[3] = {i, flip ? full[1] - 1 - j : j, k}, o = 0, from = 0;
-                            for (int d = 0; d < 3; d++) o = o * s->dim[d] + (s->dim[d] == 1 ? 0 : at[d]), from += in[d] * steps[perms[p][d]];
+                            for (int d = 0; d < 3; d++)
+                                o = o * s->dim[d] + (s->dim[d] == 1 ? 0 : at[d]), from += in[d] * steps[perms[p][d]];
                             double v = (double)x[from];
                             sum[o] += v;
                             if (v > sum[n + o]) sum[n + o] = v;
@@ -271,7 +273,8 @@ static void test_bad_ids(void **state) {
     t = put(b, RY_SHAPE(RY_F32, 2, 3), w), i = put(b, RY_SHAPE(RY_I32, 2), negative);
     fails(b, RY_EARG, ry_cross_entropy(b->g, t, i, -100), "cross_entropy: targets[1] is -1");
     again(b);
-    fails(b, RY_EDTYPE, ry_embedding(b->g, put(b, RY_SHAPE(RY_F32, 3, 4), w), put(b, RY_SHAPE(RY_F32, 2), w)), "ids are [2] f32");
+    fails(b, RY_EDTYPE, ry_embedding(b->g, put(b, RY_SHAPE(RY_F32, 3, 4), w), put(b, RY_SHAPE(RY_F32, 2), w)),
+          "ids are [2] f32");
 }
 
 /* Large tables and many hits: every cut of the work gives the plain sums. */
@@ -367,7 +370,8 @@ static void test_sgd_steps(void **state) {
     bench *b = *state;
     enum { N = 100 };
     for (int nesterov = 0; nesterov < 2; nesterov++) {
-        const ry_sgd_options o = {.lr = 0.1, .momentum = 0.9, .dampening = nesterov ? 0 : 0.3, .weight_decay = 0.01, .nesterov = nesterov};
+        const ry_sgd_options o = {
+            .lr = 0.1, .momentum = 0.9, .dampening = nesterov ? 0 : 0.3, .weight_decay = 0.01, .nesterov = nesterov};
         ry_var *w, *m;
         assert_ok(ry_var_open(&w, b->dev, &RY_SHAPE(RY_F32, N), "w"));
         assert_ok(ry_var_open(&m, b->dev, &RY_SHAPE(RY_F32, N), "m"));
@@ -380,7 +384,8 @@ static void test_sgd_steps(void **state) {
             float *g = uniform(N, -1, 1, 20 + (uint32_t)step);
             ry_sgd_options now = o;
             now.step = step;
-            GET(b, ry_sgd(b->g, w, put(b, RY_SHAPE(RY_F32, N), g), m, put(b, (ry_spec){.dtype = RY_F32}, &scale), &now), y);
+            GET(b, ry_sgd(b->g, w, put(b, RY_SHAPE(RY_F32, N), g), m, put(b, (ry_spec){.dtype = RY_F32}, &scale), &now),
+                y);
             for (int i = 0; i < N; i++) {
                 double t = 0.5 * (double)g[i] + o.weight_decay * wd[i];
                 buf[i] = step == 1 ? t : o.momentum * buf[i] + (1 - o.dampening) * t;
@@ -458,9 +463,11 @@ static void test_global_norm(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_reduce_views), TEST(test_reduce_split), TEST(test_reduce_special), TEST(test_amax_ties), TEST(test_arg), TEST(test_sort),
-        TEST(test_cumsum_long), TEST(test_bad_ids), TEST(test_embedding_grad), TEST(test_aliased_writes), TEST(test_ignored_rows),
-        TEST(test_dropout), TEST(test_sgd_steps), TEST(test_adamw_steps), TEST(test_global_norm),
+        TEST(test_reduce_views),   TEST(test_reduce_split), TEST(test_reduce_special),
+        TEST(test_amax_ties),      TEST(test_arg),          TEST(test_sort),
+        TEST(test_cumsum_long),    TEST(test_bad_ids),      TEST(test_embedding_grad),
+        TEST(test_aliased_writes), TEST(test_ignored_rows), TEST(test_dropout),
+        TEST(test_sgd_steps),      TEST(test_adamw_steps),  TEST(test_global_norm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
