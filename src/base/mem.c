@@ -71,7 +71,8 @@ static head *head_of(void *p) { return (head *)(void *)((char *)p - sizeof(head)
 static void count(size_t added, size_t taken) {
     size_t now = atomic_fetch_add_explicit(&live, added - taken, memory_order_relaxed) + added - taken;
     size_t top = atomic_load_explicit(&peak, memory_order_relaxed);
-    while (now > top && !atomic_compare_exchange_weak_explicit(&peak, &top, now, memory_order_relaxed, memory_order_relaxed))
+    while (now > top &&
+           !atomic_compare_exchange_weak_explicit(&peak, &top, now, memory_order_relaxed, memory_order_relaxed))
         ;
 }
 
@@ -208,9 +209,7 @@ char *ry_arena_printf(ry_arena *a, const char *fmt, ...) {
     return p;
 }
 
-ry_arena_mark ry_arena_here(const ry_arena *a) {
-    return (ry_arena_mark){a->chunk, a->chunk ? a->chunk->used : 0};
-}
+ry_arena_mark ry_arena_here(const ry_arena *a) { return (ry_arena_mark){a->chunk, a->chunk ? a->chunk->used : 0}; }
 
 void ry_arena_release(ry_arena *a, ry_arena_mark m) {
     chunk *spare = NULL; /* the largest of the emptied */

@@ -24,7 +24,7 @@ struct os_out {
 /* ---------------------------------------------------------------- faults for tests */
 
 static struct {
-    atomic_long writes, syncs;       /* how many have been counted */
+    atomic_long writes, syncs;         /* how many have been counted */
     atomic_long fail_write, fail_sync; /* which one fails; 0 = none */
 } fault;
 

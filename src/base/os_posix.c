@@ -49,7 +49,7 @@ static const char *text_if_pointer(const char *result, const char *buf) {
     (void)buf;
     return result;
 }
-#define error_text(error, buf)                                                                                         \
+#define error_text(error, buf) \
     _Generic(strerror_r((error), (buf), sizeof(buf)), int: text_if_int, char *: text_if_pointer)(                      \
         strerror_r((error), (buf), sizeof(buf)), (buf))
 
@@ -99,7 +99,8 @@ ry_status os_thread_start(os_thread **out, void (*fn)(void *), void *arg) {
     if (error != 0) {
         char buf[256];
         ry_mem_free(t);
-        return ry_fail(error == ENOMEM ? RY_ENOMEM : RY_EUNSUPPORTED, "cannot start a thread: %s", error_text(error, buf));
+        return ry_fail(error == ENOMEM ? RY_ENOMEM : RY_EUNSUPPORTED, "cannot start a thread: %s",
+                       error_text(error, buf));
     }
     *out = t;
     return RY_OK;
@@ -300,7 +301,8 @@ ry_status os_file_read(const char *path, char **data, size_t *bytes) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return fail("open", path);
     struct stat s;
-    size_t cap = fstat(fd, &s) == 0 && s.st_size > 0 && (unsigned long long)s.st_size < SIZE_MAX / 2 ? (size_t)s.st_size : 4096;
+    size_t cap =
+        fstat(fd, &s) == 0 && s.st_size > 0 && (unsigned long long)s.st_size < SIZE_MAX / 2 ? (size_t)s.st_size : 4096;
     size_t n = 0;
     char *p = ry_mem_alloc(cap + 1);
     ry_status st = p ? RY_OK : RY_ENOMEM;
@@ -348,10 +350,12 @@ ry_status os_raw_create(intptr_t *file, const char *temp, const char *path) {
     struct stat s;
     mode_t mode = 0666;
     bool there = stat(path, &s) == 0;
-    if (there && !S_ISREG(s.st_mode)) return ry_fail(RY_EARG, "cannot write %s: it is there and is not a regular file", path);
+    if (there && !S_ISREG(s.st_mode))
+        return ry_fail(RY_EARG, "cannot write %s: it is there and is not a regular file", path);
     int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0) return fail("write", path);
-    if (there) (void)fchmod(fd, s.st_mode & 07777); /* the file's rights outlast its contents; not all file systems know rights */
+    /* The file's rights outlast its contents; not all file systems know rights. */
+    if (there) (void)fchmod(fd, s.st_mode & 07777);
     *file = fd;
     return RY_OK;
 }
@@ -416,7 +420,8 @@ ry_status os_mkdirs(const char *path) {
         if (part[i] != '/' && part[i] != 0) continue;
         part[i] = 0;
         if (mkdir(part, 0777) != 0 && os_kind(part) != OS_FOLDER) {
-            st = errno == EEXIST ? ry_fail(RY_EIO, "cannot make folder %s: %s is a file", path, part) : fail("make folder", part);
+            st = errno == EEXIST ? ry_fail(RY_EIO, "cannot make folder %s: %s is a file", path, part)
+                                 : fail("make folder", part);
         }
         part[i] = i < n ? '/' : 0;
     }
@@ -427,7 +432,8 @@ ry_status os_mkdirs(const char *path) {
 ry_status os_sync_folder(const char *path) {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return fail("open folder", path);
-    ry_status st = fsync(fd) == 0 || errno == EINVAL ? RY_OK : fail("write folder", path); /* EINVAL: not on this file system */
+    /* EINVAL: this file system does not do that. */
+    ry_status st = fsync(fd) == 0 || errno == EINVAL ? RY_OK : fail("write folder", path);
     close(fd);
     return st;
 }
@@ -529,8 +535,8 @@ ry_status os_lock_open(os_lock **out, const char *path) {
     if (flock(l->fd, LOCK_EX | LOCK_NB) != 0) {
         char owner[32] = "";
         ssize_t n = errno == EWOULDBLOCK ? pread(l->fd, owner, sizeof owner - 1, 0) : -1;
-        ry_status st = n >= 0 ? ry_fail(RY_EBUSY, "%s is held by another process (%.*s)", path, (int)strcspn(owner, "\n"),
-                                        owner[0] ? owner : "unknown")
+        ry_status st = n >= 0 ? ry_fail(RY_EBUSY, "%s is held by another process (%.*s)", path,
+                                        (int)strcspn(owner, "\n"), owner[0] ? owner : "unknown")
                               : fail("lock", path);
         close(l->fd);
         ry_mem_free(l);

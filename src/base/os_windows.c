@@ -29,7 +29,8 @@ static ry_status status_of(DWORD error) {
 }
 
 static void error_text(DWORD error, char *buf, size_t n) {
-    DWORD got = FormatMessageA(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL, error, 0, buf, (DWORD)n, NULL);
+    DWORD got =
+        FormatMessageA(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL, error, 0, buf, (DWORD)n, NULL);
     if (got == 0) snprintf(buf, n, "error %lu", (unsigned long)error);
     buf[strcspn(buf, "\r\n")] = 0;
 }
@@ -227,7 +228,8 @@ void os_map_close(os_map *m) {
 ry_status os_file_read(const char *path, char **data, size_t *bytes) {
     ry_status st = RY_OK;
     if (os_kind(path) == OS_FOLDER) return ry_fail(RY_EIO, "cannot read %s: not a regular file", path);
-    HANDLE h = open_file(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, OPEN_EXISTING, &st);
+    HANDLE h =
+        open_file(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, OPEN_EXISTING, &st);
     if (st != RY_OK) return st;
     size_t n = 0, cap = 1 << 16;
     char *p = ry_mem_alloc(cap + 1);
@@ -265,7 +267,8 @@ ry_status os_file_read(const char *path, char **data, size_t *bytes) {
 /* ---------------------------------------------------------------- writing: the parts of os_out that are the system's */
 
 ry_status os_raw_create(intptr_t *file, const char *temp, const char *path) {
-    if (os_kind(path) == OS_FOLDER) return ry_fail(RY_EARG, "cannot write %s: it is there and is not a regular file", path);
+    if (os_kind(path) == OS_FOLDER)
+        return ry_fail(RY_EARG, "cannot write %s: it is there and is not a regular file", path);
     ry_status st = RY_OK;
     HANDLE h = open_file(temp, GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_DELETE, CREATE_NEW, &st);
     if (st == RY_OK) *file = (intptr_t)h;
@@ -291,7 +294,8 @@ ry_status os_raw_append(intptr_t *file, const char *path, int64_t keep_bytes) {
 ry_status os_raw_write(intptr_t file, const char *data, size_t bytes, const char *path) {
     while (bytes > 0) {
         DWORD put = 0;
-        if (!WriteFile((HANDLE)file, data, bytes < (1u << 30) ? (DWORD)bytes : 1u << 30, &put, NULL)) return fail("write", path);
+        if (!WriteFile((HANDLE)file, data, bytes < (1u << 30) ? (DWORD)bytes : 1u << 30, &put, NULL))
+            return fail("write", path);
         if (put == 0) return ry_fail(RY_EIO, "cannot write %s: the system takes no more bytes", path);
         data += put;
         bytes -= put;
@@ -303,7 +307,9 @@ ry_status os_raw_sync(intptr_t file, const char *path) {
     return FlushFileBuffers((HANDLE)file) ? RY_OK : fail("write", path);
 }
 
-ry_status os_raw_close(intptr_t file, const char *path) { return CloseHandle((HANDLE)file) ? RY_OK : fail("write", path); }
+ry_status os_raw_close(intptr_t file, const char *path) {
+    return CloseHandle((HANDLE)file) ? RY_OK : fail("write", path);
+}
 
 void os_raw_remove(const char *path) {
     wchar_t *w = wide(path, L"");
@@ -372,7 +378,8 @@ static bool is_dots(const wchar_t *name) { return wcscmp(name, L".") == 0 || wcs
 /* Removes w and what it holds; never follows a link. false: GetLastError says why. */
 static bool remove_wide(const wchar_t *w) {
     DWORD a = GetFileAttributesW(w);
-    if (a == INVALID_FILE_ATTRIBUTES) return GetLastError() == ERROR_FILE_NOT_FOUND || GetLastError() == ERROR_PATH_NOT_FOUND;
+    if (a == INVALID_FILE_ATTRIBUTES)
+        return GetLastError() == ERROR_FILE_NOT_FOUND || GetLastError() == ERROR_PATH_NOT_FOUND;
     if (!(a & FILE_ATTRIBUTE_DIRECTORY)) return DeleteFileW(w);
     if (!(a & FILE_ATTRIBUTE_REPARSE_POINT)) {
         size_t n = wcslen(w);

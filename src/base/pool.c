@@ -26,11 +26,11 @@ typedef struct pool_worker {
 
 struct ry_pool {
     int threads;
-    pool_worker *workers;    /* threads - 1 of them: index 1 and up */
-    void **scratch;      /* one a thread */
+    pool_worker *workers; /* threads - 1 of them: index 1 and up */
+    void **scratch;       /* one a thread */
     size_t scratch_bytes;
 
-    os_mutex *lock;      /* of what follows */
+    os_mutex *lock; /* of what follows */
     os_cond *wake, *turn;
     uint64_t next_turn, now_serving;
 
@@ -53,7 +53,8 @@ static bool work(ry_pool *p, int index) {
     int64_t mine = 0;
     uint_fast64_t w = atomic_load_explicit(&p->word, memory_order_acquire);
     while ((uint32_t)w != 0) {
-        if (!atomic_compare_exchange_weak_explicit(&p->word, &w, w - 1, memory_order_acquire, memory_order_acquire)) continue;
+        if (!atomic_compare_exchange_weak_explicit(&p->word, &w, w - 1, memory_order_acquire, memory_order_acquire))
+            continue;
         p->fn(p->ud, p->first + p->parts - (int64_t)(uint32_t)w, index);
         mine++;
         w = atomic_load_explicit(&p->word, memory_order_acquire);
@@ -71,7 +72,8 @@ static void worker_main(void *arg) {
     double idle_since = os_now();
     while (!atomic_load_explicit(&p->quit, memory_order_relaxed)) {
         if (work(p, me->index)) idle_since = os_now();
-        for (int i = 0; i < 32 && (uint32_t)atomic_load_explicit(&p->word, memory_order_relaxed) == 0; i++) os_cpu_relax();
+        for (int i = 0; i < 32 && (uint32_t)atomic_load_explicit(&p->word, memory_order_relaxed) == 0; i++)
+            os_cpu_relax();
         if (!nothing_left(p) || os_now() - idle_since < SPIN_SECONDS) continue;
         os_mutex_lock(p->lock);
         /* Sequentially consistent with ry_pool_run: it publishes and then looks for sleepers, we announce and then look for work. */

@@ -26,7 +26,8 @@ uint32_t ry_rng_word(uint64_t seed, uint32_t stream, uint64_t i) {
 }
 
 static void units(float y[WORDS], const uint32_t w[WORDS]) {
-    for (int j = 0; j < WORDS; j++) y[j] = (float)(int32_t)(w[j] >> 8) * 0x1p-24f; /* ry_rng_unit; signed converts faster */
+    for (int j = 0; j < WORDS; j++)
+        y[j] = (float)(int32_t)(w[j] >> 8) * 0x1p-24f; /* ry_rng_unit; signed converts faster */
 }
 
 /* ln x for x in (0, 1]: x = m 2^e with m in [sqrt(1/2), sqrt(2)). */

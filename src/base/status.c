@@ -22,13 +22,9 @@ const char *ry_version(void) {
     return STRING(RY_VERSION_MAJOR) "." STRING(RY_VERSION_MINOR) "." STRING(RY_VERSION_PATCH);
 }
 
-const char *ry_status_name(ry_status st) {
-    return (unsigned)st < RY_STATUS_COUNT ? rows[st].name : "unknown status";
-}
+const char *ry_status_name(ry_status st) { return (unsigned)st < RY_STATUS_COUNT ? rows[st].name : "unknown status"; }
 
-const char *ry_status_text(ry_status st) {
-    return (unsigned)st < RY_STATUS_COUNT ? rows[st].text : "unknown status";
-}
+const char *ry_status_text(ry_status st) { return (unsigned)st < RY_STATUS_COUNT ? rows[st].text : "unknown status"; }
 
 const char *ry_message(void) { return message; }
 
@@ -69,6 +65,7 @@ ry_status ry_fail_in(ry_status st, const char *fmt, ...) {
 }
 
 ry_status ry_nomem(size_t bytes) {
-    if (bytes == SIZE_MAX) return ry_fail(RY_ENOMEM, "out of memory: a size does not fit in %zu bits", sizeof bytes * 8);
+    if (bytes == SIZE_MAX)
+        return ry_fail(RY_ENOMEM, "out of memory: a size does not fit in %zu bits", sizeof bytes * 8);
     return ry_fail(RY_ENOMEM, "out of memory: %zu bytes were refused", bytes);
 }

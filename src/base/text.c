@@ -61,7 +61,11 @@ ry_status ry_text_status(const ry_text *t) {
  * U+10FFFF are none (Unicode 15, table 3-7). */
 static size_t utf8_bytes(const unsigned char *s, size_t n) {
     unsigned char c = s[0], lo = 0x80, hi = 0xBF;
-    size_t more = c < 0x80 ? 0 : c >= 0xC2 && c <= 0xDF ? 1 : c >= 0xE0 && c <= 0xEF ? 2 : c >= 0xF0 && c <= 0xF4 ? 3 : 9;
+    size_t more = c < 0x80                 ? 0
+                  : c >= 0xC2 && c <= 0xDF ? 1
+                  : c >= 0xE0 && c <= 0xEF ? 2
+                  : c >= 0xF0 && c <= 0xF4 ? 3
+                                           : 9;
     if (c == 0xE0) lo = 0xA0;
     if (c == 0xED) hi = 0x9F;
     if (c == 0xF0) lo = 0x90;
@@ -165,7 +169,7 @@ static bool read_int(const char *s, const char **end, int64_t *out) {
     }
     const char *begin = s;
     for (;; s++) {
-        uint64_t d = digit(*s)                                  ? (uint64_t)(*s - '0')
+        uint64_t d = digit(*s)                              ? (uint64_t)(*s - '0')
                      : base == 16 && *s >= 'a' && *s <= 'f' ? (uint64_t)(*s - 'a') + 10
                      : base == 16 && *s >= 'A' && *s <= 'F' ? (uint64_t)(*s - 'A') + 10
                                                             : 16;
@@ -418,7 +422,8 @@ static ry_status expand_for(expander *x, const char **at, const char *argument, 
     if (active) {
         size_t n = name_bytes(argument);
         if (n == 0 || n >= NAME_BYTES)
-            return fault(x, "#for needs a name of at most %d letters, a first number and one past the last", NAME_BYTES - 1);
+            return fault(x, "#for needs a name of at most %d letters, a first number and one past the last",
+                         NAME_BYTES - 1);
         memcpy(loop.name, argument, n);
         const char *end = argument + n;
         RY_TRY(calculate(x, end, &end, &from));
@@ -460,7 +465,8 @@ static ry_status expand_include(expander *x, const char *argument) {
     int closed_by = LINE_NONE;
     size_t before = x->out->n;
     RY_TRY(expand_lines(&inner, &text, true, &closed_by));
-    if (closed_by != LINE_NONE) return fault(&inner, "#%s without #if or #for", closed_by == LINE_ELSE ? "else" : "end");
+    if (closed_by != LINE_NONE)
+        return fault(&inner, "#%s without #if or #for", closed_by == LINE_ELSE ? "else" : "end");
     if (x->out->n > before && x->out->at[x->out->n - 1] != '\n') ry_text_add(x->out, "\n", 1);
     return RY_OK;
 }
@@ -480,7 +486,8 @@ static ry_status expand_lines(expander *x, const char **at, bool active, int *cl
             *at = next_line(x, *at);
         } else {
             if (kind != LINE_NONE) {
-                if (!line_ends(argument)) return fault(x, "unexpected text after #%s", kind == LINE_ELSE ? "else" : "end");
+                if (!line_ends(argument))
+                    return fault(x, "unexpected text after #%s", kind == LINE_ELSE ? "else" : "end");
                 *at = next_line(x, *at);
             }
             *closed_by = kind;
@@ -493,7 +500,8 @@ static ry_status expand_lines(expander *x, const char **at, bool active, int *cl
 ry_status ry_text_expand(ry_text *out, const char *what, const char *text, const ry_text_var *vars, size_t n_vars,
                          ry_text_include inc, void *ud) {
     int turns = 0;
-    expander x = {.out = out, .what = what, .line = 1, .turns = &turns, .vars = vars, .n_vars = n_vars, .inc = inc, .ud = ud};
+    expander x = {
+        .out = out, .what = what, .line = 1, .turns = &turns, .vars = vars, .n_vars = n_vars, .inc = inc, .ud = ud};
     int closed_by = LINE_NONE;
     RY_TRY(expand_lines(&x, &text, true, &closed_by));
     if (closed_by != LINE_NONE) {

@@ -22,7 +22,9 @@ static unsigned char seeds[MAX_SEEDS][CAP];
 static size_t seed_bytes[MAX_SEEDS];
 static volatile long now; /* number of the input that runs */
 
-static void say_where(void) { fprintf(stderr, "replay: input %ld (run it alone with RUSTY_FUZZ_ONLY=%ld)\n", now, now); }
+static void say_where(void) {
+    fprintf(stderr, "replay: input %ld (run it alone with RUSTY_FUZZ_ONLY=%ld)\n", now, now);
+}
 static void on_signal(int s) {
     say_where(); /* not safe in a handler in general; the process ends here anyway */
     signal(s, SIG_DFL);
@@ -39,8 +41,10 @@ static uint32_t below(uint32_t n) { /* splitmix64 */
 
 /* One change of the n bytes at p; returns the new size. */
 static size_t mutate(unsigned char *p, size_t n, int n_seeds) {
-    static const unsigned char odd[] = {0, 1, 0x7F, 0x80, 0xFF, '"', '{', '}', '[', ']', ',', ':', '-', '9', '\\', '\n', ' '};
-    static const uint64_t odd_words[] = {0, 1, 0x7FFFFFFF, 0x80000000u, 0xFFFFFFFFu, 0x7FFFFFFFFFFFFFFF, 0x8000000000000000u, UINT64_MAX};
+    static const unsigned char odd[] = {0,   1,   0x7F, 0x80, 0xFF, '"',  '{',  '}', '[',
+                                        ']', ',', ':',  '-',  '9',  '\\', '\n', ' '};
+    static const uint64_t odd_words[] = {
+        0, 1, 0x7FFFFFFF, 0x80000000u, 0xFFFFFFFFu, 0x7FFFFFFFFFFFFFFF, 0x8000000000000000u, UINT64_MAX};
     size_t at = n ? below((uint32_t)n) : 0, room = CAP - n;
     switch (below(9)) {
     case 0:

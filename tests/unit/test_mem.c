@@ -270,9 +270,9 @@ int main(void) {
 #ifdef POISONING
         with_hook(poisoned),
 #endif
-        with_hook(blocks),  with_hook(growing),
-        with_hook(peak),    with_hook(sizes),
-        with_hook(arenas),  with_hook(mark_of_an_empty_arena),
-        with_hook(vectors), with_hook(every_allocation_fails_once)};
+        with_hook(blocks),   with_hook(growing),
+        with_hook(peak),     with_hook(sizes),
+        with_hook(arenas),   with_hook(mark_of_an_empty_arena),
+        with_hook(vectors),  with_hook(every_allocation_fails_once)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

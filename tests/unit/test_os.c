@@ -15,7 +15,7 @@
 #include <unistd.h>
 #else
 #define setenv(name, value, replace) _putenv_s(name, value)
-#define unsetenv(name) _putenv_s(name, "")
+#define unsetenv(name)               _putenv_s(name, "")
 #endif
 
 #define DIR "test_os.tmp"
@@ -290,7 +290,8 @@ static void locks(void **state) {
 
 static void paths_and_environment(void **state) {
     (void)state;
-    static const char *rows[][3] = {{"a", "b", "a/b"}, {"a/", "b", "a/b"}, {"", "b", "b"}, {"/", "b", "/b"}, {"a", "", "a/"}};
+    static const char *rows[][3] = {
+        {"a", "b", "a/b"}, {"a/", "b", "a/b"}, {"", "b", "b"}, {"/", "b", "/b"}, {"a", "", "a/"}};
     for (int i = 0; i < 5; i++) {
         char *p = os_join(rows[i][0], rows[i][1]);
         assert_string_equal(p, rows[i][2]);

@@ -176,9 +176,8 @@ static void every_allocation_fails_once(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_part_once), cmocka_unit_test(wakes_sleepers),
-        cmocka_unit_test(turns),           cmocka_unit_test(scratch),
-        cmocka_unit_test(every_allocation_fails_once)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_part_once), cmocka_unit_test(wakes_sleepers),
+                                       cmocka_unit_test(turns), cmocka_unit_test(scratch),
+                                       cmocka_unit_test(every_allocation_fails_once)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,10 +12,11 @@
 
 static void known_answers(void **state) {
     (void)state;
-    static const uint32_t rows[3][10] = {
-        {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
-        {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}};
+    static const uint32_t rows[3][10] = {{0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
+                                         {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
+                                          0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+                                         {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0,
+                                          0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}};
     for (int i = 0; i < 3; i++) {
         uint32_t out[4];
         ry_philox(rows[i], rows[i] + 4, out);
@@ -25,7 +26,8 @@ static void known_answers(void **state) {
 
 #if defined(__SIZEOF_INT128__)
 __extension__ typedef unsigned __int128 wide;
-RY_PHILOX(philox64, uint64_t, wide, 64, 0xD2E7470EE14C6C93u, 0xCA5A826395121157u, 0x9E3779B97F4A7C15u, 0xBB67AE8584CAA73Bu)
+RY_PHILOX(philox64, uint64_t, wide, 64, 0xD2E7470EE14C6C93u, 0xCA5A826395121157u, 0x9E3779B97F4A7C15u,
+          0xBB67AE8584CAA73Bu)
 
 static uint32_t hash_mix(uint32_t v, uint32_t *h) {
     v ^= *h;
@@ -104,7 +106,8 @@ static void words_and_uniforms(void **state) {
             y[n] = -1;
             ry_rng_uniform(y, n, seed, 77, starts[s]);
             for (int64_t k = 0; k < n; k++)
-                assert_true(y[k] == ry_rng_unit(ry_rng_word(seed, 77, starts[s] + (uint64_t)k)) && y[k] >= 0 && y[k] < 1);
+                assert_true(y[k] == ry_rng_unit(ry_rng_word(seed, 77, starts[s] + (uint64_t)k)) && y[k] >= 0 &&
+                            y[k] < 1);
             assert_true(y[n] == -1); /* nothing past the end */
         }
     }
@@ -113,7 +116,8 @@ static void words_and_uniforms(void **state) {
 /* The definition in double precision, from the same words. */
 static double exact_normal(uint64_t seed, uint32_t stream, uint64_t i) {
     double u = (double)(ry_rng_word(seed, stream, i & ~1ull) >> 1) * 0x1p-31 + 0x1p-32;
-    double a = (double)ry_rng_word(seed, stream, i | 1) * 0x1p-32 * 2 * acos(-1.0), r = sqrt(-2 * log((double)(float)u));
+    double a = (double)ry_rng_word(seed, stream, i | 1) * 0x1p-32 * 2 * acos(-1.0),
+           r = sqrt(-2 * log((double)(float)u));
     return r * (i & 1 ? sin(a) : cos(a));
 }
 
@@ -129,7 +133,7 @@ static void normals(void **state) {
         double p = 1;
         for (int k = 0; k < 4; k++) sum[k] += p *= (double)y[i];
     }
-    assert_true(worst < 1e-6); /* two roundings of values up to 6.7 */
+    assert_true(worst < 1e-6);                                            /* two roundings of values up to 6.7 */
     assert_true(fabs(sum[0] / N) < 0.015 && fabs(sum[1] / N - 1) < 0.02); /* five standard errors */
     assert_true(fabs(sum[2] / N) < 0.05 && fabs(sum[3] / N - 3) < 0.2);
     for (int64_t from = 0; from < 700; from += 134) { /* any even start gives the same numbers */

@@ -91,7 +91,8 @@ static void logging(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(messages), cmocka_unit_test(long_messages),
-                                       cmocka_unit_test(one_message_a_thread), cmocka_unit_test(logging)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(messages),
+                                       cmocka_unit_test(long_messages), cmocka_unit_test(one_message_a_thread),
+                                       cmocka_unit_test(logging)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -83,7 +83,8 @@ static void expanding(void **state) {
         {"#for N 7 8\n${N}\n#end\n${N}\n", "7\n4\n"},
         {"#for I 3 3\n${UNKNOWN}\n#end\n#for I 3 1\nx\n#end\n", ""},
         {"a\n#include tail\nb\n", "a\ntail 4\nb\n"},
-        {"#include <mma.h>\n#include \"x.h\"\n#pragma unroll\n#define A 1\n", "#include <mma.h>\n#include \"x.h\"\n#pragma unroll\n#define A 1\n"},
+        {"#include <mma.h>\n#include \"x.h\"\n#pragma unroll\n#define A 1\n",
+         "#include <mma.h>\n#include \"x.h\"\n#pragma unroll\n#define A 1\n"},
         {"# if N\r\nx\r\n# end\r\n", "x\r\n"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
