@@ -16,7 +16,7 @@ test = ctest --preset $(1) --parallel $(jobs) --no-tests=error $(if $(SLOW),,-LE
 demo: setup
 	@mkdir -p build
 	@$(call build,release,--target rusty)
-	@build/release/rusty demo $(if $(TEXT),--text "$(TEXT)")
+	@build/release/rusty demo -o build/demo $(if $(TEXT),--text "$(TEXT)")
 
 # The release suite comes last, so that its summary closes the output.
 check: setup-check check-clang check-tsan check-asan check-release
