@@ -25,13 +25,16 @@ static ry_status inspect_emit(inspector *v) {
 
 /* A stranger's word on a terminal: control characters become '?', a long one is cut. Returns the columns (bytes) it took. */
 static size_t inspect_word(ry_text *out, const char *s, size_t most) {
-    size_t n = 0;
-    for (; s[n] && n < most; n++) {
-        char c = (unsigned char)s[n] < 32 || s[n] == 127 ? '?' : s[n];
-        ry_text_add(out, &c, 1);
+    size_t n = strlen(s), kept = n < most ? n : most;
+    while (kept < n && kept > 0 && ((unsigned char)s[kept] & 0xC0) == 0x80) kept--; /* never inside a character */
+    for (size_t i = 0; i < kept; i++) {
+        unsigned char c = (unsigned char)s[i], next = (unsigned char)s[i + 1];
+        bool control = c < 32 || c == 127 || (c == 0xC2 && next >= 0x80 && next < 0xA0); /* U+0080 to U+009F */
+        ry_text_add(out, control ? "?" : s + i, 1);
+        i += control && c == 0xC2;
     }
-    if (s[n]) ry_text_puts(out, "...");
-    return n;
+    if (kept < n) ry_text_puts(out, "...");
+    return kept;
 }
 
 static void inspect_bytes(ry_text *out, size_t bytes) {
@@ -291,9 +294,7 @@ ry_status ry_inspect(const char *path, bool json, void (*line)(void *ud, const c
     inspector v = {.json = json, .line = line, .ud = ud};
     ry_status st;
     switch (os_kind(path)) {
-    case OS_FILE:
-        st = inspect_file(&v, path);
-        break;
+    case OS_FILE: st = inspect_file(&v, path); break;
     case OS_FOLDER: {
         inspect_names all = {0};
         st = inspect_folder(&v, path, &all);
@@ -301,9 +302,7 @@ ry_status ry_inspect(const char *path, bool json, void (*line)(void *ud, const c
         ry_arena_free(&all.arena);
         break;
     }
-    default:
-        st = ry_fail(RY_ENOENT, "%s: there is no such file or folder", path);
-        break;
+    default: st = ry_fail(RY_ENOENT, "%s: there is no such file or folder", path); break;
     }
     ry_text_free(&v.text);
     return st;

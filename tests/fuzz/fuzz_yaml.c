@@ -23,8 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
 size_t fuzz_seeds(int i, unsigned char *buf, size_t cap) {
     static const char *const seeds[] = {
-        "hidden_size: 64\nrms_norm_eps: 1e-5\nrope_scaling: {type: linear, factor: 2.0}\nlist:\n- 1\n- [a, 'b', "
-        "null]\n-\n",
+        "hidden_size: 64\nrms_norm_eps: 1e-5\nrope_scaling: {type: linear, factor: 2.0}\n",
+        "list:\n- 1\n- [a, 'b', null]\n-\n",
         "a: 0x1F\nb: 0o17\nc: -.5e+3\nd: ~\ne: True\nf: .inf\n",
         "--- # doc\na: |\n  block\n  text\nb: >-\n  folded\n  text\nc: \"\\u00e9\\x41\\\n  x\"\n...\n",
         "a: &x [1]\nb: *x\n",

@@ -82,6 +82,11 @@ static void json_files(void **state) {
     all_lines_parse();
     write_text("tmp_look/a.json", "[1, {}]");
     shows("tmp_look/a.json", false, (const char *[]){"a.json: JSON, [1, {}]\n", NULL});
+    write_text("tmp_look/a.json", "{\"\\u009b1m\": \"\\u0001\", \"e\": \""
+                                  "0123456789012345678901234567890123456789012345678901234567890123456789"
+                                  "012345678901234567890123456789012345678901234567\xC3\xA9\"}");
+    shows("tmp_look/a.json", false,
+          (const char *[]){"  ?1m = \"\\u0001\"\n", "34567...\n", NULL}); /* cut before the character */
     write_text("tmp_look/a.json", "[1, {]");
     assert_is(RY_EFORMAT, look("tmp_look/a.json", false));
     assert_says("tmp_look/a.json:1:6");
