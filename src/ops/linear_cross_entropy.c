@@ -31,8 +31,8 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
         return ry_fail_node(n, RY_ESHAPE, "x is %s and w is %s; they must be [R,C] and [V,C]", ry_show(x).s, ry_show(w).s);
     if ((t->dtype != RY_I32 && t->dtype != RY_I64) || t->rank != 1 || t->dim[0] != x->dim[0])
         return ry_fail_node(n, RY_ESHAPE, "targets are %s, with x %s they must be [%lld] of i32 or i64", ry_show(t).s, ry_show(x).s, (long long)x->dim[0]);
-    if (n->n_src > SCALE && n->src[SCALE] && (n->src[SCALE]->spec.dtype != RY_F32 || ry_numel(&n->src[SCALE]->spec) != 1))
-        return ry_fail_node(n, RY_ESHAPE, "scale is %s, it must be one f32", ry_show(&n->src[SCALE]->spec).s);
+    if (n->n_src > SCALE && n->src[SCALE] && (!ry_is_float(n->src[SCALE]->spec.dtype) || ry_numel(&n->src[SCALE]->spec) != 1))
+        return ry_fail_node(n, RY_ESHAPE, "scale is %s, it must be one float", ry_show(&n->src[SCALE]->spec).s);
     out[LOSS] = (ry_spec){.dtype = RY_F32};
     if (!a) return RY_OK;
     RY_TRY(product_check(n, a->product));
@@ -263,7 +263,8 @@ static void loss_part(const ry_cpu *c, const cut *p, const buffers *buf) {
 static ry_status cpu(const ry_cpu *c) {
     cut p = cut_of(c->n);
     buffers buf = buffers_of(&p, c->scratch);
-    float scale = c->n->n_src > SCALE && c->n->src[SCALE] ? *(const float *)c->src[SCALE] : 1;
+    float scale = 1;
+    if (c->n->n_src > SCALE && c->n->src[SCALE]) scale = *ry_load_row(c->src[SCALE], c->n->src[SCALE]->spec.dtype, 0, 1, &scale);
     int64_t first = c->round * p.rows, m = least(p.rows, p.R - first);
     if (c->phase == 0 && !p.grad) {
         if (p.R && p.V) loss_part(c, &p, &buf);
@@ -326,6 +327,7 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     const lce_args *a = n->args;
     int64_t R = n->src[X]->spec.dim[0], V = n->src[W]->spec.dim[0];
     ry_tensor x = ry_cast(g, ry_src(g, n, X), RY_F32), w = ry_cast(g, ry_src(g, n, W), RY_F32), scale = ry_src(g, n, SCALE), slope = RY_NULL;
+    if (!ry_is_null(scale)) scale = ry_cast(g, scale, RY_F32);
     ry_dtype was = ry_graph_product(g);
     ry_graph_precision(g, product_of(a->product));
     ry_tensor z = ry_linear(g, x, w, RY_NULL), t = RY_RESHAPE(g, ry_src(g, n, TARGETS), R, 1);

@@ -164,10 +164,10 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
 /* Broadcast, multiply, add up: the definition. */
 static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     const matmul_args *args = n->args;
-    ry_tensor a = ry_src(g, n, A), b = ry_src(g, n, W);
+    ry_tensor a = ry_src(g, n, A), b = ry_cast(g, ry_src(g, n, W), RY_F32);
     if (!args->b_rows) b = swap_last(g, b);
-    if (product_of(args->product) == RY_BF16) a = ry_cast(g, a, RY_BF16), b = ry_cast(g, ry_cast(g, b, RY_F32), RY_BF16);
-    a = ry_cast(g, a, RY_F32), b = ry_cast(g, b, RY_F32);
+    if (product_of(args->product) == RY_BF16) a = ry_cast(g, a, RY_BF16), b = ry_cast(g, ry_cast(g, b, RY_BF16), RY_F32);
+    a = ry_cast(g, a, RY_F32);
     const ry_spec *sa = ry_spec_of(g, a), *sb = ry_spec_of(g, b);
     if (!sa || !sb) return ry_graph_status(g);
     if (n->out[0].spec.rank >= RY_MAX_RANK) return ry_fail_node(n, RY_EUNSUPPORTED, "lowered products have at most %d dims", RY_MAX_RANK - 1);

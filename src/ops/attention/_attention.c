@@ -262,7 +262,7 @@ ry_tensor attention_compose_ds(ry_graph *g, const attention_composed *c, ry_tens
     const ry_spec *s = ry_spec_of(g, c->scores);
     if (!s) return RY_NULL;
     int64_t B = s->dim[0], H = s->dim[1], T = s->dim[2], S = s->dim[3];
-    ry_tensor row = RY_RESHAPE(g, lse, B, H, T, 1), none = ry_scalar(g, -INFINITY), zero = ry_scalar(g, 0);
+    ry_tensor row = RY_RESHAPE(g, ry_cast(g, lse, RY_F32), B, H, T, 1), none = ry_scalar(g, -INFINITY), zero = ry_scalar(g, 0);
     ry_tensor seen = ry_ne(g, row, none); /* rows that see no key have no gradient */
     row = ry_select(g, seen, row, zero);
     *p = ry_exp(g, ry_sub(g, ry_select(g, seen, c->scores, none), row));
@@ -271,6 +271,6 @@ ry_tensor attention_compose_ds(ry_graph *g, const attention_composed *c, ry_tens
     ry_tensor up = attention_heads_first(g, go, k->dim[1]), out = attention_heads_first(g, o, k->dim[1]);
     ry_tensor dp = RY_RESHAPE(g, ry_matmul(g, up, ry_transpose(g, c->v, -1, -2)), B, H, T, S);
     ry_tensor d = RY_RESHAPE(g, ry_sum(g, ry_mul(g, up, out), RY_AXIS(-1), true), B, H, T, 1);
-    if (!ry_is_null(glse)) d = ry_sub(g, d, RY_RESHAPE(g, glse, B, H, T, 1));
+    if (!ry_is_null(glse)) d = ry_sub(g, d, RY_RESHAPE(g, ry_cast(g, glse, RY_F32), B, H, T, 1));
     return ry_mul(g, *p, ry_sub(g, dp, d));
 }

@@ -24,7 +24,7 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
             return ry_fail_node(n, RY_ESHAPE, "%s is %s, it must have the shape of %s", i == OUT ? "o" : "its gradient", ry_show(&n->src[i]->spec).s, ry_show(&o).s);
     }
     for (int i = LSE; i <= UP_LSE; i += UP_LSE - LSE)
-        if (i < n->n_src && n->src[i] && !ry_same_spec(&n->src[i]->spec, &lse))
+        if (i < n->n_src && n->src[i] && (!ry_is_float(n->src[i]->spec.dtype) || !ry_same_shape(&n->src[i]->spec, &lse)))
             return ry_fail_node(n, RY_ESHAPE, "%s is %s, it must be %s", i == LSE ? "lse" : "its gradient", ry_show(&n->src[i]->spec).s, ry_show(&lse).s);
     for (int i = ATT_Q; i <= ATT_V; i++) {
         out[i] = n->src[i]->spec;
@@ -88,7 +88,8 @@ static ry_work work(const ry_node *n) {
 /* The node's other operands. */
 typedef struct upstream {
     attention_operand out, up;
-    const float *lse, *up_lse;
+    const void *lse, *up_lse; /* [B,H,T] */
+    ry_dtype lse_dtype, up_lse_dtype;
 } upstream;
 
 /* One tile of queries against keys [k0, k1). dq: the tile's first row, H D apart; dk, dv: row k0 of the outputs, of this key head. */
@@ -104,7 +105,7 @@ static void tile_grad(const attention_job *j, const upstream *u, const attention
 
     attention_scores(j, a, k0, n, buf->p, buf->slope, lo, hi, buf->gemm);
     for (int i = 0; i < a->rows; i++) {
-        float *p = buf->p + i * ATT_LD, lse = u->lse[at + i];
+        float *p = buf->p + i * ATT_LD, one, lse = *ry_load_row(u->lse, u->lse_dtype, at + i, 1, &one);
         if (lse == -INFINITY) lo[i] = hi[i] = 0; /* saw nothing */
         r->exp_sub(p + lo[i], p + lo[i], lse, hi[i] - lo[i]);
         r->fill(p, 0, lo[i]);
@@ -112,7 +113,7 @@ static void tile_grad(const attention_job *j, const upstream *u, const attention
         /* the sum over keys of p dp is the dot product of o and its gradient; dp starts from minus that */
         const float *o_row = ry_load_row(out->data, out->dtype, a->b * out->b + (a->t + i) * out->t + a->h * out->h, j->Dv, buf->row);
         const float *u_row = ry_load_row(up->data, up->dtype, a->b * up->b + (a->t + i) * up->t + a->h * up->h, j->Dv, buf->row + j->Dv);
-        float d = r->dot(o_row, u_row, j->Dv) - (u->up_lse ? u->up_lse[at + i] : 0.0f);
+        float d = r->dot(o_row, u_row, j->Dv) - (u->up_lse ? *ry_load_row(u->up_lse, u->up_lse_dtype, at + i, 1, &one) : 0.0f);
         r->fill(buf->ds + i * ATT_LD, -d, n);
     }
     attention_product(j, n, j->Dv, m, (simd_mat){buf->p, RY_F32, 1, ATT_LD}, um, dv, j->G * j->Dv, 1, true, buf->gemm);
@@ -152,7 +153,8 @@ static ry_status cpu(const ry_cpu *c) {
         return RY_OK;
     }
     upstream u = {.out = attention_of(c->n->src[OUT], c->src, OUT), .up = attention_of(c->n->src[UP], c->src, UP), .lse = c->src[LSE],
-                  .up_lse = c->n->src[UP_LSE] ? c->src[UP_LSE] : NULL};
+                  .lse_dtype = c->n->src[LSE]->spec.dtype};
+    if (c->n->src[UP_LSE]) u.up_lse = c->src[UP_LSE], u.up_lse_dtype = c->n->src[UP_LSE]->spec.dtype;
     buffers buf = buffers_of(&j, c->local);
     float *dq = splits > 1 ? (float *)c->scratch + split * j.B * j.T * j.H * j.D : c->out[ATT_Q];
     dq += (b * j.T * j.H + g * group) * j.D;
