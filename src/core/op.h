@@ -165,6 +165,7 @@ ry_status ry_fail_node(const ry_node *n, ry_status st, const char *fmt, ...) RY_
 bool ry_is_fill(ry_graph *g, ry_tensor t, double *value);      /* a constant, seen through views: mul by 1 need not be built */
 ry_tensor ry_reshape_like(ry_graph *g, ry_tensor x, const ry_spec *s);
 const ry_op *ry_row(const char *name);                         /* ry_op_find that asserts */
+const ry_op *ry_op_at(size_t i);                               /* i-th row, the application's own ones last; NULL past the end */
 
 /* ---- specs ---- */
 typedef struct ry_shape_str { char s[112]; } ry_shape_str;

@@ -22,6 +22,17 @@ const ry_op *ry_op_find(const char *name) {
     return found;
 }
 
+const ry_op *ry_op_at(size_t i) {
+    for (size_t m = 0; m < ry_op_module_count; m++) {
+        if (i < ry_op_modules[m]->n) return ry_op_modules[m]->rows[i];
+        i -= ry_op_modules[m]->n;
+    }
+    os_static_lock();
+    const ry_op *own = i < own_rows.n ? own_rows.at[i] : NULL;
+    os_static_unlock();
+    return own;
+}
+
 const ry_op *ry_row(const char *name) {
     const ry_op *op = ry_op_find(name);
     assert(op);
