@@ -2,7 +2,6 @@
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1 /* syscall() */
 #endif
-#define _DEFAULT_SOURCE /* syscall() */
 #include "simd/simd.h"
 #include "base/os.h"
 
