@@ -1,10 +1,12 @@
 /* _copy.c - strided copies. Runs that are contiguous on both sides are moved whole; where the two sides run along different
- * dims, square tiles go through L1, so that both memories are touched in whole cache lines.
+ * dims, square tiles go through L1, so that both memories are touched in whole cache lines. Large results bypass the caches.
  * Owns no memory; how a box is divided depends on its shape alone. */
 #include "ops/_copy.h"
+#include "simd/stream.h"
 #include <string.h>
 
-enum { PART_ELEMENTS = 32768, TILE = 32 };
+enum { PART_ELEMENTS = 32768, TILE = 128, /* a side of any tile */
+       STREAM_TILES = 4 << 20 };          /* transposed results stream from here on: their lines are far apart, and reading them first costs more */
 
 void copy_plan(copy_job *j, ry_dtype t, int rank, const int64_t *dim, const int64_t *to, const int64_t *from) {
     const ry_dtype_info *info = ry_dtype_row(t);
@@ -36,26 +38,13 @@ void copy_plan(copy_job *j, ry_dtype t, int rank, const int64_t *dim, const int6
     if (j->chunk > n) j->chunk = n;
     j->chunks = n ? (n + j->chunk - 1) / j->chunk : 0;
     j->parts = total ? lead * j->chunks : 0;
+    j->total = total;
 }
 
 /* One dim: n elements. */
-#define RUN(type)                                                                                      \
-    static void run_##type(type *to, int64_t ts, const type *from, int64_t fs, int64_t n) {            \
-        for (int64_t i = 0; i < n; i++) to[i * ts] = from[i * fs];                                     \
-    }                                                                                                  \
-    /* to[k * tk + i] = from[i * fi + k]: k < nk, i < ni, both at most TILE */                         \
-    static void tile_##type(type *to, int64_t tk, const type *from, int64_t fi, int64_t nk, int64_t ni) { \
-        type buf[TILE][TILE];                                                                          \
-        if (nk == TILE && ni == TILE) {                                                                \
-            for (int64_t i = 0; i < TILE; i++) memcpy(buf[i], from + i * fi, sizeof buf[i]);           \
-            for (int64_t k = 0; k < TILE; k++)                                                         \
-                for (int64_t i = 0; i < TILE; i++) to[k * tk + i] = buf[i][k];                         \
-            return;                                                                                    \
-        }                                                                                              \
-        for (int64_t i = 0; i < ni; i++)                                                               \
-            for (int64_t k = 0; k < nk; k++) buf[i][k] = from[i * fi + k];                             \
-        for (int64_t k = 0; k < nk; k++)                                                               \
-            for (int64_t i = 0; i < ni; i++) to[k * tk + i] = buf[i][k];                               \
+#define RUN(type)                                                                           \
+    static void run_##type(type *to, int64_t ts, const type *from, int64_t fs, int64_t n) { \
+        for (int64_t i = 0; i < n; i++) to[i * ts] = from[i * fs];                          \
     }
 RUN(uint8_t)
 RUN(uint16_t)
@@ -73,8 +62,9 @@ static void repeat(char *to, const char *from, int64_t n, size_t bytes) {
     }
 }
 
-static void run(char *to, int64_t ts, const char *from, int64_t fs, int64_t n, size_t bytes) {
-    if (ts == 1 && fs == 1) memcpy(to, from, (size_t)n * bytes);
+static void run(char *to, int64_t ts, const char *from, int64_t fs, int64_t n, size_t bytes, bool stream) {
+    if (ts == 1 && fs == 1 && stream) simd_stream(to, from, (size_t)n * bytes);
+    else if (ts == 1 && fs == 1) memcpy(to, from, (size_t)n * bytes);
     else if (ts == 1 && fs == 0) repeat(to, from, n, bytes);
     else if (bytes == 1) run_uint8_t((void *)to, ts, (const void *)from, fs, n);
     else if (bytes == 2) run_uint16_t((void *)to, ts, (const void *)from, fs, n);
@@ -82,20 +72,6 @@ static void run(char *to, int64_t ts, const char *from, int64_t fs, int64_t n, s
     else if (bytes == 8) run_uint64_t((void *)to, ts, (const void *)from, fs, n);
     else
         for (int64_t i = 0; i < n; i++) memcpy(to + i * ts * (int64_t)bytes, from + i * fs * (int64_t)bytes, bytes);
-}
-
-/* Dim k runs along the source, the innermost along the target. */
-static void transpose(char *to, int64_t tk, const char *from, int64_t fi, int64_t nk, int64_t ni, size_t bytes) {
-    for (int64_t k = 0; k < nk; k += TILE)
-        for (int64_t i = 0; i < ni; i += TILE) {
-            int64_t mk = nk - k < TILE ? nk - k : TILE, mi = ni - i < TILE ? ni - i : TILE;
-            char *t = to + (k * tk + i) * (int64_t)bytes;
-            const char *f = from + (i * fi + k) * (int64_t)bytes;
-            if (bytes == 1) tile_uint8_t((void *)t, tk, (const void *)f, fi, mk, mi);
-            else if (bytes == 2) tile_uint16_t((void *)t, tk, (const void *)f, fi, mk, mi);
-            else if (bytes == 4) tile_uint32_t((void *)t, tk, (const void *)f, fi, mk, mi);
-            else tile_uint64_t((void *)t, tk, (const void *)f, fi, mk, mi);
-        }
 }
 
 void copy_run(const copy_job *j, void *to_, const void *from_, int64_t part) {
@@ -120,10 +96,12 @@ void copy_run(const copy_job *j, void *to_, const void *from_, int64_t part) {
         for (int d = 0; d < in; d++)
             if (j->from[d] == 1 && dim[d] > 1) along = d;
     int64_t n_along = along >= 0 ? dim[along] : 0;
+    char tile[SIMD_TILE];
+    bool stream = j->total * bytes >= (along >= 0 ? (int64_t)STREAM_TILES : (int64_t)SIMD_STREAM_BYTES);
     if (along >= 0) dim[along] = 1;
     for (;;) {
-        if (along >= 0) transpose(to, j->to[along], from, j->from[in], n_along, dim[in], j->bytes);
-        else run(to, j->to[in], from, j->from[in], dim[in], j->bytes);
+        if (along >= 0) simd_transpose(to, j->to[along], from, j->from[in], n_along, dim[in], j->bytes, stream ? tile : NULL);
+        else run(to, j->to[in], from, j->from[in], dim[in], j->bytes, stream);
         int d = in - 1;
         for (; d >= 0; d--) {
             to += j->to[d] * bytes;
@@ -133,6 +111,7 @@ void copy_run(const copy_job *j, void *to_, const void *from_, int64_t part) {
             from -= at[d] * j->from[d] * bytes;
             at[d] = 0;
         }
-        if (d < 0) return;
+        if (d < 0) break;
     }
+    if (stream) simd_stream_end();
 }

@@ -10,6 +10,7 @@ typedef struct copy_job {
     int64_t dim[RY_MAX_RANK], to[RY_MAX_RANK], from[RY_MAX_RANK];
     int axis;     /* parts: each index of the dims before axis, times chunks of axis */
     int64_t chunk, chunks, parts; /* parts is 0 for an empty box */
+    int64_t total; /* elements */
 } copy_job;
 
 /* dim, to and from have `rank` entries; `from` NULL: zeros, so that one element fills the box. */

@@ -9,6 +9,7 @@
 #include "core/rows.h"
 #include "simd/map.h"
 #include "simd/rows.h"
+#include "simd/stream.h"
 #include <assert.h>
 #include <string.h>
 
@@ -91,6 +92,11 @@ static void store(char *y, const void *x, ry_dtype t, int64_t n) {
     if (is_reg(t)) memcpy(y, x, (size_t)n * (t == RY_I64 ? 8 : 4));
     else if (reg_of(t) == MAP_F32) simd_rows()->from_f32(y, x, t, n);
     else narrow((uint8_t *)y, x, t, n);
+}
+
+static void store_large(char *y, const void *x, ry_dtype t, int64_t n, void *tmp) {
+    if (!is_reg(t)) store(tmp, x, t, n);
+    simd_stream(y, is_reg(t) ? x : tmp, ry_bytes_of(t, n));
 }
 
 static void splat(void *y, map_reg r, const char *element, ry_dtype t, int64_t n) {
@@ -296,6 +302,7 @@ typedef struct plan {
     const char *at[MAX_REGS]; /* where each register is in this block */
     map_reg reg[MAX_REGS];
     bool strided, blocks;     /* any strided source; any register in scratch */
+    unsigned stream;          /* bits: outputs too large for caches that take no source's place */
     walk walk;
 } plan;
 
@@ -374,11 +381,16 @@ static void make_plan(plan *p, const ry_chain *ch, const ry_cpu *c, int64_t coun
     }
     /* An output in place of a source that is still read later waits until the block's end: its register stays. */
     unsigned late = 0;
+    p->stream = 0;
     for (int j = 0; j < ch->n_out; j++) {
         int r = ch->out[j];
         assert(r >= n_src);
+        if (ry_bytes_of(c->n->out[j].spec.dtype, ry_count(o)) >= SIMD_STREAM_BYTES) p->stream |= 1u << j;
         for (int s = 0; s < n_src; s++)
-            if (c->src[s] == c->out[j] && last[s] > r - n_src) late |= 1u << j;
+            if (c->src[s] == c->out[j]) {
+                p->stream &= ~(1u << j); /* its lines are in the cache already */
+                if (last[s] > r - n_src) late |= 1u << j;
+            }
         if (late >> j & 1u) last[r] = (int16_t)ch->n_link;
     }
     for (int l = 0; l < ch->n_link; l++) {
@@ -421,7 +433,7 @@ static void make_plan(plan *p, const ry_chain *ch, const ry_cpu *c, int64_t coun
                 if (s->in[i] >= 0 && last[s->in[i]] == l) dying |= slot_of[s->in[i]];
             if (same) free_ |= dying;
             for (int j = 0; j < ch->n_out && s->direct < 0; j++)
-                if (ch->out[j] == me && is_reg(k->dtype) && !(late >> j & 1u)) s->direct = j;
+                if (ch->out[j] == me && is_reg(k->dtype) && !((late | p->stream) >> j & 1u)) s->direct = j;
             if (s->direct < 0) {
                 slot_of[me] = take(&free_);
                 s->slot = slots + (size_t)index_of(slot_of[me]) * slot_bytes;
@@ -490,12 +502,16 @@ void fused_run(const ry_chain *ch, const ry_cpu *c) {
                 if (s->settle) settle(y, s->dtype, m, tmp);
                 p.at[ch->n_src + l] = y;
             }
-            for (int j = 0; s->store >> j; j++)
-                if (s->store >> j & 1u)
-                    store((char *)c->out[j] + (size_t)i * out_bytes[j], p.at[ch->out[j]], c->n->out[j].spec.dtype, m);
+            for (int j = 0; s->store >> j; j++) {
+                if (!(s->store >> j & 1u)) continue;
+                char *y = (char *)c->out[j] + (size_t)i * out_bytes[j];
+                if (p.stream >> j & 1u) store_large(y, p.at[ch->out[j]], c->n->out[j].spec.dtype, m, tmp);
+                else store(y, p.at[ch->out[j]], c->n->out[j].spec.dtype, m);
+            }
         }
         if (p.strided && i + m < end) advance(&p.walk, p.src, ch->n_src, i, m);
     }
+    if (p.stream) simd_stream_end();
 }
 
 ry_work fused_work(const ry_node *n, const ry_chain *ch) {
