@@ -50,7 +50,7 @@ static ry_status alloc(ry_device *d, ry_buffer *b, size_t bytes) {
 }
 
 static ry_status wrap(ry_device *d, ry_buffer *b, void *data, size_t bytes) {
-    if (bytes && (uintptr_t)data % 64) { /* kernels take any alignment, but a cache line is worth one copy */
+    if (bytes && (uintptr_t)data % 4) { /* what f32 needs; legal files may lie anywhere */
         RY_TRY(alloc(d, b, bytes));
         memcpy(b->at, data, bytes);
         return RY_OK;
