@@ -112,10 +112,17 @@ static ry_status layer_norm_grad_cpu(const ry_cpu *c) {
     line_walk gat, xat;
     line_walk_begin(&gat, n->src[0], n->src[0]->spec.rank - 1, begin);
     line_walk_begin(&xat, n->src[1], n->src[1]->spec.rank - 1, begin);
-    for (int64_t i = begin; i < end && len; i++, line_walk_next(&gat), line_walk_next(&xat)) {
-        const float *gy = ry_load_row(c->src[0], n->src[0]->spec.dtype, gat.at, len, buf + len), *u = gy;
+    for (int64_t i = begin; i < end && len; i++) {
+        int64_t gnow = gat.at, xnow = xat.at;
+        line_walk_next(&gat);
+        line_walk_next(&xat);
+        if (i + 1 < end) {
+            line_ahead(c->src[0], n->src[0]->spec.dtype, gat.at, len);
+            line_ahead(c->src[1], t, xat.at, len);
+        }
+        const float *gy = ry_load_row(c->src[0], n->src[0]->spec.dtype, gnow, len, buf + len), *u = gy;
         float *gx = ry_row_out(c->out[0], t, i * len, buf + 3 * len);
-        r->layer_norm(h, ry_load_row(c->src[1], t, xat.at, len, buf + 2 * len), NULL, NULL, eps, len, stat);
+        r->layer_norm(h, ry_load_row(c->src[1], t, xnow, len, buf + 2 * len), NULL, NULL, eps, len, stat);
         if (w) r->mul(wg, gy, w, len), u = wg;
         float mean = (float)(line_sum(u, len) / (double)len), slope = (float)(line_dot(u, h, len) / (double)len);
         r->fill(gx, -stat[1] * mean, len);

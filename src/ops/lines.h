@@ -167,6 +167,16 @@ static inline ry_shape_str line_place(const ry_spec *s, int64_t i) {
 #define SRC_NONE \
     { .dtype = RY_NONE }
 
+/* Asks for the bytes of a row that comes next, while the present one is in work: rows are too short for the hardware's guess. */
+static inline void line_ahead(const void *data, ry_dtype t, int64_t at, int64_t n) {
+#if defined(__GNUC__)
+    const char *p = (const char *)data + at * (int64_t)line_size(t);
+    for (int64_t i = 0, bytes = line_min(n * (int64_t)line_size(t), 16384); i < bytes; i += 64) __builtin_prefetch(p + i);
+#else
+    (void)data, (void)t, (void)at, (void)n;
+#endif
+}
+
 /* Sum in a fixed order, exact enough for any length: chunks by lanes of the instruction set, their sums in double. */
 static inline double line_sum(const float *x, int64_t n) {
     double s = 0;

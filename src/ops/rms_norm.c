@@ -3,6 +3,7 @@
  * y = x r w, r = 1 / sqrt(mean(x^2) + eps). The gradient computes r again: x must be read anyway. Never:
  * layer_norm. */
 #include "row_sums.h"
+#include <math.h>
 #include <rusty/ops.h>
 
 typedef struct norm_args {
@@ -65,7 +66,7 @@ static ry_status rms_norm_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) 
 }
 
 /* ---- gradient: gy, x, w -> gx, gw ----
- * h = x r, t = gy w:  gx = r (t - h mean(t h)),  gw = sum over rows of gy h */
+ * t = gy w:  gx = r t - r^3 mean(t x) x,  gw = sum over rows of r gy x */
 
 static ry_status rms_norm_grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     RY_TRY(check(n, 1, 2));
@@ -79,7 +80,7 @@ static ry_status rms_norm_grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) 
 
 static ry_work rms_norm_grad_work(const ry_node *n) {
     return row_sums_work(rows_of(n, 1), width(n, 1), n->src[2] != NULL,
-                         ry_mem_size((size_t)width(n, 1), 6 * sizeof(float), 0));
+                         ry_mem_size((size_t)width(n, 1), 5 * sizeof(float), 0));
 }
 
 static ry_status rms_norm_grad_cpu(const ry_cpu *c) {
@@ -87,7 +88,8 @@ static ry_status rms_norm_grad_cpu(const ry_cpu *c) {
     const simd_rows_table *r = simd_rows();
     ry_dtype t = n->src[1]->spec.dtype;
     int64_t len = width(n, 1), rows = rows_of(n, 1), parts = row_sums_parts(rows, len), begin, end;
-    float eps = (float)((const norm_args *)c->args)->eps, *buf = c->local, *h = buf + 4 * len, *wg = buf + 5 * len;
+    float *buf = c->local, *wg = buf + 4 * len;
+    double eps = ((const norm_args *)c->args)->eps;
     float *sums = n->src[2] ? (float *)c->scratch + c->part * len : NULL;
     if (c->phase == 1) {
         row_sums_finish(c, parts, len, 1, (float *const[]){c->out[1]});
@@ -99,18 +101,25 @@ static ry_status rms_norm_grad_cpu(const ry_cpu *c) {
     line_walk gat, xat;
     line_walk_begin(&gat, n->src[0], n->src[0]->spec.rank - 1, begin);
     line_walk_begin(&xat, n->src[1], n->src[1]->spec.rank - 1, begin);
-    for (int64_t i = begin; i < end && len; i++, line_walk_next(&gat), line_walk_next(&xat)) {
-        const float *gy = ry_load_row(c->src[0], n->src[0]->spec.dtype, gat.at, len, buf + len), *u = gy;
-        const float *x = ry_load_row(c->src[1], t, xat.at, len, buf + 2 * len);
-        float *gx = ry_row_out(c->out[0], t, i * len, buf + 3 * len), s = r->rms_norm(h, x, NULL, eps, len);
+    for (int64_t i = begin; i < end && len; i++) {
+        int64_t gnow = gat.at, xnow = xat.at;
+        line_walk_next(&gat);
+        line_walk_next(&xat);
+        if (i + 1 < end) {
+            line_ahead(c->src[0], n->src[0]->spec.dtype, gat.at, len);
+            line_ahead(c->src[1], t, xat.at, len);
+        }
+        const float *gy = ry_load_row(c->src[0], n->src[0]->spec.dtype, gnow, len, buf + len), *u = gy;
+        const float *x = ry_load_row(c->src[1], t, xnow, len, buf + 2 * len);
+        float *gx = ry_row_out(c->out[0], t, i * len, buf + 3 * len);
         if (w) r->mul(wg, gy, w, len), u = wg;
-        float mean = (float)(line_dot(u, h, len) / (double)len);
-        r->scale(gx, u, s, len);
-        r->axpy(gx, -s * mean, h, len);
+        double q = 1 / sqrt(line_dot(x, x, len) / (double)len + eps), slope = q * q * line_dot(u, x, len) / (double)len;
+        r->scale(gx, u, (float)q, len);
+        r->axpy(gx, (float)(-q * slope), x, len);
         ry_store_row(c->out[0], t, i * len, len, gx);
         if (sums) {
-            r->mul(h, h, gy, len);
-            r->add(sums, sums, h, len);
+            r->mul(wg, gy, x, len);
+            r->axpy(sums, (float)q, wg, len);
         }
     }
     return RY_OK;
