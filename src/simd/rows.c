@@ -2,8 +2,7 @@
 #include "simd/rows_path.h"
 #include "simd/simd.h"
 
-static const simd_rows_table *rows_pick(int path)
-{
+static const simd_rows_table *rows_pick(int path) {
     switch (path) {
     case SIMD_PLAIN: return &rows_plain;
 #if defined(__x86_64__)

@@ -1,5 +1,6 @@
-/* test_map.c - the elementwise loops on every path of this machine, against map.def's formulas evaluated on doubles and whole numbers by
- * the C library; the derivatives against central differences; edges, aliases, guard bytes; PyTorch's conventions at kinks. */
+/* test_map.c - the elementwise loops on every path of this machine, against map.def's formulas evaluated on doubles
+ * and whole numbers by the C library; the derivatives against central differences; edges, aliases, guard bytes;
+ * PyTorch's conventions at kinks. */
 #include "simd/map.h"
 #include "simd/simd.h"
 #include "unit/cm.h"
@@ -17,53 +18,49 @@ static double d_max(double a, double b) { return isnan(a) || isnan(b) ? NAN : a 
 static double d_min(double a, double b) { return isnan(a) || isnan(b) ? NAN : a < b ? a : b; }
 static double d_sign(double a) { return a > 0 ? 1 : a < 0 ? -1 : 0; }
 static double d_sigmoid(double a) { return a >= 0 ? 1 / (1 + exp(-a)) : exp(a) / (1 + exp(a)); }
-static double d_mod(double a, double b)
-{
+static double d_mod(double a, double b) {
     double r = fmod(a, b);
     return r != 0 && (r < 0) != (b < 0) ? r + b : r;
 }
 static double d_floordiv(double a, double b) { return floor((a - d_mod(a, b)) / b + 0.5); }
 
-#define NONE ~, 0
-#define ZERO ~, 0
-#define CAT(x, y) CAT_(x, y)
-#define CAT_(x, y) x##y
-#define EXISTS(...) EXISTS_(__VA_ARGS__, 1, 0)
+#define NONE                        ~, 0
+#define ZERO                        ~, 0
+#define CAT(x, y)                   CAT_(x, y)
+#define CAT_(x, y)                  x##y
+#define EXISTS(...)                 EXISTS_(__VA_ARGS__, 1, 0)
 #define EXISTS_(first, exists, ...) exists
-#define IF(...) CAT(IF_, EXISTS(__VA_ARGS__))
+#define IF(...)                     CAT(IF_, EXISTS(__VA_ARGS__))
 #define IF_0(...)
 #define IF_1(...) __VA_ARGS__
-#define D_F(...) __VA_ARGS__
-#define D_N(...) __VA_ARGS__
-#define D_C(...) __VA_ARGS__
-#define D_S(...) __VA_ARGS__
-#define D_P(...) __VA_ARGS__
+#define D_F(...)  __VA_ARGS__
+#define D_N(...)  __VA_ARGS__
+#define D_C(...)  __VA_ARGS__
+#define D_S(...)  __VA_ARGS__
+#define D_P(...)  __VA_ARGS__
 #define D_L(...)
 #define D_I(...)
-#define EVAL_D(id, expr)                                                \
-    static double id(double a, double b, double c, double y, double g)  \
-    {                                                                   \
-        (void)a, (void)b, (void)c, (void)y, (void)g;                    \
-        return (double)(expr);                                          \
+#define EVAL_D(id, expr)                                                 \
+    static double id(double a, double b, double c, double y, double g) { \
+        (void)a, (void)b, (void)c, (void)y, (void)g;                     \
+        return (double)(expr);                                           \
     }
 
-#define T(x) ((double)(x))
+#define T(x)               ((double)(x))
 #define sel(cond, yes, no) ((cond) != 0 ? (yes) : (no))
-#define abs(x) fabs(x)
-#define max(x, z) d_max(x, z)
-#define min(x, z) d_min(x, z)
-#define sign(x) d_sign(x)
-#define sigmoid(x) d_sigmoid(x)
-#define rsqrt(x) (1 / sqrt(x))
-#define round(x) nearbyint(x)
-#define mod(x, z) d_mod(x, z)
-#define floordiv(x, z) d_floordiv(x, z)
-#define div(x, z) ((x) / (z))
-#define RY_MAP(name, cls, lo, hi, formula, da, db, dc, doc)      \
-    D_##cls(EVAL_D(d_##name##_value, formula))                   \
-    IF(da)(EVAL_D(d_##name##_da, da))                            \
-    IF(db)(EVAL_D(d_##name##_db, db))                            \
-    IF(dc)(EVAL_D(d_##name##_dc, dc))
+#define abs(x)             fabs(x)
+#define max(x, z)          d_max(x, z)
+#define min(x, z)          d_min(x, z)
+#define sign(x)            d_sign(x)
+#define sigmoid(x)         d_sigmoid(x)
+#define rsqrt(x)           (1 / sqrt(x))
+#define round(x)           nearbyint(x)
+#define mod(x, z)          d_mod(x, z)
+#define floordiv(x, z)     d_floordiv(x, z)
+#define div(x, z)          ((x) / (z))
+#define RY_MAP(name, cls, lo, hi, formula, da, db, dc, doc)                                                        \
+    D_##cls(EVAL_D(d_##name##_value, formula)) IF(da)(EVAL_D(d_##name##_da, da)) IF(db)(EVAL_D(d_##name##_db, db)) \
+        IF(dc)(EVAL_D(d_##name##_dc, dc))
 #include "map.def"
 #undef RY_MAP
 #undef T
@@ -77,8 +74,8 @@ static double d_floordiv(double a, double b) { return floor((a - d_mod(a, b)) / 
 #undef div
 
 static const eval_d doubles[MAP_COUNT][MAP_FORMS] = {
-#define RY_MAP(name, cls, lo, hi, formula, da, db, dc, doc)                                                      \
-    D_##cls([MAP_##name][MAP_VALUE] = d_##name##_value, ) IF(da)([MAP_##name][MAP_DA] = d_##name##_da, )         \
+#define RY_MAP(name, cls, lo, hi, formula, da, db, dc, doc)                                              \
+    D_##cls([MAP_##name][MAP_VALUE] = d_##name##_value, ) IF(da)([MAP_##name][MAP_DA] = d_##name##_da, ) \
         IF(db)([MAP_##name][MAP_DB] = d_##name##_db, ) IF(dc)([MAP_##name][MAP_DC] = d_##name##_dc, )
 #include "map.def"
 #undef RY_MAP
@@ -88,15 +85,13 @@ static const eval_d doubles[MAP_COUNT][MAP_FORMS] = {
 
 #define S(x) ((int64_t)(x))
 static int64_t i_fmod(int64_t a, int64_t b) { return b == 0 ? a : b == -1 ? 0 : a % b; }
-static int64_t i_mod(int64_t a, int64_t b)
-{
+static int64_t i_mod(int64_t a, int64_t b) {
     int64_t r = i_fmod(a, b);
     return b && r && (r < 0) != (b < 0) ? r + b : r;
 }
 static uint64_t i_div(int64_t a, int64_t b) { return b == 0 ? 0 : b == -1 ? -(uint64_t)a : (uint64_t)(a / b); }
 static uint64_t i_floordiv(int64_t a, int64_t b) { return i_div(a, b) - (uint64_t)(i_mod(a, b) != i_fmod(a, b)); }
-static uint64_t i_pow(uint64_t a, int64_t b)
-{
+static uint64_t i_pow(uint64_t a, int64_t b) {
     uint64_t y = 1;
     if (b < 0) return S(a) == 1 ? 1 : S(a) == -1 ? (b % 2 ? a : 1) : 0;
     for (int64_t i = 0; i < b; i++) y *= a;
@@ -109,29 +104,28 @@ static uint64_t i_pow(uint64_t a, int64_t b)
 #define I_C(id, expr) EVAL_I(id, int64_t, expr)
 #define I_L(id, expr) EVAL_I(id, int64_t, expr)
 #define I_S(id, expr) EVAL_I(id, int64_t, expr)
-#define EVAL_I(id, type, expr)                                        \
-    static int64_t id(int64_t a_, int64_t b_, int64_t c_)             \
-    {                                                                 \
-        type a = (type)a_, b = (type)b_, c = (type)c_;                \
-        (void)a, (void)b, (void)c;                                    \
-        return (int64_t)(expr);                                       \
+#define EVAL_I(id, type, expr)                              \
+    static int64_t id(int64_t a_, int64_t b_, int64_t c_) { \
+        type a = (type)a_, b = (type)b_, c = (type)c_;      \
+        (void)a, (void)b, (void)c;                          \
+        return (int64_t)(expr);                             \
     }
-#define T(x) ((uint64_t)(x))
-#define abs(x) (S(x) < 0 ? -(x) : (x))
-#define max(x, z) (S(x) > S(z) ? (x) : (z))
-#define min(x, z) (S(x) < S(z) ? (x) : (z))
-#define sign(x) ((S(x) > 0) - (S(x) < 0))
-#define floor(x) (x)
-#define ceil(x) (x)
-#define round(x) (x)
-#define trunc(x) (x)
-#define mod(x, z) i_mod(S(x), S(z))
-#define fmod(x, z) i_fmod(S(x), S(z))
-#define div(x, z) i_div(S(x), S(z))
-#define floordiv(x, z) i_floordiv(S(x), S(z))
-#define pow(x, z) i_pow(x, S(z))
-#define shl(x, z) ((z) < 64 ? (x) << ((z)&63) : 0)
-#define shr(x, z) (S(x) >> (S(z) < 0 ? 0 : S(z) > 63 ? 63 : S(z)))
+#define T(x)                                                ((uint64_t)(x))
+#define abs(x)                                              (S(x) < 0 ? -(x) : (x))
+#define max(x, z)                                           (S(x) > S(z) ? (x) : (z))
+#define min(x, z)                                           (S(x) < S(z) ? (x) : (z))
+#define sign(x)                                             ((S(x) > 0) - (S(x) < 0))
+#define floor(x)                                            (x)
+#define ceil(x)                                             (x)
+#define round(x)                                            (x)
+#define trunc(x)                                            (x)
+#define mod(x, z)                                           i_mod(S(x), S(z))
+#define fmod(x, z)                                          i_fmod(S(x), S(z))
+#define div(x, z)                                           i_div(S(x), S(z))
+#define floordiv(x, z)                                      i_floordiv(S(x), S(z))
+#define pow(x, z)                                           i_pow(x, S(z))
+#define shl(x, z)                                           ((z) < 64 ? (x) << ((z)&63) : 0)
+#define shr(x, z)                                           (S(x) >> (S(z) < 0 ? 0 : S(z) > 63 ? 63 : S(z)))
 #define RY_MAP(name, cls, lo, hi, formula, da, db, dc, doc) I_##cls(whole_##name, formula)
 #include "map.def"
 #undef RY_MAP
@@ -166,8 +160,7 @@ static const eval_i wholes[MAP_COUNT] = {
 /* ---- helpers ---- */
 
 static uint32_t seed;
-static uint32_t next(void)
-{
+static uint32_t next(void) {
     seed = seed * 1664525u + 1013904223u;
     return seed >> 8;
 }
@@ -176,19 +169,20 @@ static char class_of(int op) { return map_table[op].cls[0]; }
 
 /* Buffers with guard bytes on both sides, at an odd multiple of the element's size from an aligned address. */
 enum { LONGEST = 70, GUARD = 64 };
-typedef struct buffer { _Alignas(64) unsigned char at[GUARD * 2 + (LONGEST + 1) * 8 + 64]; } buffer;
+typedef struct buffer {
+    _Alignas(64) unsigned char at[GUARD * 2 + (LONGEST + 1) * 8 + 64];
+} buffer;
 static void *inside(buffer *b, size_t size) { return b->at + GUARD + size; }
 static void fill_guarded(buffer *b) { memset(b->at, 0xa5, sizeof b->at); }
-static void check_guards(const buffer *b, size_t size, int64_t n, const char *what)
-{
+static void check_guards(const buffer *b, size_t size, int64_t n, const char *what) {
     for (size_t i = 0; i < sizeof b->at; i++) {
         size_t from = GUARD + size, to = from + (size_t)n * size;
-        if ((i < from || i >= to) && b->at[i] != 0xa5) fail_msg("%s, n = %d: wrote at byte %d", what, (int)n, (int)i - (int)from);
+        if ((i < from || i >= to) && b->at[i] != 0xa5)
+            fail_msg("%s, n = %d: wrote at byte %d", what, (int)n, (int)i - (int)from);
     }
 }
 
-static const char *place(int path, int op, int form, map_reg t)
-{
+static const char *place(int path, int op, int form, map_reg t) {
     static char s[96];
     static const char *const forms[] = {"", "_da", "_db", "_dc"}, *const regs[] = {"f32", "i32", "i64"};
     snprintf(s, sizeof s, "%s%s %s on %s", map_table[op].name, forms[form], regs[t], simd_name((simd_path)path));
@@ -197,8 +191,7 @@ static const char *place(int path, int op, int form, map_reg t)
 
 /* ---- floats: every form, every length, unaligned; in place; the same bits alone as in a row ---- */
 
-static void check_floats(int path, int op, int form)
-{
+static void check_floats(int path, int op, int form) {
     map_fn fn = simd_map_of(path, op, form, MAP_F32);
     eval_d eval = doubles[op][form];
     const char *what = place(path, op, form, MAP_F32);
@@ -213,7 +206,8 @@ static void check_floats(int path, int op, int form)
             for (int64_t i = 0; i < n; i++) {
                 float v = (float)uniform((double)map_table[op].lo, (double)map_table[op].hi);
                 int32_t bit = next() & 1;
-                if (cls == 'C' && k == 1 && next() % 4 == 0) memcpy(&v, (const float *)src[0] + i, 4); /* equal ones too */
+                if (cls == 'C' && k == 1 && next() % 4 == 0)
+                    memcpy(&v, (const float *)src[0] + i, 4); /* equal ones too */
                 memcpy((float *)inside(&in[k], 4) + i, select && k == 0 ? (void *)&bit : (void *)&v, 4);
             }
         }
@@ -223,15 +217,18 @@ static void check_floats(int path, int op, int form)
         check_guards(&out, 4, n, what);
         for (int64_t i = 0; i < n; i++) {
             double v[5], want, got;
-            for (int k = 0; k < 5; k++) v[k] = select && k == 0 ? ((const int32_t *)src[0])[i] : (double)((const float *)src[k])[i];
+            for (int k = 0; k < 5; k++)
+                v[k] = select && k == 0 ? ((const int32_t *)src[0])[i] : (double)((const float *)src[k])[i];
             want = eval(v[0], v[1], v[2], v[3], v[4]);
             got = flag ? ((const int32_t *)(const void *)y)[i] : (double)y[i];
-            if (!(fabs(got - want) <= 2e-6 * (1 + fabs(want)))) fail_msg("%s: element %d of %d is %.9g, not %.9g", what, (int)i, (int)n, got, want);
+            if (!(fabs(got - want) <= 2e-6 * (1 + fabs(want))))
+                fail_msg("%s: element %d of %d is %.9g, not %.9g", what, (int)i, (int)n, got, want);
             float alone;
             const void *one[5];
             for (int k = 0; k < 5; k++) one[k] = (const float *)src[k] + i;
             fn(&alone, one, 1);
-            if (memcmp(&alone, y + i, 4) != 0) fail_msg("%s: element %d of %d has other bits alone", what, (int)i, (int)n);
+            if (memcmp(&alone, y + i, 4) != 0)
+                fail_msg("%s: element %d of %d has other bits alone", what, (int)i, (int)n);
         }
         for (int k = 0; k < 5; k++) { /* y in the place of each source */
             unsigned char keep[LONGEST * 4];
@@ -245,8 +242,7 @@ static void check_floats(int path, int op, int form)
     }
 }
 
-static void floats(void **state)
-{
+static void floats(void **state) {
     (void)state;
     for (int path = 0; path < SIMD_PATHS; path++) {
         if (!simd_has((simd_path)path)) continue;
@@ -262,17 +258,16 @@ static void floats(void **state)
 
 /* ---- integers ---- */
 
-static int64_t whole_sample(char cls, int k, bool wide)
-{
-    static const int64_t odd[] = {0, 1, -1, 2, -2, 3, 7, 31, 32, 33, 63, 64, 65, -31, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
+static int64_t whole_sample(char cls, int k, bool wide) {
+    static const int64_t odd[] = {0,  1,  -1, 2,  -2,  3,         7,         31,        32,
+                                  33, 63, 64, 65, -31, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
     enum { ODD = sizeof odd / sizeof odd[0] };
     if (cls == 'L' || (cls == 'S' && k == 0)) return next() & 1;
     int64_t v = next() % 2 ? odd[next() % ODD] : (int64_t)(next() % 200) - 100;
     return wide ? v : v < INT32_MIN || v > INT32_MAX ? 5 : v;
 }
 
-static void check_integers(int path, int op, map_reg t)
-{
+static void check_integers(int path, int op, map_reg t) {
     map_fn fn = simd_map_of(path, op, MAP_VALUE, t);
     const char *what = place(path, op, MAP_VALUE, t);
     char cls = class_of(op);
@@ -287,7 +282,8 @@ static void check_integers(int path, int op, map_reg t)
             for (int64_t i = 0; i < n; i++) {
                 int64_t x = v[k][i] = whole_sample(cls, k, t == MAP_I64);
                 int32_t x32 = (int32_t)x;
-                if (op == MAP_pow && k == 1 && (x > 100 || x < -100)) v[k][i] = x = x32 = 9; /* the reference multiplies one by one */
+                if (op == MAP_pow && k == 1 && (x > 100 || x < -100))
+                    v[k][i] = x = x32 = 9; /* the reference multiplies one by one */
                 memcpy((unsigned char *)inside(&in[k], s) + (size_t)i * s, s == 8 ? (void *)&x : (void *)&x32, s);
             }
         }
@@ -297,16 +293,18 @@ static void check_integers(int path, int op, map_reg t)
         for (int64_t i = 0; i < n; i++) {
             int64_t want = wholes[op](v[0][i], v[1][i], v[2][i]), got;
             int32_t low = (int32_t)(uint32_t)(uint64_t)want;
-            if (size_y == 4) want = low, got = ((const int32_t *)inside(&out, 4))[i];
-            else got = ((const int64_t *)inside(&out, 8))[i];
+            if (size_y == 4)
+                want = low, got = ((const int32_t *)inside(&out, 4))[i];
+            else
+                got = ((const int64_t *)inside(&out, 8))[i];
             if (got != want)
-                fail_msg("%s: (%lld, %lld, %lld) gives %lld, not %lld", what, (long long)v[0][i], (long long)v[1][i], (long long)v[2][i], (long long)got, (long long)want);
+                fail_msg("%s: (%lld, %lld, %lld) gives %lld, not %lld", what, (long long)v[0][i], (long long)v[1][i],
+                         (long long)v[2][i], (long long)got, (long long)want);
         }
     }
 }
 
-static void integers(void **state)
-{
+static void integers(void **state) {
     (void)state;
     for (int path = 0; path < SIMD_PATHS; path++) {
         if (!simd_has((simd_path)path)) continue;
@@ -322,8 +320,7 @@ static void integers(void **state)
 
 /* ---- derivative texts against central differences of the formula, both on doubles ---- */
 
-static void derivatives(void **state)
-{
+static void derivatives(void **state) {
     (void)state;
     enum { TRIES = 200 };
     const double h = 1e-5;
@@ -336,7 +333,9 @@ static void derivatives(void **state)
             if (!d && !zero) continue;
             for (int i = 0; i < TRIES; i++) {
                 double v[3], at[3], g = uniform(-2, 2);
-                for (int j = 0; j < 3; j++) v[j] = j < first ? (double)(next() & 1) : uniform((double)map_table[op].lo, (double)map_table[op].hi);
+                for (int j = 0; j < 3; j++)
+                    v[j] =
+                        j < first ? (double)(next() & 1) : uniform((double)map_table[op].lo, (double)map_table[op].hi);
                 double mid = f(v[0], v[1], v[2], 0, 0);
                 memcpy(at, v, sizeof at);
                 at[k] = v[k] + h;
@@ -349,7 +348,8 @@ static void derivatives(void **state)
                 }
                 double want = g * (up + down) / 2, got = d ? d(v[0], v[1], v[2], mid, g) : 0;
                 if (!(fabs(got - want) <= 1e-6 * (1 + fabs(want))))
-                    fail_msg("%s, source %d: at (%g, %g, %g) %.9g, differences give %.9g", map_table[op].name, k, v[0], v[1], v[2], got, want);
+                    fail_msg("%s, source %d: at (%g, %g, %g) %.9g, differences give %.9g", map_table[op].name, k, v[0],
+                             v[1], v[2], got, want);
             }
             assert_true(kinks < TRIES / 10);
         }
@@ -357,21 +357,19 @@ static void derivatives(void **state)
 
 /* ---- single values by hand ---- */
 
-static float one(int path, int op, int form, float a, float b, float c, float y, float g)
-{
+static float one(int path, int op, int form, float a, float b, float c, float y, float g) {
     float r;
     simd_map_of(path, op, form, MAP_F32)(&r, (const void *[]){&a, &b, &c, &y, &g}, 1);
     return r;
 }
 
-static void conventions(void **state)
-{
+static void conventions(void **state) {
     (void)state;
     for (int p = 0; p < SIMD_PATHS; p++) {
         if (!simd_has((simd_path)p)) continue;
-#define VALUE(name, a, b, c) one(p, MAP_##name, MAP_VALUE, a, b, c, 0, 0)
+#define VALUE(name, a, b, c)      one(p, MAP_##name, MAP_VALUE, a, b, c, 0, 0)
 #define GRAD(name, form, a, b, c) one(p, MAP_##name, MAP_##form, a, b, c, VALUE(name, a, b, c), 2)
-#define IS(got, want) assert_true((got) == (want))
+#define IS(got, want)             assert_true((got) == (want))
         IS(GRAD(max, DA, 1, 1, 0), 1); /* ties: half each */
         IS(GRAD(max, DB, 1, 1, 0), 1);
         IS(GRAD(min, DA, 1, 1, 0), 1);
@@ -415,25 +413,36 @@ static void conventions(void **state)
         assert_true(isnan(VALUE(mod, 1, 0, 0)) && isnan(VALUE(fmod, INFINITY, 2, 0)));
         /* finite where the derivative is: far out, nothing overflows into NaN */
         for (float x = 1; x < 1e38f; x *= 7) {
-            static const int smooth[] = {MAP_silu, MAP_gelu, MAP_gelu_tanh, MAP_gelu_quick, MAP_mish, MAP_softplus, MAP_log_sigmoid, MAP_softsign, MAP_asinh, MAP_atan,
-                                         MAP_erf, MAP_erfc, MAP_tanh, MAP_sigmoid, MAP_elu, MAP_selu, MAP_celu, MAP_swiglu, MAP_geglu, MAP_geglu_erf, MAP_rsqrt, MAP_log};
+            static const int smooth[] = {MAP_silu,     MAP_gelu,        MAP_gelu_tanh, MAP_gelu_quick, MAP_mish,
+                                         MAP_softplus, MAP_log_sigmoid, MAP_softsign,  MAP_asinh,      MAP_atan,
+                                         MAP_erf,      MAP_erfc,        MAP_tanh,      MAP_sigmoid,    MAP_elu,
+                                         MAP_selu,     MAP_celu,        MAP_swiglu,    MAP_geglu,      MAP_geglu_erf,
+                                         MAP_rsqrt,    MAP_log};
             for (size_t i = 0; i < sizeof smooth / sizeof smooth[0]; i++)
                 for (int s = -1; s <= 1; s += 2) {
                     float a = (float)s * x, v = one(p, smooth[i], MAP_VALUE, a, 1, 0, 0, 0);
                     if (a < 0 && (smooth[i] == MAP_rsqrt || smooth[i] == MAP_log)) continue;
-                    if (!isfinite(v) || !isfinite(one(p, smooth[i], MAP_DA, a, 1, 0, v, 1))) fail_msg("%s(%g) or its derivative is not finite", map_table[smooth[i]].name, (double)a);
+                    if (!isfinite(v) || !isfinite(one(p, smooth[i], MAP_DA, a, 1, 0, v, 1)))
+                        fail_msg("%s(%g) or its derivative is not finite", map_table[smooth[i]].name, (double)a);
                 }
         }
     }
 }
 
 /* Beyond the fast range the C library takes over, element by element, and the others keep their bits. */
-static void wide(void **state)
-{
+static void wide(void **state) {
     (void)state;
     enum { N = 600 };
     static float a[N], b[N], g[N], y[N];
-    static const struct { int op, form; double (*f)(double); double sign; } trig[] = {{MAP_sin, MAP_VALUE, sin, 1}, {MAP_sin, MAP_DA, cos, 1}, {MAP_cos, MAP_VALUE, cos, 1}, {MAP_cos, MAP_DA, sin, -1}, {MAP_tan, MAP_VALUE, tan, 1}};
+    static const struct {
+        int op, form;
+        double (*f)(double);
+        double sign;
+    } trig[] = {{MAP_sin, MAP_VALUE, sin, 1},
+                {MAP_sin, MAP_DA, cos, 1},
+                {MAP_cos, MAP_VALUE, cos, 1},
+                {MAP_cos, MAP_DA, sin, -1},
+                {MAP_tan, MAP_VALUE, tan, 1}};
     for (int p = 0; p < SIMD_PATHS; p++) {
         if (!simd_has((simd_path)p)) continue;
         for (int i = 0; i < N; i++) {
@@ -460,10 +469,10 @@ static void wide(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(floats), cmocka_unit_test(integers), cmocka_unit_test(derivatives), cmocka_unit_test(conventions), cmocka_unit_test(wide),
+        cmocka_unit_test(floats),      cmocka_unit_test(integers), cmocka_unit_test(derivatives),
+        cmocka_unit_test(conventions), cmocka_unit_test(wide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* test_rows.c - the row loops on every path of this machine against plain definitions in double; all lengths to 70 with unaligned
- * pointers and guard bytes; conversions between storage types bit by bit; ggml's vectors for f16, bf16 and q8_0. */
+/* test_rows.c - the row loops on every path of this machine against plain definitions in double; all lengths to 70
+ * with unaligned pointers and guard bytes; conversions between storage types bit by bit; ggml's vectors for f16, bf16
+ * and q8_0. */
 #include "simd/blocks.h"
 #include "simd/rows.h"
 #include "simd/simd.h"
@@ -13,59 +14,55 @@
 enum { LONGEST = 70, LONG = 10007, GUARD = 16 };
 
 static uint32_t seed = 12345;
-static uint32_t next(void)
-{
+static uint32_t next(void) {
     seed = seed * 1664525u + 1013904223u;
     return seed >> 8;
 }
 static float uniform(void) { return (float)next() * 0x1p-23f - 1.0f; } /* [-1, 1) */
-static float as_float(uint32_t u)
-{
+static float as_float(uint32_t u) {
     float x;
     memcpy(&x, &u, 4);
     return x;
 }
-static uint32_t as_bits(float x)
-{
+static uint32_t as_bits(float x) {
     uint32_t u;
     memcpy(&u, &x, 4);
     return u;
 }
 static bool near(double got, double want, double tol) { return fabs(got - want) <= tol * (1 + fabs(want)); }
-#define NEAR(got, want, tol)                                                                                                       \
-    do {                                                                                                                           \
-        double got_ = (double)(got), want_ = (double)(want);                                                                       \
-        if (!near(got_, want_, tol)) fail_msg("n = %lld: %s is %.9g, not %.9g", (long long)n, #got, got_, want_);                  \
+#define NEAR(got, want, tol)                                                                                      \
+    do {                                                                                                          \
+        double got_ = (double)(got), want_ = (double)(want);                                                      \
+        if (!near(got_, want_, tol)) fail_msg("n = %lld: %s is %.9g, not %.9g", (long long)n, #got, got_, want_); \
     } while (0)
 
 /* A row in the middle of guard values, one element off an aligned address. */
-typedef struct row { float at[LONG + 2 * GUARD]; } row;
+typedef struct row {
+    float at[LONG + 2 * GUARD];
+} row;
 static float *begin(row *r) { return r->at + GUARD + 1; }
-static float *draw(row *r, int64_t n)
-{
+static float *draw(row *r, int64_t n) {
     for (int i = 0; i < LONG + 2 * GUARD; i++) r->at[i] = 12345.0f;
     for (int64_t i = 0; i < n; i++) begin(r)[i] = uniform();
     return begin(r);
 }
-static void check_guards(const row *r, int64_t n)
-{
+static void check_guards(const row *r, int64_t n) {
     for (int i = 0; i < LONG + 2 * GUARD; i++)
-        if ((i < GUARD + 1 || i >= GUARD + 1 + n) && r->at[i] != 12345.0f) fail_msg("n = %lld: wrote at %lld", (long long)n, (long long)i - GUARD - 1);
+        if ((i < GUARD + 1 || i >= GUARD + 1 + n) && r->at[i] != 12345.0f)
+            fail_msg("n = %lld: wrote at %lld", (long long)n, (long long)i - GUARD - 1);
 }
 
 static row rx, ry, rz, rw, ra, rb;
 
-#define EACH_PATH(t)                                                            \
-    for (int path = 0; path < SIMD_PATHS; path++)                               \
+#define EACH_PATH(t)                              \
+    for (int path = 0; path < SIMD_PATHS; path++) \
         for (const simd_rows_table *t = simd_rows_of(path); t; t = NULL)
 #define EACH_LENGTH(n) for (int64_t n = 0; n <= LONG; n = n == LONGEST ? LONG : n + 1)
 
-static void sums(void **state)
-{
+static void sums(void **state) {
     (void)state;
     EACH_PATH(t)
-    EACH_LENGTH(n)
-    {
+    EACH_LENGTH(n) {
         float *x = draw(&rx, n), *y = draw(&ry, n);
         double sum = 0, size = 0, sumsq = 0, dot = 0, hi = -INFINITY, lo = INFINITY, mag = 0;
         for (int64_t i = 0; i < n; i++) {
@@ -90,12 +87,10 @@ static void sums(void **state)
     }
 }
 
-static void vectors(void **state)
-{
+static void vectors(void **state) {
     (void)state;
     EACH_PATH(t)
-    EACH_LENGTH(n)
-    {
+    EACH_LENGTH(n) {
         float *x = draw(&rx, n), *y = draw(&ry, n), *z = draw(&rz, n);
         t->scale(z, x, 3, n);
         for (int64_t i = 0; i < n; i++) assert_true(z[i] == 3 * x[i]);
@@ -111,12 +106,10 @@ static void vectors(void **state)
     }
 }
 
-static void softmaxes(void **state)
-{
+static void softmaxes(void **state) {
     (void)state;
     EACH_PATH(t)
-    EACH_LENGTH(n)
-    {
+    EACH_LENGTH(n) {
         float *x = draw(&rx, n), *y = draw(&ry, n), *z = draw(&rz, n), *g = draw(&ra, n);
         double m = -INFINITY, s = 0, d = 0;
         for (int64_t i = 0; i < n; i++) x[i] *= 30, m = fmax(m, (double)x[i]);
@@ -140,8 +133,7 @@ static void softmaxes(void **state)
         check_guards(&ry, n);
         check_guards(&rz, n);
     }
-    EACH_PATH(t)
-    {
+    EACH_PATH(t) {
         float x[3] = {-INFINITY, 0, -INFINITY}, y[3];
         t->softmax(y, x, 3);
         assert_true(y[0] == 0 && y[1] == 1 && y[2] == 0);
@@ -151,12 +143,10 @@ static void softmaxes(void **state)
     }
 }
 
-static void norms(void **state)
-{
+static void norms(void **state) {
     (void)state;
     EACH_PATH(t)
-    EACH_LENGTH(n)
-    {
+    EACH_LENGTH(n) {
         if (n == 0) continue;
         float *x = draw(&rx, n), *y = draw(&ry, n), *w = draw(&rw, n), *b = draw(&rb, n), stat[2], eps = 1e-3f;
         double ss = 0, mean = 0, var = 0;
@@ -176,14 +166,16 @@ static void norms(void **state)
             NEAR(stat[0], mean, 3e-7);
             NEAR(stat[1], s, 3e-4); /* the mean is rounded: 4e-6 of spreads down to 0 beside eps */
             for (int64_t i = 0; i < n; i++)
-                NEAR(y[i], ((double)x[i] - (double)stat[0]) * (double)stat[1] * (k & 1 ? (double)w[i] : 1) + (k & 2 ? (double)b[i] : 0), 1e-6);
+                NEAR(y[i],
+                     ((double)x[i] - (double)stat[0]) * (double)stat[1] * (k & 1 ? (double)w[i] : 1) +
+                         (k & 2 ? (double)b[i] : 0),
+                     1e-6);
         }
         check_guards(&ry, n);
     }
 }
 
-static void rotations(void **state)
-{
+static void rotations(void **state) {
     (void)state;
     EACH_PATH(t)
     for (int64_t n = 0; n <= LONGEST; n++) {
@@ -211,14 +203,12 @@ static void rotations(void **state)
 }
 
 /* Ten steps of torch.optim.AdamW's formula in double. */
-static void adamw(void **state)
-{
+static void adamw(void **state) {
     (void)state;
     const double lr = 0.01, b1 = 0.9, b2 = 0.999, eps = 1e-8, wd = 0.1, scale = 0.5;
     static double dw[LONG], dm[LONG], dv[LONG];
     EACH_PATH(t)
-    EACH_LENGTH(n)
-    {
+    EACH_LENGTH(n) {
         float *w = draw(&rw, n), *m = draw(&ra, n), *v = draw(&rb, n), *g = draw(&rx, n);
         for (int64_t i = 0; i < n; i++) m[i] = v[i] = 0, dw[i] = (double)w[i], dm[i] = dv[i] = 0;
         for (int step = 1; step <= 10; step++) {
@@ -244,15 +234,13 @@ static void adamw(void **state)
 
 /* ---- storage types ---- */
 
-static double f16_value(uint32_t h)
-{
+static double f16_value(uint32_t h) {
     int e = (int)(h >> 10 & 31);
     double f = (double)(h & 1023), s = h & 0x8000 ? -1 : 1;
     return e == 31 ? (f != 0 ? NAN : s * INFINITY) : s * (e ? ldexp(1024 + f, e - 25) : ldexp(f, -24));
 }
 
-static void f16_to_f32(void **state)
-{
+static void f16_to_f32(void **state) {
     (void)state;
     EACH_PATH(t)
     for (uint32_t n = 1; n < 40; n += 19) { /* whole vectors, and their rest */
@@ -271,40 +259,40 @@ static void f16_to_f32(void **state)
 }
 
 /* x rounded to `bits` of significand, halves to even, in units no smaller than 2^least; at 2^over it is infinite */
-static double rounded(float x, int bits, int least, int over)
-{
+static double rounded(float x, int bits, int least, int over) {
     int e;
     frexp((double)x, &e);
     double unit = ldexp(1, e - bits > least ? e - bits : least), r = nearbyint((double)x / unit) * unit;
     return fabs(r) >= ldexp(1, over) ? copysign(INFINITY, r) : r;
 }
 
-static void check_halves(const simd_rows_table *t, const float *x, int64_t n)
-{
+static void check_halves(const simd_rows_table *t, const float *x, int64_t n) {
     uint16_t h[64];
     float back[64];
     t->from_f32(h, x, RY_F16, n);
     t->to_f32(back, h, RY_F16, n);
     for (int64_t i = 0; i < n; i++) {
         double want = rounded(x[i], 11, -24, 16);
-        if (isnan(x[i])) assert_int_equal(h[i], (as_bits(x[i]) >> 16 & 0x8000) | 0x7e00 | (as_bits(x[i]) >> 13 & 0x3ff));
-        else if (!((double)back[i] == want && !signbit(back[i]) == !signbit(x[i]))) fail_msg("f16 of %a: %a, not %a", (double)x[i], (double)back[i], want);
+        if (isnan(x[i]))
+            assert_int_equal(h[i], (as_bits(x[i]) >> 16 & 0x8000) | 0x7e00 | (as_bits(x[i]) >> 13 & 0x3ff));
+        else if (!((double)back[i] == want && !signbit(back[i]) == !signbit(x[i])))
+            fail_msg("f16 of %a: %a, not %a", (double)x[i], (double)back[i], want);
     }
     t->from_f32(h, x, RY_BF16, n);
     t->to_f32(back, h, RY_BF16, n);
     for (int64_t i = 0; i < n; i++) {
         double want = rounded(x[i], 8, -133, 128);
         assert_int_equal(as_bits(back[i]), (uint32_t)h[i] << 16);
-        if (isnan(x[i])) assert_true(isnan(back[i]));
-        else if (!((double)back[i] == want && !signbit(back[i]) == !signbit(x[i]))) fail_msg("bf16 of %a: %a, not %a", (double)x[i], (double)back[i], want);
+        if (isnan(x[i]))
+            assert_true(isnan(back[i]));
+        else if (!((double)back[i] == want && !signbit(back[i]) == !signbit(x[i])))
+            fail_msg("bf16 of %a: %a, not %a", (double)x[i], (double)back[i], want);
     }
 }
 
-static void f32_to_halves(void **state)
-{
+static void f32_to_halves(void **state) {
     (void)state;
-    EACH_PATH(t)
-    {
+    EACH_PATH(t) {
         float x[33];
         int64_t n = 0;
         for (uint64_t u = 0; u <= UINT32_MAX; u += 65521) {
@@ -314,7 +302,12 @@ static void f32_to_halves(void **state)
         for (uint32_t h = 0; h < 0x7bff; h++) { /* ties of f16, their neighbours, and the same of bf16 */
             float tie = (float)((f16_value(h) + f16_value(h + 1)) / 2);
             uint32_t b = h << 16 | 0x8000u;
-            float v[6] = {tie, as_float(as_bits(tie) + 1), as_float(as_bits(tie) - 1), as_float(b), as_float(b + 1), as_float(b - 1)};
+            float v[6] = {tie,
+                          as_float(as_bits(tie) + 1),
+                          as_float(as_bits(tie) - 1),
+                          as_float(b),
+                          as_float(b + 1),
+                          as_float(b - 1)};
             for (int i = 0; i < 6; i++) {
                 x[n++] = h & 1 ? -v[i] : v[i];
                 if (n == 33) check_halves(t, x, n), n = 0;
@@ -324,27 +317,57 @@ static void f32_to_halves(void **state)
     }
 }
 
-static void integers_and_doubles(void **state)
-{
+static void integers_and_doubles(void **state) {
     (void)state;
-    static const float odd[] = {0.0f, -0.0f, 0.9f, -0.9f, 1.5f, -1.5f, 126.9f, 127.0f, 128.0f, -128.9f, -129.0f, 255.9f, 256.0f, 2147483520.0f, 0x1p31f, -0x1p31f,
-                                -2147483904.0f, 0x1p62f, 9223371487098961920.0f, 0x1p63f, -0x1p63f, -0x1.000002p63f, 1e30f, -1e30f, INFINITY, -INFINITY, NAN};
+    static const float odd[] = {0.0f,
+                                -0.0f,
+                                0.9f,
+                                -0.9f,
+                                1.5f,
+                                -1.5f,
+                                126.9f,
+                                127.0f,
+                                128.0f,
+                                -128.9f,
+                                -129.0f,
+                                255.9f,
+                                256.0f,
+                                2147483520.0f,
+                                0x1p31f,
+                                -0x1p31f,
+                                -2147483904.0f,
+                                0x1p62f,
+                                9223371487098961920.0f,
+                                0x1p63f,
+                                -0x1p63f,
+                                -0x1.000002p63f,
+                                1e30f,
+                                -1e30f,
+                                INFINITY,
+                                -INFINITY,
+                                NAN};
     enum { ODD = sizeof odd / sizeof odd[0] };
     EACH_PATH(t)
     for (int64_t n = 0; n <= LONGEST; n++) {
         float x[LONGEST], y[LONGEST];
-        union { int8_t i8[LONGEST + 1]; uint8_t u8[LONGEST + 1]; int32_t i32[LONGEST + 1]; int64_t i64[LONGEST + 1]; double f64[LONGEST + 1]; } z;
+        union {
+            int8_t i8[LONGEST + 1];
+            uint8_t u8[LONGEST + 1];
+            int32_t i32[LONGEST + 1];
+            int64_t i64[LONGEST + 1];
+            double f64[LONGEST + 1];
+        } z;
         for (int64_t i = 0; i < n; i++) x[i] = odd[next() % ODD];
-#define CHECK_INT(dtype, field, low, high)                                                                          \
-    memset(&z, 0x5a, sizeof z);                                                                                     \
-    t->from_f32(z.field, x, dtype, n);                                                                              \
-    for (int64_t i = 0; i < n; i++) {                                                                               \
-        double v = trunc((double)x[i]);                                                                             \
-        long long want = isnan(v) ? 0 : v <= (double)(low) ? (low) : v >= (double)(high) ? (high) : (long long)v;   \
-        if ((long long)z.field[i] != want) fail_msg(#dtype " of %a is %lld", (double)x[i], (long long)z.field[i]);  \
-    }                                                                                                               \
-    for (size_t i = 0; i < sizeof z.field[0]; i++) assert_int_equal(((unsigned char *)&z.field[n])[i], 0x5a);       \
-    t->to_f32(y, z.field, dtype, n);                                                                                \
+#define CHECK_INT(dtype, field, low, high)                                                                         \
+    memset(&z, 0x5a, sizeof z);                                                                                    \
+    t->from_f32(z.field, x, dtype, n);                                                                             \
+    for (int64_t i = 0; i < n; i++) {                                                                              \
+        double v = trunc((double)x[i]);                                                                            \
+        long long want = isnan(v) ? 0 : v <= (double)(low) ? (low) : v >= (double)(high) ? (high) : (long long)v;  \
+        if ((long long)z.field[i] != want) fail_msg(#dtype " of %a is %lld", (double)x[i], (long long)z.field[i]); \
+    }                                                                                                              \
+    for (size_t i = 0; i < sizeof z.field[0]; i++) assert_int_equal(((unsigned char *)&z.field[n])[i], 0x5a);      \
+    t->to_f32(y, z.field, dtype, n);                                                                               \
     for (int64_t i = 0; i < n; i++) assert_true(y[i] == (float)z.field[i]);
         CHECK_INT(RY_I8, i8, -128LL, 127LL)
         CHECK_INT(RY_U8, u8, 0LL, 255LL)
@@ -357,7 +380,8 @@ static void integers_and_doubles(void **state)
         for (int64_t i = 0; i < n; i++) assert_true(y[i] == (float)(z.u8[i] != 0));
         t->from_f32(z.f64, x, RY_F64, n);
         t->to_f32(y, z.f64, RY_F64, n);
-        for (int64_t i = 0; i < n; i++) assert_true(isnan(x[i]) ? isnan(y[i]) : (double)x[i] == z.f64[i] && x[i] == y[i]);
+        for (int64_t i = 0; i < n; i++)
+            assert_true(isnan(x[i]) ? isnan(y[i]) : (double)x[i] == z.f64[i] && x[i] == y[i]);
         t->from_f32(y, x, RY_F32, n);
         assert_memory_equal(x, y, (size_t)n * 4);
         t->to_f32(x, y, RY_F32, n);
@@ -365,8 +389,7 @@ static void integers_and_doubles(void **state)
     }
 }
 
-static void q8_0(void **state)
-{
+static void q8_0(void **state) {
     (void)state;
     enum { BLOCKS = 9 };
     EACH_PATH(t)
@@ -376,7 +399,10 @@ static void q8_0(void **state)
         double dot = 0, size = 0;
         memset(q, 0x5a, sizeof q);
         for (int64_t i = 0; i < n; i++) {
-            x[i] = uniform() * (i / Q8_0_BLOCK == 3 ? 0.0f : i / Q8_0_BLOCK == 4 ? 1e-9f : i / Q8_0_BLOCK == 5 ? 1e4f : 1.0f); /* a block of zeros, one whose scale vanishes */
+            x[i] = uniform() * (i / Q8_0_BLOCK == 3   ? 0.0f
+                                : i / Q8_0_BLOCK == 4 ? 1e-9f
+                                : i / Q8_0_BLOCK == 5 ? 1e4f
+                                                      : 1.0f); /* a block of zeros, one whose scale vanishes */
             v[i] = uniform();
         }
         if (n) x[0] = 1.27f, x[1] = -0.005f, x[2] = 0.025f; /* halves go away from zero, about */
@@ -385,9 +411,12 @@ static void q8_0(void **state)
         assert_int_equal(((unsigned char *)&q[n / Q8_0_BLOCK])[0], 0x5a);
         for (int64_t i = 0; i < n; i++) {
             double d = f16_value(q[i / Q8_0_BLOCK].scale), step = 0;
-            for (int64_t j = i / Q8_0_BLOCK * Q8_0_BLOCK, k = 0; k < Q8_0_BLOCK; k++) step = fmax(step, fabs((double)x[j + k]) / 127);
+            for (int64_t j = i / Q8_0_BLOCK * Q8_0_BLOCK, k = 0; k < Q8_0_BLOCK; k++)
+                step = fmax(step, fabs((double)x[j + k]) / 127);
             assert_true((double)y[i] == (double)(float)(d * q[i / Q8_0_BLOCK].q[i % Q8_0_BLOCK]));
-            assert_true(fabs((double)y[i] - (double)x[i]) <= step * (0.5 + 127.0 / 2048) * 1.001 + 127 * 0x1p-25); /* rounding of the quotient, of the scale */
+            assert_true(fabs((double)y[i] - (double)x[i]) <=
+                        step * (0.5 + 127.0 / 2048) * 1.001 +
+                            127 * 0x1p-25); /* rounding of the quotient, of the scale */
             dot += (double)y[i] * (double)v[i];
             size += fabs((double)y[i] * (double)v[i]);
         }
@@ -396,8 +425,7 @@ static void q8_0(void **state)
 }
 
 /* ggml's own files: 4096 floats, quantised and back. */
-static void *slurp(const char *name, size_t bytes)
-{
+static void *slurp(const char *name, size_t bytes) {
     char buf[4096], path[256];
     snprintf(path, sizeof path, "vectors/ggml_quant/%s", name);
     const char *file = test_data(buf, sizeof buf, path);
@@ -409,11 +437,14 @@ static void *slurp(const char *name, size_t bytes)
     return p;
 }
 
-static void ggml_vectors(void **state)
-{
+static void ggml_vectors(void **state) {
     (void)state;
     enum { N = 4096 };
-    static const struct { const char *name; ry_dtype t; size_t bytes; } types[] = {{"f16", RY_F16, N * 2}, {"bf16", RY_BF16, N * 2}, {"q8_0", RY_Q8_0, N / 32 * 34}};
+    static const struct {
+        const char *name;
+        ry_dtype t;
+        size_t bytes;
+    } types[] = {{"f16", RY_F16, N * 2}, {"bf16", RY_BF16, N * 2}, {"q8_0", RY_Q8_0, N / 32 * 34}};
     float *x = slurp("input_f32.bin", N * 4);
     if (!x) skip();
     for (int k = 0; k < 3; k++) {
@@ -423,13 +454,13 @@ static void ggml_vectors(void **state)
         snprintf(name, sizeof name, "%s.dq_f32.bin", types[k].name);
         float *dq = slurp(name, N * 4);
         assert_true(q && dq);
-        EACH_PATH(t)
-        {
+        EACH_PATH(t) {
             static unsigned char mine[N * 4];
             static float y[N];
             t->from_f32(mine, x, types[k].t, N);
             for (size_t i = 0; i < types[k].bytes; i++)
-                if (mine[i] != ((unsigned char *)q)[i]) fail_msg("%s: byte %zu is %d, not %d", types[k].name, i, mine[i], ((unsigned char *)q)[i]);
+                if (mine[i] != ((unsigned char *)q)[i])
+                    fail_msg("%s: byte %zu is %d, not %d", types[k].name, i, mine[i], ((unsigned char *)q)[i]);
             t->to_f32(y, q, types[k].t, N);
             assert_memory_equal(y, dq, N * 4);
         }
@@ -439,12 +470,12 @@ static void ggml_vectors(void **state)
     free(x);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sums),      cmocka_unit_test(vectors),    cmocka_unit_test(softmaxes),     cmocka_unit_test(norms),
-        cmocka_unit_test(rotations), cmocka_unit_test(adamw),      cmocka_unit_test(f16_to_f32),    cmocka_unit_test(f32_to_halves),
-        cmocka_unit_test(integers_and_doubles), cmocka_unit_test(q8_0), cmocka_unit_test(ggml_vectors),
+        cmocka_unit_test(sums),       cmocka_unit_test(vectors),       cmocka_unit_test(softmaxes),
+        cmocka_unit_test(norms),      cmocka_unit_test(rotations),     cmocka_unit_test(adamw),
+        cmocka_unit_test(f16_to_f32), cmocka_unit_test(f32_to_halves), cmocka_unit_test(integers_and_doubles),
+        cmocka_unit_test(q8_0),       cmocka_unit_test(ggml_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
