@@ -28,17 +28,21 @@ void copy_plan(copy_job *j, ry_dtype t, int rank, const int64_t *dim, const int6
         else j->dim[j->rank] = n, j->to[j->rank] = a, j->from[j->rank] = b, j->rank++;
     }
     if (!j->rank) j->rank = 1, j->dim[0] = 1, j->to[0] = j->from[0] = 1;
-    int64_t want = total > PART_ELEMENTS ? (total + PART_ELEMENTS - 1) / PART_ELEMENTS : 1, lead = 1;
+    j->total = total;
     j->axis = 0;
+    j->chunk = j->chunks = 1;
+    j->parts = 0;
+    if (!total) return;
+    int64_t want = total > PART_ELEMENTS ? (total + PART_ELEMENTS - 1) / PART_ELEMENTS : 1, lead = 1;
     while (j->axis < j->rank - 1 && lead * j->dim[j->axis] < want) lead *= j->dim[j->axis++];
     int64_t n = j->dim[j->axis];
     j->chunks = (want + lead - 1) / lead;
     j->chunk = n / j->chunks + (n % j->chunks != 0);
-    if (j->axis < j->rank - 1 && j->chunk < TILE) j->chunk = TILE; /* a tile's side stays whole */
+    int64_t across = j->from[j->rank - 1];
+    if (j->axis < j->rank - 1 && across != 0 && across != 1 && j->chunk < TILE) j->chunk = TILE; /* a tile's side stays whole */
     if (j->chunk > n) j->chunk = n;
-    j->chunks = n ? (n + j->chunk - 1) / j->chunk : 0;
-    j->parts = total ? lead * j->chunks : 0;
-    j->total = total;
+    j->chunks = (n + j->chunk - 1) / j->chunk;
+    j->parts = lead * j->chunks;
 }
 
 /* One dim: n elements. */
