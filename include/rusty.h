@@ -336,7 +336,7 @@ RY_API ry_tensor ry_clip_scale(ry_graph *g, ry_tensor norm, double clip);       
 typedef struct ry_op ry_op;
 RY_API ry_tensor ry_apply(ry_graph *g, const ry_op *op, size_t n, const ry_tensor *src, const void *args);
 RY_API const ry_op *ry_op_find(const char *name);
-RY_API ry_status ry_op_add(const ry_op *row); /* registers an application's own row (struct ry_op: src/core/op.h) */
+RY_API ry_status ry_op_add(const ry_op *row); /* registers an application's own row (struct ry_op: <rusty/op.h>) */
 
 /* ---------------------------------------------------------------- tokenizers and data ---- */
 

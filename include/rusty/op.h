@@ -1,0 +1,227 @@
+/* op.h - the op row: everything about one operator, and what its functions see.
+ *
+ * Who adds an op reads this file and no other: to the library (src/ops, one stem a file; docs/add-an-op.md) or to an application of
+ * its own (ry_op_add; examples/own_op.c).  The builder ry_<name>, declared in rusty.h or rusty/ops.h or wherever the application
+ * likes, stands beside its row and ends in ry_apply or ry_apply_row.
+ * core knows no formula; a row knows no vendor.
+ *
+ * Rows and what they point to live as long as the process. Functions of a row may be called from several threads at once. */
+#ifndef RUSTY_OP_H
+#define RUSTY_OP_H
+#include <rusty.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef RY_PRINTF /* the compiler checks format strings */
+#if defined(__MINGW32__)
+#define RY_PRINTF(a, b) __attribute__((format(gnu_printf, a, b)))
+#elif defined(__GNUC__)
+#define RY_PRINTF(a, b) __attribute__((format(printf, a, b)))
+#else
+#define RY_PRINTF(a, b)
+#endif
+#endif
+
+typedef struct ry_text ry_text; /* a growing string of the library's */
+typedef struct ry_node ry_node;
+
+/* One output of a node. Node outputs are dense row-major; views (and leaves seen through views) carry strides. */
+typedef struct ry_value {
+    ry_spec spec;
+    int64_t stride[RY_MAX_RANK]; /* elements; 0 = broadcast; may be negative in views. Block dtypes: last stride 1, others multiples of the block */
+    int64_t offset;              /* elements from the start of the storage */
+    ry_node *node;
+    int index;                   /* which output of node */
+    struct ry_value *base;       /* the value whose storage this is; itself if its own */
+    ry_var *var;                 /* lasting storage, or NULL */
+    uint32_t version;            /* of var */
+    const char *name;            /* may be NULL */
+} ry_value;
+
+struct ry_node {
+    const ry_op *op;
+    uint32_t id;                 /* position in its graph or program */
+    int n_src, n_out;
+    ry_value *src[RY_MAX_SRC];   /* NULL: an optional source left out */
+    ry_value *out;               /* [n_out] */
+    void *args;                  /* op->arg_size bytes */
+    const char *name;            /* of the first output, or NULL */
+    uint32_t scope;              /* recomputation scope, 0 = none */
+    bool backward;               /* appended by ry_grad */
+};
+
+/* One field of an argument struct. All fields are listed: the program's key is made of the static ones. */
+typedef enum { RY_ARG_F64, RY_ARG_I64, RY_ARG_U64, RY_ARG_I32, RY_ARG_U32, RY_ARG_BOOL } ry_arg_type;
+typedef struct ry_arg {
+    const char *name;
+    size_t offset;
+    ry_arg_type type;            /* double, int64_t, uint64_t, int32_t / enum, uint32_t, bool */
+    int count;                   /* array length; 0 = 1 */
+    bool dynamic;                /* a uniform: not part of the structure (lr, step, seed) */
+} ry_arg;
+#define RY_ARG(struct_, field, type_) {#field, offsetof(struct_, field), type_, 0, false}
+#define RY_ARG_ARRAY(struct_, field, type_, n) {#field, offsetof(struct_, field), type_, n, false}
+#define RY_ARG_DYN(struct_, field, type_) {#field, offsetof(struct_, field), type_, 0, true}
+
+/* CPU work, from shapes and static arguments alone - never from the number of threads: so results do not depend on it. */
+enum { RY_MAX_PHASES = 4 };
+typedef struct ry_work {
+    int phases;                     /* 0 = 1; a barrier stands between phases */
+    int64_t parts[RY_MAX_PHASES];   /* independent pieces of a phase; 0 = 1 */
+    int64_t rounds;                 /* the list of phases runs this many times, a barrier between rounds too; 0 = 1 */
+    size_t scratch;                 /* bytes seen by all parts and phases of one run; uninitialised; 64-byte aligned; planned in the slab */
+    size_t local;                   /* bytes of a worker's own, uninitialised, valid within one part */
+} ry_work;
+
+typedef struct ry_cpu {
+    const ry_node *n;               /* shapes and strides */
+    const void *args;               /* with the dynamic fields of this run: read these, not n->args */
+    void *const *src;               /* src[i] points at element [0,..,0]; NULL where left out */
+    void *const *out;
+    void *scratch, *local;
+    int phase;
+    int64_t round, part;
+} ry_cpu;
+
+typedef struct ry_cost { double flops, bytes; } ry_cost; /* operations; bytes that must move at least once */
+
+/* ---- kernels on GPUs: the row's side of the door (devices come with later files) ---- */
+typedef struct ry_caps { unsigned features; uint32_t max_groups, shared_bytes, max_invocations, subgroup; size_t max_binding; } ry_caps;
+typedef struct ry_variant {
+    const char *name;               /* part of the cache key; NULL ends the list */
+    bool (*when)(const ry_node *n, const ry_caps *caps); /* NULL: always */
+    struct { const char *name; int value; } knobs[12];
+} ry_variant;
+typedef struct ry_dispatch { const char *entry; uint32_t grid[3]; size_t uniform_at, uniform_bytes; } ry_dispatch;
+typedef struct ry_launch {          /* filled by launch(): dispatches in order, uniforms appended to `uniforms`, scratch placed by the plan */
+    ry_dispatch *dispatch; int n_dispatch;
+    ry_text *uniforms;
+    size_t scratch;
+} ry_launch;
+
+/* ---- samples: one list serves tests, doctor and bench ---- */
+typedef struct ry_sample_src {
+    ry_dtype dtype;                 /* RY_NONE: this source is left out */
+    int rank;
+    int64_t dim[6];
+    float lo, hi;                   /* floats: uniform in [lo,hi); integers: uniform in [lo,hi); both 0: [-1,1) or [0,2) */
+    const int32_t *values;          /* explicit integers instead (ids, offsets), numel of them */
+} ry_sample_src;
+enum { RY_SAMPLE_BENCH = 1,         /* large: for bench only */
+       RY_SAMPLE_NO_GRAD = 2,       /* forward only */
+       RY_SAMPLE_F32_ONLY = 4 };    /* not repeated in bf16 and f16 */
+typedef struct ry_sample {
+    const char *name;               /* NULL ends the list */
+    ry_sample_src src[RY_MAX_SRC];  /* n_src = the row's, or up to the first rank -1 entry */
+    int n_src;
+    const void *args;
+    unsigned flags;
+} ry_sample;
+
+enum ry_op_flags {
+    RY_OP_NO_GRAD = 1,      /* not differentiable on purpose: its gradient is zero (comparisons, argmax, rounding has a vjp of zeros instead) */
+    RY_OP_VIEW = 2,         /* out[0] is src[0]'s storage seen otherwise; `view` sets strides */
+    RY_OP_MAP = 4,          /* elementwise, from src/map.def: may join a fused chain; map and form say which formula */
+    RY_OP_INPLACE0 = 8,     /* out[0] may take src[0]'s storage if it dies here and has the same bytes: part p reads only what it writes */
+    RY_OP_CHECKED = 16,     /* cpu() may return an error that depends on values (an index out of range) */
+    RY_OP_LEAF = 32,        /* input or variable */
+};
+
+struct ry_op {
+    const char *name, *doc;             /* doc carries shapes: "x [R,N], w [N] -> [R,N]" */
+    size_t arg_size;
+    const ry_arg *args;                 /* ends with name NULL; NULL if no arguments */
+    int min_src, max_src;               /* number of sources, left-out optional ones counted */
+    unsigned flags;
+    unsigned strided;                   /* bit i: source i may have any strides. Others are made dense before the row sees them */
+    unsigned rows;                      /* bit i: source i may have any strides except in its last dim, which is 1 */
+    unsigned writes;                    /* bit i: source i is a variable, written in place; the j-th such source's next version is output j */
+    unsigned optional;                  /* bit i: source i may be left out */
+    /* Shapes and dtypes. out[] is zeroed; the number of leading entries with a dtype is the number of outputs.
+     * Failures: ry_fail_node(n, RY_ESHAPE, "w is %s, x needs [%lld]", ...) */
+    ry_status (*infer)(const ry_node *n, ry_spec out[RY_MAX_OUT]);
+    ry_status (*view)(const ry_node *n, ry_value *out); /* RY_OP_VIEW: strides and offset from src[0]; EUNSUPPORTED: make src[0] dense first */
+    ry_work (*work)(const ry_node *n);  /* NULL: one part, one phase, no scratch */
+    ry_status (*cpu)(const ry_cpu *c);
+    /* The same value composed of simpler rows: for devices without a kernel, as the reference of fused kernels, and for second derivatives. */
+    ry_status (*lower)(ry_graph *g, const ry_node *n, ry_tensor out[]);
+    /* Appends nodes that compute gx[i] = sum_j gy[j] d out[j] / d src[i]; computes nothing. gy[j] is null where unused; leave gx[i] null for
+     * no gradient. gx may be in a broadcast shape or in f32: core reduces (sum_to) and casts. */
+    ry_status (*vjp)(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]);
+    const char *wgsl, *cuda;            /* NULL: the file with my stem */
+    ry_status (*text)(const ry_node *n, const ry_variant *v, ry_text *out);
+    const ry_variant *variants;
+    ry_status (*launch)(const ry_node *n, const ry_variant *v, ry_launch *l);
+    ry_cost (*cost)(const ry_node *n);  /* NULL: bytes of sources and outputs, one operation an output element */
+    float tol;                          /* relative to the largest entry, f32 against double; 0 = 1e-5 */
+    const ry_sample *samples;
+    int map, form;                      /* RY_OP_MAP, which only the rows of src/map.def carry: which formula, and which of its derivatives */
+    float lo, hi;                       /* range of number sources of samples that give none; both 0: [-1,1), integers [0,2) */
+};
+
+/* ---- for builders, infer, vjp and lower ---- */
+RY_API const ry_node *ry_node_of(ry_graph *g, ry_tensor t);           /* NULL: null or stale */
+RY_API const ry_value *ry_value_of(ry_graph *g, ry_tensor t);
+RY_API ry_tensor ry_src(ry_graph *g, const ry_node *n, int i);        /* handle of source i (null if left out) */
+RY_API ry_tensor ry_res(ry_graph *g, const ry_node *n, int i);        /* handle of output i */
+RY_API ry_tensor ry_apply_row(ry_graph *g, const ry_op *op, size_t n, const ry_tensor *src, const void *args);
+#define RY_APPLY(g, op, args, ...) \
+    ry_apply_row(g, op, sizeof((ry_tensor[]){__VA_ARGS__}) / sizeof(ry_tensor), (ry_tensor[]){__VA_ARGS__}, args)
+RY_API ry_tensor ry_graph_fail(ry_graph *g, ry_status st, const char *fmt, ...) RY_PRINTF(3, 4); /* records the first error; returns null */
+RY_API bool ry_graph_ok(const ry_graph *g);
+RY_API ry_dtype ry_graph_product(const ry_graph *g);                  /* what ry_graph_precision set; RY_F32 if nothing */
+/* "rms_norm: <text> (name of the node or of its first named source)"; returns st. */
+RY_API ry_status ry_fail_node(const ry_node *n, ry_status st, const char *fmt, ...) RY_PRINTF(3, 4);
+RY_API bool ry_is_fill(ry_graph *g, ry_tensor t, double *value);      /* a constant, seen through views: mul by 1 need not be built */
+RY_API ry_tensor ry_reshape_like(ry_graph *g, ry_tensor x, const ry_spec *s);
+RY_API const ry_op *ry_op_at(size_t i);                               /* i-th row, the application's own ones last; NULL past the end */
+
+/* ---- specs ---- */
+typedef struct ry_shape_str { char s[112]; } ry_shape_str;
+RY_API ry_shape_str ry_show(const ry_spec *s);                        /* "[2,3,64] f32"; use as ry_show(&spec).s */
+RY_API bool ry_same_shape(const ry_spec *a, const ry_spec *b);        /* dims only */
+RY_API bool ry_same_spec(const ry_spec *a, const ry_spec *b);
+RY_API ry_status ry_broadcast(ry_spec *out, const ry_spec *a, const ry_spec *b); /* dims; ESHAPE if they do not fit (no message) */
+RY_API int ry_axis(const ry_spec *s, int axis);                       /* -1 -> rank - 1; result < 0: out of range */
+RY_API unsigned ry_axes_bits(const ry_spec *s, ry_axes axes);         /* bit i = axis i is in the set; 0 axes = all */
+RY_API bool ry_is_dense(const ry_value *v);                           /* row-major without gaps; dims of 1 do not count */
+RY_API int64_t ry_count(const ry_spec *s);                            /* numel, of a spec known to be valid */
+RY_API int64_t ry_count_range(const ry_spec *s, int from, int to);    /* product of dims [from,to) */
+
+/* ---- dtype rows ---- */
+typedef enum { RY_KIND_BOOL, RY_KIND_INT, RY_KIND_FLOAT, RY_KIND_BLOCK } ry_kind;
+typedef struct ry_dtype_info {
+    const char *name, *safetensors; /* "f32", "F32"; NULL where the format has none */
+    int gguf;                       /* ggml type number, -1 = none */
+    ry_kind kind;
+    int block, bytes;               /* elements and bytes of a block */
+    int bits;                       /* of significand: how far rounding goes; tolerances come from here */
+    const char *wgsl_load, *wgsl_store, *cuda_load, *cuda_store; /* texts of load4 / store4; filled with the devices */
+} ry_dtype_info;
+RY_API const ry_dtype_info *ry_dtype_row(ry_dtype t);
+static inline bool ry_is_float(ry_dtype t) { return ry_dtype_row(t)->kind == RY_KIND_FLOAT; }
+static inline bool ry_is_int(ry_dtype t) { return ry_dtype_row(t)->kind == RY_KIND_INT; }
+RY_API size_t ry_bytes_of(ry_dtype t, int64_t n);                     /* n elements, n a multiple of the block */
+/* Type of an elementwise result: bool < int < float, then the wider (f16 with bf16: f32); a rank-0 operand counts only by its kind. */
+RY_API ry_dtype ry_promote(const ry_spec *const *s, int n);
+
+/* ---- for cpu(): rows of any storage type seen as f32 ---- */
+/* n floats from element i of an operand: the storage itself if f32, else converted into buf (n floats). */
+RY_API const float *ry_load_row(const void *data, ry_dtype t, int64_t i, int64_t n, float *buf);
+RY_API void ry_store_row(void *data, ry_dtype t, int64_t i, int64_t n, const float *x); /* no-op where x already is the storage */
+static inline float *ry_row_out(void *data, ry_dtype t, int64_t i, float *buf) { /* where to write before ry_store_row */
+    return t == RY_F32 ? (float *)data + i : buf;
+}
+RY_API int64_t ry_load_index(const void *data, ry_dtype t, int64_t i); /* element i of an i8/u8/i32/i64/bool operand */
+/* Splits `rows` rows of `n` elements into parts of about 16 K elements (at least one row): the usual work() and its range. */
+RY_API int64_t ry_row_parts(int64_t rows, int64_t n);
+RY_API void ry_row_range(int64_t rows, int64_t n, int64_t part, int64_t *begin, int64_t *end);
+/* Outer x axis x inner view of a dense shape around `axis`. */
+RY_API void ry_around(const ry_spec *s, int axis, int64_t *outer, int64_t *len, int64_t *inner);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
