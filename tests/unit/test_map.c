@@ -223,6 +223,7 @@ static void check_floats(int path, int op, int form) {
             got = flag ? ((const int32_t *)(const void *)y)[i] : (double)y[i];
             if (!(fabs(got - want) <= 2e-6 * (1 + fabs(want))))
                 fail_msg("%s: element %d of %d is %.9g, not %.9g", what, (int)i, (int)n, got, want);
+            if (n % 16 > 1 && n < LONGEST) continue;
             float alone;
             const void *one[5];
             for (int k = 0; k < 5; k++) one[k] = (const float *)src[k] + i;
