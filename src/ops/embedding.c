@@ -234,8 +234,8 @@ static const ry_sample take_grad_samples[] = {
 static const ry_op take_grad_row = {.name = "take_grad",
     .doc = "gy [..,ids..,..], ids -> f32 [..,len,..]: rows with one id are added",
     .arg_size = sizeof(take_grad_args), .args = take_grad_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED,
-    .infer = take_grad_infer, .work = take_grad_work, .cpu = take_grad_cpu, .vjp = take_grad_vjp,
-        .samples = take_grad_samples};
+    .infer = take_grad_infer, .work = take_grad_work, .cpu = take_grad_cpu, .vjp = take_grad_vjp, .tol = 1e-4f,
+    .samples = take_grad_samples};
 
 static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     if (!ry_is_float(n->src[0]->spec.dtype)) return RY_OK;

@@ -18,8 +18,8 @@ static ry_status check(const ry_node *n, int grad, int scale) {
         return ry_fail_node(n, RY_ESHAPE, "grad is %s, w %s: floats of one shape are needed", ry_show(g).s,
                             ry_show(w).s);
     if (n->n_src > scale && n->src[scale] &&
-        (n->src[scale]->spec.dtype != RY_F32 || ry_count(&n->src[scale]->spec) != 1))
-        return ry_fail_node(n, RY_ESHAPE, "scale is %s, one f32 is needed", ry_show(&n->src[scale]->spec).s);
+        (!ry_is_float(n->src[scale]->spec.dtype) || ry_count(&n->src[scale]->spec) != 1))
+        return ry_fail_node(n, RY_ESHAPE, "scale is %s, one float is needed", ry_show(&n->src[scale]->spec).s);
     return RY_OK;
 }
 static ry_status check_moment(const ry_node *n, int i, const char *name) {
@@ -30,7 +30,8 @@ static ry_status check_moment(const ry_node *n, int i, const char *name) {
     return RY_OK;
 }
 static float scale_of(const ry_cpu *c, int i) {
-    return c->n->n_src > i && c->n->src[i] ? *(const float *)c->src[i] : 1;
+    float buf;
+    return c->n->n_src > i && c->n->src[i] ? *ry_load_row(c->src[i], c->n->src[i]->spec.dtype, 0, 1, &buf) : 1;
 }
 
 /* ---- sgd ---- */
@@ -99,7 +100,7 @@ static ry_status sgd_cpu(const ry_cpu *c) {
 
 static ry_tensor scaled(ry_graph *g, const ry_node *n, int grad, int scale) {
     ry_tensor t = ry_cast(g, ry_src(g, n, grad), RY_F32), s = ry_src(g, n, scale);
-    return ry_is_null(s) ? t : ry_mul(g, t, RY_RESHAPE(g, s, 1));
+    return ry_is_null(s) ? t : ry_mul(g, t, ry_cast(g, RY_RESHAPE(g, s, 1), RY_F32));
 }
 
 static ry_status sgd_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
