@@ -156,13 +156,10 @@ void attention_scores(const attention_job *j, const attention_tile *a, int64_t k
         lo[i] = lo[i] > k0 ? lo[i] - k0 : 0;
         hi[i] = hi[i] < k0 + n ? hi[i] - k0 : n;
         if (lo[i] > n) lo[i] = n;
-        if (hi[i] <= lo[i]) {
-            hi[i] = lo[i];
-            continue;
-        }
+        if (hi[i] < lo[i]) hi[i] = lo[i];
         float *x = s + lo[i];
         int64_t seen = hi[i] - lo[i];
-        if (tanh_of) {
+        if (tanh_of && seen) {
             tanh_of(x, (const void *[]){x, NULL, NULL, NULL, NULL}, seen);
             if (slope) {
                 float *to = slope + (int64_t)i * ATT_LD + lo[i];
@@ -171,7 +168,8 @@ void attention_scores(const attention_job *j, const attention_tile *a, int64_t k
             }
             r->scale(x, x, j->cap, seen);
         }
-        if (j->mask) add_mask(j, a, i, k0, lo[i], hi[i], s);
+        r->fill(x + seen, -INFINITY, ATT_PAD);
+        if (j->mask && seen) add_mask(j, a, i, k0, lo[i], hi[i], s);
         if (j->seg_q) {
             int32_t own = j->seg_q[a->b * j->T + attention_time(a, i)];
             const int32_t *seg = j->seg_k + a->b * j->S + k0 + lo[i];

@@ -1,7 +1,6 @@
 /* attention.c - attention computed tile by tile (online softmax: Milakov and Gimelshein 2018; Dao et al. 2022): scores never exist
  * whole.  Owns the forward row and ry_attention; the backward row is attention_grad.c. */
 #include "ops/attention/attention.h"
-#include "simd/rows.h"
 #include <math.h>
 #include <rusty/ops.h>
 #include <string.h>
@@ -94,17 +93,16 @@ static void attend(const attention_job *j, const attention_tile *a, int64_t k0, 
     r->fill(buf->acc, 0, a->rows * j->Dv);
     for (bool first = true; k0 < k1; k0 += ATT_KEYS, first = false) {
         int64_t n = k1 - k0 < ATT_KEYS ? k1 - k0 : ATT_KEYS;
+        attention_fetch(v, a->b, k0, k0 + n, a->h / group, j->Dv);
         attention_scores(j, a, k0, n, buf->s, NULL, lo, hi, buf->gemm);
         for (int i = 0; i < a->rows; i++) {
-            float *s = buf->s + i * ATT_LD, *acc = buf->acc + i * j->Dv, top = r->max(s + lo[i], hi[i] - lo[i]);
+            float *s = buf->s + i * ATT_LD, *acc = buf->acc + i * j->Dv, top = r->max(s + lo[i], attention_padded(hi[i] - lo[i]));
             float m = top <= buf->m[i] ? buf->m[i] : top; /* NaN stays */
             if (m == -INFINITY) {
                 r->fill(s, 0, n);
                 continue;
             }
-            float sum = r->exp_sub(s + lo[i], s + lo[i], m, hi[i] - lo[i]);
-            r->fill(s, 0, lo[i]);
-            r->fill(s + hi[i], 0, n - hi[i]);
+            float sum = attention_weights(r, s, m, lo[i], hi[i], n);
             if (m != buf->m[i]) {
                 float shrink = expf(buf->m[i] - m);
                 if (!first) r->scale(acc, acc, shrink, j->Dv);

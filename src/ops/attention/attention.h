@@ -3,6 +3,7 @@
 #ifndef RY_OPS_ATTENTION_H
 #define RY_OPS_ATTENTION_H
 #include "ops/product.h"
+#include "simd/rows.h"
 
 typedef struct attention_args {
     double scale, softcap; /* rusty.h */
@@ -14,7 +15,9 @@ extern const ry_arg attention_args_of[];
 
 enum { ATT_Q, ATT_K, ATT_V };
 enum { ATT_MASK, ATT_SEG_Q, ATT_SEG_K, ATT_LENGTH, ATT_OPTIONS }; /* in this order, after the row's other sources */
-enum { ATT_ROWS = 64, ATT_KEYS = 256, ATT_LD = ATT_KEYS + 16 };   /* a tile of scores, and its row step (no power of two: cache sets) */
+/* A tile of scores, and its row step: no power of two (cache sets), and room to end every row with a whole vector. */
+enum { ATT_ROWS = 64, ATT_KEYS = 256, ATT_PAD = 16, ATT_LD = ATT_KEYS + ATT_PAD };
+static inline int64_t attention_padded(int64_t n) { return (n + ATT_PAD - 1) / ATT_PAD * ATT_PAD; }
 
 typedef struct attention_operand {
     const void *data;
@@ -50,6 +53,28 @@ ry_status attention_check(const ry_node *n, int options);
 void attention_open(attention_job *j, const ry_node *n, void *const *src, int options); /* src NULL: shapes only */
 attention_operand attention_of(const ry_value *v, void *const *src, int i);
 
+/* Asks for rows [t0, t1) of head h before they are needed: they lie far apart, which hardware prefetchers follow badly. */
+static inline void attention_fetch(const attention_operand *x, int64_t b, int64_t t0, int64_t t1, int64_t h, int64_t n) {
+#if defined(__GNUC__)
+    const char *row = product_at(x->data, x->dtype, b * x->b + t0 * x->t + h * x->h);
+    int64_t step = x->t * ry_dtype_row(x->dtype)->bytes, bytes = n * ry_dtype_row(x->dtype)->bytes;
+    for (; t0 < t1; t0++, row += step)
+        for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i, 0, 2);
+#else
+    (void)x, (void)b, (void)t0, (void)t1, (void)h, (void)n;
+#endif
+}
+
+/* A row of scores becomes exp(s - m), zero outside [lo, hi); returns the sum. The loop takes whole vectors: a ragged end would cost as
+ * much as the rest. What is added there is of no weight, but no zero either: exp is slow where its result is no normal number. */
+static inline float attention_weights(const simd_rows_table *r, float *s, float m, int64_t lo, int64_t hi, int64_t n) {
+    r->fill(s + hi, m - 80, ATT_PAD);
+    float sum = r->exp_sub(s + lo, s + lo, m, attention_padded(hi - lo));
+    if (lo) r->fill(s, 0, lo);
+    r->fill(s + hi, 0, attention_padded(n - hi));
+    return sum;
+}
+
 /* Keys [lo, hi) that rows of the tile may see. */
 void attention_range(const attention_job *j, const attention_tile *a, int64_t *lo, int64_t *hi);
 
@@ -59,7 +84,7 @@ void attention_product(const attention_job *j, int64_t m, int64_t n, int64_t k, 
 size_t attention_local(const attention_job *j, int64_t m, int64_t n, int64_t k, simd_mat a, simd_mat b); /* for any smaller one too */
 
 /* s[rows][ATT_LD] = scores of the tile's rows with keys [k0, k0 + n): scaled, capped, masked. lo and hi: what each row sees of
- * them, relative to k0; the rest of s is not meaningful. slope (or NULL): d score / d (scaled product), where there is a cap. */
+ * them, relative to k0; the ATT_PAD values from hi on are -inf, what lies elsewhere is not meaningful. slope (or NULL): d score / d (scaled product), where there is a cap. */
 void attention_scores(const attention_job *j, const attention_tile *a, int64_t k0, int64_t n, float *s, float *slope,
                       int64_t lo[ATT_ROWS], int64_t hi[ATT_ROWS], void *local);
 

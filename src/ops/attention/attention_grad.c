@@ -5,7 +5,6 @@
  * key head has one part, that part adds dQ too; where it has several, each keeps its own dQ and a second phase adds them in order.
  * All sums thus run in an order that shapes decide. */
 #include "ops/attention/attention.h"
-#include "simd/rows.h"
 #include <math.h>
 #include <rusty/ops.h>
 #include <string.h>
@@ -106,10 +105,8 @@ static void tile_grad(const attention_job *j, const upstream *u, const attention
     attention_scores(j, a, k0, n, buf->p, buf->slope, lo, hi, buf->gemm);
     for (int i = 0; i < a->rows; i++) {
         float *p = buf->p + i * ATT_LD, one, lse = *ry_load_row(u->lse, u->lse_dtype, at + i, 1, &one);
-        if (lse == -INFINITY) lo[i] = hi[i] = 0; /* saw nothing */
-        r->exp_sub(p + lo[i], p + lo[i], lse, hi[i] - lo[i]);
-        r->fill(p, 0, lo[i]);
-        r->fill(p + hi[i], 0, n - hi[i]);
+        if (lse == -INFINITY) lse = 0, hi[i] = lo[i]; /* saw nothing */
+        attention_weights(r, p, lse, lo[i], hi[i], n);
         /* the sum over keys of p dp is the dot product of o and its gradient; dp starts from minus that */
         const float *o_row = ry_load_row(out->data, out->dtype, a->b * out->b + (a->t + i) * out->t + a->h * out->h, j->Dv, buf->row);
         const float *u_row = ry_load_row(up->data, up->dtype, a->b * up->b + (a->t + i) * up->t + a->h * up->h, j->Dv, buf->row + j->Dv);
