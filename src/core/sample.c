@@ -19,7 +19,7 @@ int ry_sample_sources(const ry_op *op, const ry_sample *s) {
 bool ry_sample_has_floats(const ry_op *op, const ry_sample *s) {
     int n = ry_sample_sources(op, s);
     for (int i = 0; i < n; i++)
-        if (s->src[i].dtype == RY_F32 && !((op->writes >> i) & 1u)) return true;
+        if (s->src[i].dtype == RY_F32 && s->src[i].rank > 0 && !((op->writes >> i) & 1u)) return true;
     return false;
 }
 
@@ -80,9 +80,9 @@ ry_status ry_sample_fill(void *data, ry_dtype t, int64_t n, float lo, float hi, 
 static ry_status open_source(ry_sample_set *out, int i, ry_dtype floats, uint64_t seed) {
     const ry_sample_src *src = &out->sample->src[i];
     if (src->dtype == RY_NONE) return RY_OK;
-    bool written = (out->op->writes >> i) & 1u;
+    bool fixed = src->rank == 0 || ((out->op->writes >> i) & 1u);
     ry_spec *spec = &out->spec[i];
-    *spec = ry_shape(src->dtype == RY_F32 && !written ? floats : src->dtype, src->rank, src->dim);
+    *spec = ry_shape(src->dtype == RY_F32 && !fixed ? floats : src->dtype, src->rank, src->dim);
     RY_TRY(ry_spec_bytes(&out->bytes[i], spec));
     out->data[i] = ry_mem_alloc(out->bytes[i]);
     if (!out->data[i]) return RY_ENOMEM;

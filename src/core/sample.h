@@ -15,8 +15,8 @@ typedef struct ry_sample_set {
     ry_var *var[RY_MAX_SRC];  /* sources that live in variables; opened by ry_sample_build */
 } ry_sample_set;
 
-/* floats: dtype that f32 sources take instead (RY_F32: as the sample says). Sources the row writes stay as they are: their
- * dtype is the row's choice. ENOMEM; EARG for a shape that overflows. */
+/* floats: dtype that f32 sources take instead (RY_F32: as the sample says). Scalars and sources that the row writes stay as they
+ * are: their dtype is the row's choice. ENOMEM; EARG for a shape that overflows. */
 ry_status ry_sample_open(ry_sample_set *out, const ry_op *op, const ry_sample *s, ry_dtype floats, uint64_t seed);
 void ry_sample_close(ry_sample_set *s);
 /* True if some source changes with `floats`. */

@@ -28,8 +28,8 @@ static ry_status geometry(windows *w, const ry_node *n, const int64_t in[2]) {
 
 static ry_status check_planes(const ry_node *n, int src) {
     const ry_spec *x = &n->src[src]->spec;
-    if (ry_is_float(x->dtype) && x->rank == 4) return RY_OK;
-    return ry_fail_node(n, RY_ESHAPE, "x is %s, it must be [N,C,H,W] of floats", ry_show(x).s);
+    if (ry_is_float(x->dtype) && x->rank == 4 && x->dim[2] > 0 && x->dim[3] > 0) return RY_OK;
+    return ry_fail_node(n, RY_ESHAPE, "x is %s, it must be [N,C,H,W] of floats, H and W not 0", ry_show(x).s);
 }
 
 static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {

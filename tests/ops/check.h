@@ -12,6 +12,8 @@ typedef struct check {
     ry_dtype floats;
     const char *path;                 /* instruction set in use */
     ry_device *dev[CHECK_DEVICES];    /* 1, 2 and 3 threads */
+    double usual[RY_MAX_OUT];         /* largest entry of each output on the sample as it is: where a variant's result nearly cancels,
+                                       * its errors are still measured against this */
     int64_t compared, failed;
 } check;
 

@@ -77,6 +77,7 @@ bool check_close(check *c, const char *how, int j, const result *r, const double
     double limit = s->dtype == RY_F16 ? 65520 : 3.4028235677973366e38; /* from here on the nearest value is infinite */
     for (int64_t i = 0; i < n; i++)
         if (isfinite(want[i]) && fabs(want[i]) < limit && fabs(want[i]) > scale) scale = fabs(want[i]);
+    if (j < RY_MAX_OUT && c->usual[j] > scale) scale = c->usual[j];
     for (int64_t i = 0; i < n; i++) {
         double w = fabs(want[i]) >= limit && !exact ? copysign((double)INFINITY, want[i]) : want[i], e;
         if (exact) e = got[i] == w ? 0 : (double)INFINITY;
