@@ -1,12 +1,15 @@
-/* _copy.c - strided copies. Runs that are contiguous on both sides are moved whole; where the two sides run along different
- * dims, square tiles go through L1, so that both memories are touched in whole cache lines. Large results bypass the caches.
- * Owns no memory; how a box is divided depends on its shape alone. */
+/* _copy.c - strided copies. Runs that are contiguous on both sides are moved whole; where the two sides run along
+ * different dims, square tiles go through L1, so that both memories are touched in whole cache lines. Large
+ * results bypass the caches. Owns no memory; how a box is divided depends on its shape alone. */
 #include "ops/_copy.h"
 #include "simd/stream.h"
 #include <string.h>
 
-enum { PART_ELEMENTS = 32768, TILE = 128, /* a side of any tile */
-       STREAM_TILES = 4 << 20 };          /* transposed results stream from here on: their lines are far apart, and reading them first costs more */
+enum {
+    PART_ELEMENTS = 32768,
+    TILE = 128, /* a side of any tile */
+    STREAM_TILES = 4 << 20
+}; /* transposed results stream from here on: their lines are far apart, and reading them first costs more */
 
 void copy_plan(copy_job *j, ry_dtype t, int rank, const int64_t *dim, const int64_t *to, const int64_t *from) {
     const ry_dtype_info *info = ry_dtype_row(t);
@@ -24,8 +27,10 @@ void copy_plan(copy_job *j, ry_dtype t, int rank, const int64_t *dim, const int6
         total *= n;
         if (n == 1) continue;
         int k = j->rank - 1;
-        if (k >= 0 && j->to[k] == a * n && j->from[k] == b * n) j->dim[k] *= n, j->to[k] = a, j->from[k] = b;
-        else j->dim[j->rank] = n, j->to[j->rank] = a, j->from[j->rank] = b, j->rank++;
+        if (k >= 0 && j->to[k] == a * n && j->from[k] == b * n)
+            j->dim[k] *= n, j->to[k] = a, j->from[k] = b;
+        else
+            j->dim[j->rank] = n, j->to[j->rank] = a, j->from[j->rank] = b, j->rank++;
     }
     if (!j->rank) j->rank = 1, j->dim[0] = 1, j->to[0] = j->from[0] = 1;
     j->total = total;
@@ -39,7 +44,8 @@ void copy_plan(copy_job *j, ry_dtype t, int rank, const int64_t *dim, const int6
     j->chunks = (want + lead - 1) / lead;
     j->chunk = n / j->chunks + (n % j->chunks != 0);
     int64_t across = j->from[j->rank - 1];
-    if (j->axis < j->rank - 1 && across != 0 && across != 1 && j->chunk < TILE) j->chunk = TILE; /* a tile's side stays whole */
+    if (j->axis < j->rank - 1 && across != 0 && across != 1 && j->chunk < TILE)
+        j->chunk = TILE; /* a tile's side stays whole */
     if (j->chunk > n) j->chunk = n;
     j->chunks = (n + j->chunk - 1) / j->chunk;
     j->parts = lead * j->chunks;
@@ -67,13 +73,20 @@ static void repeat(char *to, const char *from, int64_t n, size_t bytes) {
 }
 
 static void run(char *to, int64_t ts, const char *from, int64_t fs, int64_t n, size_t bytes, bool stream) {
-    if (ts == 1 && fs == 1 && stream) simd_stream(to, from, (size_t)n * bytes);
-    else if (ts == 1 && fs == 1) memcpy(to, from, (size_t)n * bytes);
-    else if (ts == 1 && fs == 0) repeat(to, from, n, bytes);
-    else if (bytes == 1) run_uint8_t((void *)to, ts, (const void *)from, fs, n);
-    else if (bytes == 2) run_uint16_t((void *)to, ts, (const void *)from, fs, n);
-    else if (bytes == 4) run_uint32_t((void *)to, ts, (const void *)from, fs, n);
-    else if (bytes == 8) run_uint64_t((void *)to, ts, (const void *)from, fs, n);
+    if (ts == 1 && fs == 1 && stream)
+        simd_stream(to, from, (size_t)n * bytes);
+    else if (ts == 1 && fs == 1)
+        memcpy(to, from, (size_t)n * bytes);
+    else if (ts == 1 && fs == 0)
+        repeat(to, from, n, bytes);
+    else if (bytes == 1)
+        run_uint8_t((void *)to, ts, (const void *)from, fs, n);
+    else if (bytes == 2)
+        run_uint16_t((void *)to, ts, (const void *)from, fs, n);
+    else if (bytes == 4)
+        run_uint32_t((void *)to, ts, (const void *)from, fs, n);
+    else if (bytes == 8)
+        run_uint64_t((void *)to, ts, (const void *)from, fs, n);
     else
         for (int64_t i = 0; i < n; i++) memcpy(to + i * ts * (int64_t)bytes, from + i * fs * (int64_t)bytes, bytes);
 }
@@ -104,8 +117,10 @@ void copy_run(const copy_job *j, void *to_, const void *from_, int64_t part) {
     bool stream = j->total * bytes >= (along >= 0 ? (int64_t)STREAM_TILES : (int64_t)SIMD_STREAM_BYTES);
     if (along >= 0) dim[along] = 1;
     for (;;) {
-        if (along >= 0) simd_transpose(to, j->to[along], from, j->from[in], n_along, dim[in], j->bytes, stream ? tile : NULL);
-        else run(to, j->to[in], from, j->from[in], dim[in], j->bytes, stream);
+        if (along >= 0)
+            simd_transpose(to, j->to[along], from, j->from[in], n_along, dim[in], j->bytes, stream ? tile : NULL);
+        else
+            run(to, j->to[in], from, j->from[in], dim[in], j->bytes, stream);
         int d = in - 1;
         for (; d >= 0; d--) {
             to += j->to[d] * bytes;

@@ -1,7 +1,8 @@
-/* _expr.c - a recursive-descent reader of the formula language of map.def (head of that file), and the builder of graphs from it.
+/* _expr.c - a recursive-descent reader of the formula language of map.def (head of that file), and the builder of
+ * graphs from it.
  *
- * The language is C's expressions over the letters a b c y g, literals T(x), sel(c, x, y) and calls of rows by their names.
- * Knows the names of the rows that the operators mean; owns nothing. */
+ *  * The language is C's expressions over the letters a b c y g, literals T(x), sel(c, x, y) and calls of rows by
+ * their names. Knows the names of the rows that the operators mean; owns nothing. */
 #include "ops/_expr.h"
 #include <string.h>
 
@@ -121,10 +122,12 @@ static int unary(reader *r) {
 }
 
 /* C's levels of binary operators, loosest first. */
-static const struct { int level; const char *token, *row; } binary[] = {
-    {0, "||", "or"},      {1, "&&", "and"}, {2, "|", "bit_or"}, {3, "^", "bit_xor"}, {4, "&", "bit_and"}, {5, "==", "eq"}, {5, "!=", "ne"},
-    {6, "<=", "le"},      {6, ">=", "ge"},  {6, "<", "lt"},     {6, ">", "gt"},      {7, "+", "add"},     {7, "-", "sub"}, {8, "*", "mul"},
-    {8, "/", "div"}};
+static const struct {
+    int level;
+    const char *token, *row;
+} binary[] = {{0, "||", "or"}, {1, "&&", "and"}, {2, "|", "bit_or"}, {3, "^", "bit_xor"}, {4, "&", "bit_and"},
+              {5, "==", "eq"}, {5, "!=", "ne"},  {6, "<=", "le"},    {6, ">=", "ge"},     {6, "<", "lt"},
+              {6, ">", "gt"},  {7, "+", "add"},  {7, "-", "sub"},    {8, "*", "mul"},     {8, "/", "div"}};
 enum { LEVELS = 9 };
 
 static int binary_level(reader *r, int level) {
@@ -156,8 +159,10 @@ ry_tensor expr_build(ry_graph *g, const expr *e, const ry_tensor in[EXPR_LETTERS
     ry_tensor at[EXPR_MAX];
     for (int i = 0; i < e->n; i++) {
         const expr_node *n = &e->at[i];
-        if (n->kind == EXPR_NUMBER) at[i] = ry_scalar(g, n->value);
-        else if (n->kind == EXPR_LETTER) at[i] = in[n->letter];
+        if (n->kind == EXPR_NUMBER)
+            at[i] = ry_scalar(g, n->value);
+        else if (n->kind == EXPR_LETTER)
+            at[i] = in[n->letter];
         else {
             ry_tensor kid[EXPR_KIDS];
             for (int k = 0; k < n->n_kid; k++) kid[k] = at[n->kid[k]];

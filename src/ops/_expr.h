@@ -7,9 +7,9 @@ enum { EXPR_MAX = 160, EXPR_KIDS = 3, EXPR_LETTERS = 5 };
 typedef enum expr_kind { EXPR_NUMBER, EXPR_LETTER, EXPR_CALL } expr_kind;
 typedef struct expr_node {
     expr_kind kind;
-    int letter;          /* EXPR_LETTER: position in "abcyg" */
-    double value;        /* EXPR_NUMBER */
-    char row[16];        /* EXPR_CALL: the map row that computes it: "mul" for a * b, "select" for sel(..) */
+    int letter;   /* EXPR_LETTER: position in "abcyg" */
+    double value; /* EXPR_NUMBER */
+    char row[16]; /* EXPR_CALL: the map row that computes it: "mul" for a * b, "select" for sel(..) */
     int n_kid;
     int16_t kid[EXPR_KIDS];
 } expr_node;

@@ -1,8 +1,9 @@
-/* basic.c - the rows that core appends by itself (all but add): sum_to, copy, contiguous, cast, fill; and the quantising casts.
+/* basic.c - the rows that core appends by itself (all but add): sum_to, copy, contiguous, cast, fill; and the
+ * quantising casts.
  *
- * sum_to reduces the gradient of a broadcast in a fixed order: groups of neighbouring dims that are kept or reduced; rows of the
- * innermost group are either summed (reduced) or added up as vectors (kept); many rows are split into chunks whose partial sums
- * a second phase adds. How it is split depends on shapes alone. */
+ *  * sum_to reduces the gradient of a broadcast in a fixed order: groups of neighbouring dims that are kept or
+ * reduced; rows of the innermost group are either summed (reduced) or added up as vectors (kept); many rows are split
+ * into chunks whose partial sums a second phase adds. How it is split depends on shapes alone. */
 #include "core/rows.h"
 #include "ops/_copy.h"
 #include "ops/fused.h"
@@ -11,9 +12,13 @@
 
 /* ---------------------------------------------------------------- sum_to */
 
-enum { WIDTH = 2048, /* columns added up at a time: their sums stay in L1 */
-       SEGMENT = 16384, FLUSH = 64, /* rows added before the running sum goes to the total */
-       PART = 32768, MANY = 256 };  /* elements of a part; parts that keep any machine busy */
+enum {
+    WIDTH = 2048, /* columns added up at a time: their sums stay in L1 */
+    SEGMENT = 16384,
+    FLUSH = 64, /* rows added before the running sum goes to the total */
+    PART = 32768,
+    MANY = 256
+}; /* elements of a part; parts that keep any machine busy */
 
 typedef struct sum_plan {
     int n_keep, n_red; /* groups before the innermost */
@@ -33,21 +38,26 @@ static void make_sum_plan(sum_plan *p, const ry_node *n) {
     for (int d = 0; d < x->rank; d++) {
         if (x->dim[d] == 1) continue;
         bool r = d < lead || y->dim[d - lead] == 1;
-        if (n_group && red[n_group - 1] == r) len[n_group - 1] *= x->dim[d];
-        else red[n_group] = r, len[n_group++] = x->dim[d];
+        if (n_group && red[n_group - 1] == r)
+            len[n_group - 1] *= x->dim[d];
+        else
+            red[n_group] = r, len[n_group++] = x->dim[d];
     }
     if (!n_group) red[n_group] = false, len[n_group++] = 1;
     *p = (sum_plan){.slots = 1, .rows = 1, .n = len[n_group - 1], .inner_red = red[n_group - 1]};
     int64_t step = p->n;
     for (int i = n_group - 2; i >= 0; i--) { /* innermost group first */
-        if (red[i]) p->red_len[p->n_red] = len[i], p->red_step[p->n_red++] = step, p->rows *= len[i];
-        else p->keep_len[p->n_keep] = len[i], p->keep_step[p->n_keep++] = step, p->slots *= len[i];
+        if (red[i])
+            p->red_len[p->n_red] = len[i], p->red_step[p->n_red++] = step, p->rows *= len[i];
+        else
+            p->keep_len[p->n_keep] = len[i], p->keep_step[p->n_keep++] = step, p->slots *= len[i];
         step *= len[i];
     }
     p->width = p->inner_red ? SEGMENT : WIDTH;
     if (p->width > p->n) p->width = p->n > 0 ? p->n : 1;
     p->pieces = (p->n + p->width - 1) / p->width;
-    int64_t items = p->inner_red ? p->rows * p->pieces : p->rows, units = p->inner_red ? p->slots : p->slots * p->pieces;
+    int64_t items = p->inner_red ? p->rows * p->pieces : p->rows,
+            units = p->inner_red ? p->slots : p->slots * p->pieces;
     int64_t per = p->inner_red ? (PART + p->width - 1) / p->width : FLUSH; /* least items of a chunk */
     p->chunks = units >= MANY ? 1 : (items + per - 1) / per;
     if (units && p->chunks > MANY / units) p->chunks = MANY / units;
@@ -79,10 +89,12 @@ static ry_work sum_work(const ry_node *n) {
 }
 
 /* rows [r0,r1) of one slot, columns [c, c+w), into total. */
-static void add_rows(const sum_plan *p, const ry_cpu *c, int64_t base, int64_t r0, int64_t r1, int64_t w, float *total, float *acc, float *buf) {
+static void add_rows(const sum_plan *p, const ry_cpu *c, int64_t base, int64_t r0, int64_t r1, int64_t w, float *total,
+                     float *acc, float *buf) {
     const simd_rows_table *simd = simd_rows();
     ry_dtype t = c->n->src[0]->spec.dtype;
-    int64_t fold = p->n * 2 <= WIDTH / 2 && w == p->n ? WIDTH / 2 / p->n : 1; /* short rows: so many at a time as one long row */
+    int64_t fold =
+        p->n * 2 <= WIDTH / 2 && w == p->n ? WIDTH / 2 / p->n : 1; /* short rows: so many at a time as one long row */
     simd->fill(total, 0, w);
     simd->fill(acc, 0, w * fold);
     int64_t since = 0;
@@ -109,7 +121,9 @@ static double add_items(const sum_plan *p, const ry_cpu *c, int64_t base, int64_
     double sum = 0;
     for (int64_t i = i0; i < i1; i++) {
         int64_t at = i % p->pieces * p->width, m = p->n - at < p->width ? p->n - at : p->width;
-        sum += simd->sum(ry_load_row(c->src[0], t, base + offset_of(p->n_red, p->red_len, p->red_step, i / p->pieces) + at, m, buf), m);
+        sum += simd->sum(
+            ry_load_row(c->src[0], t, base + offset_of(p->n_red, p->red_len, p->red_step, i / p->pieces) + at, m, buf),
+            m);
     }
     return sum;
 }
@@ -152,14 +166,18 @@ static ry_status sum_cpu(const ry_cpu *c) {
         int64_t base = offset_of(p.n_keep, p.keep_len, p.keep_step, s);
         if (p.inner_red) {
             double v = add_items(&p, c, base, i0, i1, c->local);
-            if (p.chunks > 1) ((double *)c->scratch)[s * p.chunks + chunk] = v;
-            else ry_store_row(c->out[0], t, s, 1, &(float){(float)v});
+            if (p.chunks > 1)
+                ((double *)c->scratch)[s * p.chunks + chunk] = v;
+            else
+                ry_store_row(c->out[0], t, s, 1, &(float){(float)v});
             continue;
         }
         int64_t at = piece * p.width, w = p.n - at < p.width ? p.n - at : p.width;
         add_rows(&p, c, base + at, i0, i1, w, sums, acc, buf);
-        if (p.chunks > 1) memcpy((float *)c->scratch + chunk * total + s * p.n + at, sums, (size_t)w * sizeof *sums);
-        else ry_store_row(c->out[0], t, s * p.n + at, w, sums);
+        if (p.chunks > 1)
+            memcpy((float *)c->scratch + chunk * total + s * p.n + at, sums, (size_t)w * sizeof *sums);
+        else
+            ry_store_row(c->out[0], t, s * p.n + at, w, sums);
     }
     return RY_OK;
 }
@@ -168,11 +186,13 @@ static ry_status sum_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_sum_to_args *a = n->args;
     const ry_spec *x = &n->src[0]->spec;
     if (!ry_is_float(x->dtype)) return ry_fail_node(n, RY_EDTYPE, "x is %s; sums are of floats", ry_show(x).s);
-    if (a->rank < 0 || a->rank > x->rank) return ry_fail_node(n, RY_ESHAPE, "x is %s; the target has rank %lld", ry_show(x).s, (long long)a->rank);
+    if (a->rank < 0 || a->rank > x->rank)
+        return ry_fail_node(n, RY_ESHAPE, "x is %s; the target has rank %lld", ry_show(x).s, (long long)a->rank);
     out[0] = ry_shape(x->dtype, (int)a->rank, a->dim);
     for (int d = 0; d < out[0].rank; d++) {
         int64_t from = x->dim[x->rank - out[0].rank + d];
-        if (a->dim[d] != from && a->dim[d] != 1) return ry_fail_node(n, RY_ESHAPE, "x is %s, which is no broadcast of %s", ry_show(x).s, ry_show(&out[0]).s);
+        if (a->dim[d] != from && a->dim[d] != 1)
+            return ry_fail_node(n, RY_ESHAPE, "x is %s, which is no broadcast of %s", ry_show(x).s, ry_show(&out[0]).s);
     }
     return RY_OK;
 }
@@ -184,22 +204,36 @@ static ry_status sum_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry
     return RY_OK;
 }
 
-static const ry_arg sum_args[] = {RY_ARG(ry_sum_to_args, rank, RY_ARG_I64), RY_ARG_ARRAY(ry_sum_to_args, dim, RY_ARG_I64, RY_MAX_RANK), {0}};
+static const ry_arg sum_args[] = {
+    RY_ARG(ry_sum_to_args, rank, RY_ARG_I64), RY_ARG_ARRAY(ry_sum_to_args, dim, RY_ARG_I64, RY_MAX_RANK), {0}};
 static const ry_sample sum_samples[] = {
     {.name = "rows", .src = {{RY_F32, 2, {37, 50}, 0, 0, NULL}}, .args = &(const ry_sum_to_args){1, {50}}},
     {.name = "columns", .src = {{RY_F32, 2, {37, 50}, 0, 0, NULL}}, .args = &(const ry_sum_to_args){2, {37, 1}}},
-    {.name = "middle", .src = {{RY_F32, 4, {3, 5, 1, 7}, 0, 0, NULL}}, .args = &(const ry_sum_to_args){4, {3, 1, 1, 7}}},
+    {.name = "middle",
+     .src = {{RY_F32, 4, {3, 5, 1, 7}, 0, 0, NULL}},
+     .args = &(const ry_sum_to_args){4, {3, 1, 1, 7}}},
     {.name = "outside", .src = {{RY_F32, 3, {4, 6, 5}, 0, 0, NULL}}, .args = &(const ry_sum_to_args){2, {6, 1}}},
     {.name = "chunks", .src = {{RY_F32, 2, {700, 130}, 0, 0, NULL}}, .args = &(const ry_sum_to_args){2, {1, 130}}},
     {.name = "wide", .src = {{RY_F32, 2, {70, 2500}, 0, 0, NULL}}, .args = &(const ry_sum_to_args){1, {2500}}},
     {.name = "all", .src = {{RY_F32, 2, {300, 301}, 0, 0, NULL}}, .args = &(const ry_sum_to_args){0, {0}}},
     {.name = "nothing", .src = {{RY_F32, 2, {0, 5}, 0, 0, NULL}}, .args = &(const ry_sum_to_args){1, {5}}},
-    {.name = "large", .src = {{RY_F32, 2, {16384, 2048}, 0, 0, NULL}}, .args = &(const ry_sum_to_args){1, {2048}}, .flags = RY_SAMPLE_BENCH},
+    {.name = "large",
+     .src = {{RY_F32, 2, {16384, 2048}, 0, 0, NULL}},
+     .args = &(const ry_sum_to_args){1, {2048}},
+     .flags = RY_SAMPLE_BENCH},
     {0}};
-const ry_op ry_op_sum_to_row = {
-    .name = "sum_to", .doc = "x -> the shape that x is a broadcast of: sums over the dims that were repeated", .arg_size = sizeof(ry_sum_to_args),
-    .args = sum_args, .min_src = 1, .max_src = 1, .infer = sum_infer, .work = sum_work, .cpu = sum_cpu, .vjp = sum_vjp,
-    .samples = sum_samples, .tol = 1e-5f};
+const ry_op ry_op_sum_to_row = {.name = "sum_to",
+                                .doc = "x -> the shape that x is a broadcast of: sums over the dims that were repeated",
+                                .arg_size = sizeof(ry_sum_to_args),
+                                .args = sum_args,
+                                .min_src = 1,
+                                .max_src = 1,
+                                .infer = sum_infer,
+                                .work = sum_work,
+                                .cpu = sum_cpu,
+                                .vjp = sum_vjp,
+                                .samples = sum_samples,
+                                .tol = 1e-5f};
 
 /* ---------------------------------------------------------------- copy, contiguous */
 
@@ -238,10 +272,26 @@ static const ry_sample copy_samples[] = {
     {.name = "empty", .src = {{RY_F32, 2, {3, 0}, 0, 0, NULL}}},
     {.name = "large", .src = {{RY_F32, 2, {4096, 4096}, 0, 0, NULL}}, .flags = RY_SAMPLE_BENCH},
     {0}};
-const ry_op ry_op_copy_row = {.name = "copy", .doc = "x -> the same in storage of its own", .min_src = 1, .max_src = 1, .strided = 1,
-                              .infer = same_infer, .work = copy_work, .cpu = copy_cpu, .vjp = copy_vjp, .samples = copy_samples};
-const ry_op ry_op_contiguous_row = {.name = "contiguous", .doc = "x -> the same, dense and row-major", .min_src = 1, .max_src = 1, .strided = 1,
-                                    .infer = same_infer, .work = copy_work, .cpu = copy_cpu, .vjp = copy_vjp, .samples = copy_samples};
+const ry_op ry_op_copy_row = {.name = "copy",
+                              .doc = "x -> the same in storage of its own",
+                              .min_src = 1,
+                              .max_src = 1,
+                              .strided = 1,
+                              .infer = same_infer,
+                              .work = copy_work,
+                              .cpu = copy_cpu,
+                              .vjp = copy_vjp,
+                              .samples = copy_samples};
+const ry_op ry_op_contiguous_row = {.name = "contiguous",
+                                    .doc = "x -> the same, dense and row-major",
+                                    .min_src = 1,
+                                    .max_src = 1,
+                                    .strided = 1,
+                                    .infer = same_infer,
+                                    .work = copy_work,
+                                    .cpu = copy_cpu,
+                                    .vjp = copy_vjp,
+                                    .samples = copy_samples};
 
 ry_tensor ry_contiguous(ry_graph *g, ry_tensor x) {
     const ry_value *v = ry_value_of(g, x);
@@ -271,7 +321,8 @@ static ry_status cast_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     out[0] = n->src[0]->spec;
     out[0].dtype = (ry_dtype)a->dtype;
     if (is_block(out[0].dtype) || is_block(n->src[0]->spec.dtype))
-        return ry_fail_node(n, RY_EDTYPE, "%s to %s is done by the rows quantize and dequantize", ry_dtype_name(n->src[0]->spec.dtype), ry_dtype_name(out[0].dtype));
+        return ry_fail_node(n, RY_EDTYPE, "%s to %s is done by the rows quantize and dequantize",
+                            ry_dtype_name(n->src[0]->spec.dtype), ry_dtype_name(out[0].dtype));
     return RY_OK;
 }
 static ry_status cast_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
@@ -281,27 +332,45 @@ static ry_status cast_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], r
 }
 static const ry_arg cast_args[] = {RY_ARG(ry_cast_args, dtype, RY_ARG_I32), {0}};
 #define CAST_SAMPLE(title, from, to, lo, hi, more) \
-    {.name = title, .src = {{from, 2, {6, 43}, lo, hi, NULL}}, .args = &(const ry_cast_args){to}, .flags = more}
-static const ry_sample cast_samples[] = {
-    CAST_SAMPLE("to f32", RY_F32, RY_F32, 0, 0, 0),
-    CAST_SAMPLE("to bf16", RY_F32, RY_BF16, 0, 0, RY_SAMPLE_NO_GRAD),
-    CAST_SAMPLE("to f16", RY_F32, RY_F16, 0, 0, RY_SAMPLE_NO_GRAD),
-    CAST_SAMPLE("to i32", RY_F32, RY_I32, -90, 90, RY_SAMPLE_NO_GRAD),
-    CAST_SAMPLE("to u8", RY_I32, RY_U8, 0, 900, RY_SAMPLE_NO_GRAD),
-    CAST_SAMPLE("to bool", RY_I64, RY_BOOL, 0, 3, RY_SAMPLE_NO_GRAD),
-    CAST_SAMPLE("from i64", RY_I64, RY_F32, 0, 900, RY_SAMPLE_NO_GRAD),
-    {.name = "empty", .src = {{RY_F32, 2, {0, 2}, 0, 0, NULL}}, .args = &(const ry_cast_args){RY_BF16}, .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "large", .src = {{RY_F32, 1, {33554432}, 0, 0, NULL}}, .args = &(const ry_cast_args){RY_BF16}, .flags = RY_SAMPLE_BENCH | RY_SAMPLE_NO_GRAD},
-    {0}};
+    { .name = title, .src = {{from, 2, {6, 43}, lo, hi, NULL}}, .args = &(const ry_cast_args){to}, .flags = more }
+static const ry_sample cast_samples[] = {CAST_SAMPLE("to f32", RY_F32, RY_F32, 0, 0, 0),
+                                         CAST_SAMPLE("to bf16", RY_F32, RY_BF16, 0, 0, RY_SAMPLE_NO_GRAD),
+                                         CAST_SAMPLE("to f16", RY_F32, RY_F16, 0, 0, RY_SAMPLE_NO_GRAD),
+                                         CAST_SAMPLE("to i32", RY_F32, RY_I32, -90, 90, RY_SAMPLE_NO_GRAD),
+                                         CAST_SAMPLE("to u8", RY_I32, RY_U8, 0, 900, RY_SAMPLE_NO_GRAD),
+                                         CAST_SAMPLE("to bool", RY_I64, RY_BOOL, 0, 3, RY_SAMPLE_NO_GRAD),
+                                         CAST_SAMPLE("from i64", RY_I64, RY_F32, 0, 900, RY_SAMPLE_NO_GRAD),
+                                         {.name = "empty",
+                                          .src = {{RY_F32, 2, {0, 2}, 0, 0, NULL}},
+                                          .args = &(const ry_cast_args){RY_BF16},
+                                          .flags = RY_SAMPLE_NO_GRAD},
+                                         {.name = "large",
+                                          .src = {{RY_F32, 1, {33554432}, 0, 0, NULL}},
+                                          .args = &(const ry_cast_args){RY_BF16},
+                                          .flags = RY_SAMPLE_BENCH | RY_SAMPLE_NO_GRAD},
+                                         {0}};
 const ry_op ry_op_cast_row = {
-    .name = "cast", .doc = "x -> x in another dtype; floats to integers truncate and saturate, integers wrap, bool is x != 0", .arg_size = sizeof(ry_cast_args),
-    .args = cast_args, .min_src = 1, .max_src = 1, .flags = RY_OP_MAP | RY_OP_INPLACE0, .strided = 1, .infer = cast_infer, .work = chain_work,
-    .cpu = chain_cpu, .vjp = cast_vjp, .samples = cast_samples};
+    .name = "cast",
+    .doc = "x -> x in another dtype; floats to integers truncate and saturate, integers wrap, bool is x != 0",
+    .arg_size = sizeof(ry_cast_args),
+    .args = cast_args,
+    .min_src = 1,
+    .max_src = 1,
+    .flags = RY_OP_MAP | RY_OP_INPLACE0,
+    .strided = 1,
+    .infer = cast_infer,
+    .work = chain_work,
+    .cpu = chain_cpu,
+    .vjp = cast_vjp,
+    .samples = cast_samples};
 
 static ry_status fill_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_fill_args *a = n->args;
-    if (!is_dtype(a->dtype) || is_block((ry_dtype)a->dtype)) return ry_fail_node(n, RY_EDTYPE, "%s cannot be filled", is_dtype(a->dtype) ? ry_dtype_name((ry_dtype)a->dtype) : "no dtype");
-    if (a->rank < 0 || a->rank > RY_MAX_RANK) return ry_fail_node(n, RY_ESHAPE, "rank %lld; at most %d", (long long)a->rank, RY_MAX_RANK);
+    if (!is_dtype(a->dtype) || is_block((ry_dtype)a->dtype))
+        return ry_fail_node(n, RY_EDTYPE, "%s cannot be filled",
+                            is_dtype(a->dtype) ? ry_dtype_name((ry_dtype)a->dtype) : "no dtype");
+    if (a->rank < 0 || a->rank > RY_MAX_RANK)
+        return ry_fail_node(n, RY_ESHAPE, "rank %lld; at most %d", (long long)a->rank, RY_MAX_RANK);
     out[0] = ry_shape((ry_dtype)a->dtype, (int)a->rank, a->dim);
     if (ry_numel(&out[0]) < 0) return ry_fail_node(n, RY_ESHAPE, "%s is no shape", ry_show(&out[0]).s);
     return RY_OK;
@@ -322,8 +391,11 @@ static ry_status fill_cpu(const ry_cpu *c) {
     if (c->part < j.parts) copy_run(&j, c->out[0], element, c->part);
     return RY_OK;
 }
-static const ry_arg fill_args[] = {RY_ARG(ry_fill_args, dtype, RY_ARG_I32), RY_ARG(ry_fill_args, rank, RY_ARG_I64),
-                                   RY_ARG_ARRAY(ry_fill_args, dim, RY_ARG_I64, RY_MAX_RANK), RY_ARG(ry_fill_args, value, RY_ARG_F64), {0}};
+static const ry_arg fill_args[] = {RY_ARG(ry_fill_args, dtype, RY_ARG_I32),
+                                   RY_ARG(ry_fill_args, rank, RY_ARG_I64),
+                                   RY_ARG_ARRAY(ry_fill_args, dim, RY_ARG_I64, RY_MAX_RANK),
+                                   RY_ARG(ry_fill_args, value, RY_ARG_F64),
+                                   {0}};
 static const ry_sample fill_samples[] = {
     {.name = "f32", .args = &(const ry_fill_args){RY_F32, 2, {5, 7}, 1.5}},
     {.name = "bf16", .args = &(const ry_fill_args){RY_BF16, 1, {300}, -0.1}},
@@ -332,8 +404,15 @@ static const ry_sample fill_samples[] = {
     {.name = "empty", .args = &(const ry_fill_args){RY_F32, 2, {0, 3}, 1}},
     {.name = "large", .args = &(const ry_fill_args){RY_F32, 1, {33554432}, 1}, .flags = RY_SAMPLE_BENCH},
     {0}};
-const ry_op ry_op_fill_row = {.name = "fill", .doc = "-> a shape full of one value", .arg_size = sizeof(ry_fill_args), .args = fill_args, .flags = RY_OP_MAP,
-                              .infer = fill_infer, .work = fill_work, .cpu = fill_cpu, .samples = fill_samples};
+const ry_op ry_op_fill_row = {.name = "fill",
+                              .doc = "-> a shape full of one value",
+                              .arg_size = sizeof(ry_fill_args),
+                              .args = fill_args,
+                              .flags = RY_OP_MAP,
+                              .infer = fill_infer,
+                              .work = fill_work,
+                              .cpu = fill_cpu,
+                              .samples = fill_samples};
 
 ry_tensor ry_fill(ry_graph *g, const ry_spec *s, double value) {
     ry_fill_args a = {.dtype = (int32_t)s->dtype, .rank = s->rank, .value = value};
@@ -344,9 +423,15 @@ ry_tensor ry_scalar(ry_graph *g, double value) { return ry_fill(g, &(ry_spec){.d
 
 /* ---------------------------------------------------------------- Q8_0 */
 
-enum { Q_BLOCK = 32, Q_BYTES = 34, Q_PART = 32768 }; /* f16 scale d, then 32 int8 q: x = d q. Format: ggml's block_q8_0 */
+enum {
+    Q_BLOCK = 32,
+    Q_BYTES = 34,
+    Q_PART = 32768
+}; /* f16 scale d, then 32 int8 q: x = d q. Format: ggml's block_q8_0 */
 
-static ry_work quant_work(const ry_node *n) { return (ry_work){.parts = {(ry_count(&n->out[0].spec) + Q_PART - 1) / Q_PART}, .local = Q_PART * sizeof(float)}; }
+static ry_work quant_work(const ry_node *n) {
+    return (ry_work){.parts = {(ry_count(&n->out[0].spec) + Q_PART - 1) / Q_PART}, .local = Q_PART * sizeof(float)};
+}
 static bool quant_range(const ry_cpu *c, int64_t *begin, int64_t *n) {
     int64_t total = ry_count(&c->n->out[0].spec);
     *begin = c->part * Q_PART;
@@ -356,8 +441,10 @@ static bool quant_range(const ry_cpu *c, int64_t *begin, int64_t *n) {
 
 static ry_status dequantize_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_cast_args *a = n->args;
-    if (n->src[0]->spec.dtype != RY_Q8_0) return ry_fail_node(n, RY_EDTYPE, "x is %s, not q8_0", ry_show(&n->src[0]->spec).s);
-    if (!is_dtype(a->dtype) || !ry_is_float((ry_dtype)a->dtype)) return ry_fail_node(n, RY_EDTYPE, "the result is of a float dtype");
+    if (n->src[0]->spec.dtype != RY_Q8_0)
+        return ry_fail_node(n, RY_EDTYPE, "x is %s, not q8_0", ry_show(&n->src[0]->spec).s);
+    if (!is_dtype(a->dtype) || !ry_is_float((ry_dtype)a->dtype))
+        return ry_fail_node(n, RY_EDTYPE, "the result is of a float dtype");
     out[0] = n->src[0]->spec;
     out[0].dtype = (ry_dtype)a->dtype;
     return RY_OK;
@@ -375,7 +462,8 @@ static ry_status dequantize_cpu(const ry_cpu *c) {
 static ry_status quantize_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_spec *x = &n->src[0]->spec;
     if (!ry_is_float(x->dtype)) return ry_fail_node(n, RY_EDTYPE, "x is %s; floats are quantised", ry_show(x).s);
-    if (!x->rank || x->dim[x->rank - 1] % Q_BLOCK) return ry_fail_node(n, RY_ESHAPE, "x is %s; its last dim must be a multiple of %d", ry_show(x).s, Q_BLOCK);
+    if (!x->rank || x->dim[x->rank - 1] % Q_BLOCK)
+        return ry_fail_node(n, RY_ESHAPE, "x is %s; its last dim must be a multiple of %d", ry_show(x).s, Q_BLOCK);
     out[0] = *x;
     out[0].dtype = RY_Q8_0;
     return RY_OK;
@@ -401,18 +489,36 @@ static const ry_sample dequantize_samples[] = {
     {.name = "plain", .src = {{RY_Q8_0, 2, {5, 96}, 0, 0, NULL}}, .args = &(const ry_cast_args){RY_F32}},
     {.name = "bf16", .src = {{RY_Q8_0, 1, {32}, 0, 0, NULL}}, .args = &(const ry_cast_args){RY_BF16}},
     {.name = "empty", .src = {{RY_Q8_0, 2, {0, 32}, 0, 0, NULL}}, .args = &(const ry_cast_args){RY_F32}},
-    {.name = "large", .src = {{RY_Q8_0, 2, {4096, 8192}, 0, 0, NULL}}, .args = &(const ry_cast_args){RY_F32}, .flags = RY_SAMPLE_BENCH},
+    {.name = "large",
+     .src = {{RY_Q8_0, 2, {4096, 8192}, 0, 0, NULL}},
+     .args = &(const ry_cast_args){RY_F32},
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 static const ry_sample quantize_samples[] = {
     {.name = "plain", .src = {{RY_F32, 2, {5, 96}, 0, 0, NULL}}, .flags = RY_SAMPLE_NO_GRAD},
     {.name = "empty", .src = {{RY_F32, 2, {0, 32}, 0, 0, NULL}}, .flags = RY_SAMPLE_NO_GRAD},
     {.name = "large", .src = {{RY_F32, 2, {4096, 8192}, 0, 0, NULL}}, .flags = RY_SAMPLE_BENCH | RY_SAMPLE_NO_GRAD},
     {0}};
-static const ry_op row_dequantize = {.name = "dequantize", .doc = "x q8_0 [..,N] -> the floats that it stands for", .arg_size = sizeof(ry_cast_args), .args = cast_args,
-                                     .min_src = 1, .max_src = 1, .flags = RY_OP_NO_GRAD, .infer = dequantize_infer, .work = quant_work, .cpu = dequantize_cpu,
+static const ry_op row_dequantize = {.name = "dequantize",
+                                     .doc = "x q8_0 [..,N] -> the floats that it stands for",
+                                     .arg_size = sizeof(ry_cast_args),
+                                     .args = cast_args,
+                                     .min_src = 1,
+                                     .max_src = 1,
+                                     .flags = RY_OP_NO_GRAD,
+                                     .infer = dequantize_infer,
+                                     .work = quant_work,
+                                     .cpu = dequantize_cpu,
                                      .samples = dequantize_samples};
-static const ry_op row_quantize = {.name = "quantize", .doc = "x [..,N], N a multiple of 32 -> q8_0", .min_src = 1, .max_src = 1, .flags = RY_OP_NO_GRAD,
-                                   .infer = quantize_infer, .work = quant_work, .cpu = quantize_cpu, .samples = quantize_samples};
+static const ry_op row_quantize = {.name = "quantize",
+                                   .doc = "x [..,N], N a multiple of 32 -> q8_0",
+                                   .min_src = 1,
+                                   .max_src = 1,
+                                   .flags = RY_OP_NO_GRAD,
+                                   .infer = quantize_infer,
+                                   .work = quant_work,
+                                   .cpu = quantize_cpu,
+                                   .samples = quantize_samples};
 
 ry_tensor ry_cast(ry_graph *g, ry_tensor x, ry_dtype t) {
     const ry_spec *s = ry_spec_of(g, x);
@@ -427,4 +533,5 @@ ry_tensor ry_cast(ry_graph *g, ry_tensor x, ry_dtype t) {
     return RY_APPLY(g, &ry_op_cast_row, &a, x);
 }
 
-RY_OP_MODULE(basic, &ry_op_sum_to_row, &ry_op_copy_row, &ry_op_contiguous_row, &ry_op_cast_row, &ry_op_fill_row, &row_dequantize, &row_quantize);
+RY_OP_MODULE(basic, &ry_op_sum_to_row, &ry_op_copy_row, &ry_op_contiguous_row, &ry_op_cast_row, &ry_op_fill_row,
+             &row_dequantize, &row_quantize);

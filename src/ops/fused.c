@@ -1,10 +1,10 @@
 /* fused.c - the row `fused`: a chain of elementwise nodes in one pass, and the executor of every elementwise row.
  *
- * A part is a range of the output's elements. It is walked in blocks that fit L1; each register of the chain is a block of f32,
- * i32 or i64 values. Sources that already look like their register (dense, same type) are read in place and a result whose
- * storage type is its register type is written straight to the output, so that a plain add makes one pass over memory. Results
- * are rounded to their storage dtype between links: fused and unfused give the same bits.
- * Owns no memory: registers live in the worker's scratch. Knows no formula: those are simd/map.h's. */
+ * A part is a range of the output's elements. It is walked in blocks that fit L1; each register of the chain is a
+ * block of f32, i32 or i64 values. Sources that already look like their register (dense, same type) are read in place
+ * and a result whose storage type is its register type is written straight to the output, so that a plain add makes
+ * one pass over memory. Results are rounded to their storage dtype between links: fused and unfused give the same
+ * bits. Owns no memory: registers live in the worker's scratch. Knows no formula: those are simd/map.h's. */
 #include "ops/fused.h"
 #include "core/rows.h"
 #include "simd/map.h"
@@ -13,11 +13,18 @@
 #include <assert.h>
 #include <string.h>
 
-enum { BLOCK = 1024, /* elements of a register */
-       LONG_ROW = 256, /* strided sources: rows from this length on are walked one by one, shorter ones are gathered into blocks */
-       MAX_REGS = RY_MAX_SRC + RY_MAX_LINKS };
+enum {
+    BLOCK = 1024, /* elements of a register */
+    LONG_ROW =
+        256, /* strided sources: rows from this length on are walked one by one, shorter ones gathered into blocks */
+    MAX_REGS = RY_MAX_SRC + RY_MAX_LINKS
+};
 
-typedef enum source_kind { FLAT, SPLAT, STRIDED } source_kind; /* dense in the output's shape; one element; anything else */
+typedef enum source_kind {
+    FLAT,
+    SPLAT,
+    STRIDED
+} source_kind; /* dense in the output's shape; one element; anything else */
 typedef struct source {
     const char *data;
     ry_dtype dtype;
@@ -26,21 +33,21 @@ typedef struct source {
     bool in_place; /* no copy: a block of it is a register */
     size_t bytes;  /* of an element */
     char *slot;
-    int64_t at;                   /* STRIDED: element where the present row begins */
-    int64_t stride[RY_MAX_RANK];  /* of the output's dims; after collapse() of the walk's */
+    int64_t at;                  /* STRIDED: element where the present row begins */
+    int64_t stride[RY_MAX_RANK]; /* of the output's dims; after collapse() of the walk's */
 } source;
 
 typedef enum step_kind { STEP_MAP, STEP_CAST, STEP_NONE } step_kind;
 typedef struct step {
     map_fn fn;
-    char *slot;                  /* NULL: written straight to output `direct` */
+    char *slot; /* NULL: written straight to output `direct` */
     step_kind kind;
     map_reg reg;
     ry_dtype dtype;
-    unsigned load, store;        /* bits: sources to load before, outputs to store after */
+    unsigned load, store; /* bits: sources to load before, outputs to store after */
     int direct;
-    bool settle;                 /* round or wrap to dtype */
-    int16_t in[MAP_LETTERS];     /* registers of a b c y g; -1 unused */
+    bool settle;             /* round or wrap to dtype */
+    int16_t in[MAP_LETTERS]; /* registers of a b c y g; -1 unused */
 } step;
 
 typedef struct walk { /* where we are: the collapsed dims, the last of which is the row */
@@ -58,12 +65,12 @@ static size_t reg_bytes(map_reg r) { return r == MAP_I64 ? 8 : 4; }
 static bool is_reg(ry_dtype t) { return t == RY_F32 || t == RY_I32 || t == RY_I64; }
 
 /* Loops of a fixed length inside, so that compilers vectorise them. */
-#define EACH(n, body)                                                     \
-    do {                                                                  \
-        int64_t each_ = 0;                                                \
-        for (; each_ + 16 <= (n); each_ += 16)                            \
-            for (int64_t i = each_; i < each_ + 16; i++) body;            \
-        for (int64_t i = each_; i < (n); i++) body;                       \
+#define EACH(n, body)                                          \
+    do {                                                       \
+        int64_t each_ = 0;                                     \
+        for (; each_ + 16 <= (n); each_ += 16)                 \
+            for (int64_t i = each_; i < each_ + 16; i++) body; \
+        for (int64_t i = each_; i < (n); i++) body;            \
     } while (0)
 
 static void widen(int32_t *restrict y, const void *x, ry_dtype t, int64_t n) {
@@ -78,20 +85,28 @@ static void widen(int32_t *restrict y, const void *x, ry_dtype t, int64_t n) {
 
 /* Contiguous storage to a register, and back. */
 static void load(void *y, const char *x, ry_dtype t, int64_t n) {
-    if (is_reg(t)) memcpy(y, x, (size_t)n * (t == RY_I64 ? 8 : 4));
-    else if (reg_of(t) == MAP_F32) simd_rows()->to_f32(y, x, t, n);
-    else widen(y, x, t, n);
+    if (is_reg(t))
+        memcpy(y, x, (size_t)n * (t == RY_I64 ? 8 : 4));
+    else if (reg_of(t) == MAP_F32)
+        simd_rows()->to_f32(y, x, t, n);
+    else
+        widen(y, x, t, n);
 }
 
 static void narrow(uint8_t *restrict y, const int32_t *restrict x, ry_dtype t, int64_t n) {
-    if (t == RY_BOOL) EACH(n, y[i] = x[i] != 0);
-    else EACH(n, y[i] = (uint8_t)(uint32_t)x[i]);
+    if (t == RY_BOOL)
+        EACH(n, y[i] = x[i] != 0);
+    else
+        EACH(n, y[i] = (uint8_t)(uint32_t)x[i]);
 }
 
 static void store(char *y, const void *x, ry_dtype t, int64_t n) {
-    if (is_reg(t)) memcpy(y, x, (size_t)n * (t == RY_I64 ? 8 : 4));
-    else if (reg_of(t) == MAP_F32) simd_rows()->from_f32(y, x, t, n);
-    else narrow((uint8_t *)y, x, t, n);
+    if (is_reg(t))
+        memcpy(y, x, (size_t)n * (t == RY_I64 ? 8 : 4));
+    else if (reg_of(t) == MAP_F32)
+        simd_rows()->from_f32(y, x, t, n);
+    else
+        narrow((uint8_t *)y, x, t, n);
 }
 
 static void store_large(char *y, const void *x, ry_dtype t, int64_t n, void *tmp) {
@@ -100,9 +115,14 @@ static void store_large(char *y, const void *x, ry_dtype t, int64_t n, void *tmp
 }
 
 static void splat(void *y, map_reg r, const char *element, ry_dtype t, int64_t n) {
-    union { float f; int32_t i; int64_t l; } v;
+    union {
+        float f;
+        int32_t i;
+        int64_t l;
+    } v;
     load(&v, element, t, 1);
-    if (r == MAP_F32) simd_rows()->fill(y, v.f, n);
+    if (r == MAP_F32)
+        simd_rows()->fill(y, v.f, n);
     else if (r == MAP_I32) {
         int32_t *d = y, k = v.i;
         EACH(n, d[i] = k);
@@ -146,9 +166,12 @@ static void load_strided(void *y, const char *x, ry_dtype t, int64_t stride, int
 }
 
 static void load_run(void *y, const source *s, const char *x, int64_t stride, int64_t n) {
-    if (stride == 1 || n == 1) load(y, x, s->dtype, n);
-    else if (stride == 0) splat(y, s->reg, x, s->dtype, n);
-    else load_strided(y, x, s->dtype, stride, n);
+    if (stride == 1 || n == 1)
+        load(y, x, s->dtype, n);
+    else if (stride == 0)
+        splat(y, s->reg, x, s->dtype, n);
+    else
+        load_strided(y, x, s->dtype, stride, n);
 }
 
 /* Rounds or wraps a register to what its storage dtype can hold. */
@@ -157,9 +180,12 @@ static void settle(void *y, ry_dtype t, int64_t n, void *tmp) {
     if (t == RY_F16 || t == RY_BF16) {
         simd_rows()->from_f32(tmp, y, t, n);
         simd_rows()->to_f32(y, tmp, t, n);
-    } else if (t == RY_I8) EACH(n, w[i] = (int32_t)((uint32_t)w[i] << 24) >> 24);
-    else if (t == RY_U8) EACH(n, w[i] = w[i] & 255);
-    else if (t == RY_BOOL) EACH(n, w[i] = w[i] != 0);
+    } else if (t == RY_I8)
+        EACH(n, w[i] = (int32_t)((uint32_t)w[i] << 24) >> 24);
+    else if (t == RY_U8)
+        EACH(n, w[i] = w[i] & 255);
+    else if (t == RY_BOOL)
+        EACH(n, w[i] = w[i] != 0);
 }
 
 /* The cast row between registers; the result is settled. */
@@ -187,26 +213,40 @@ static void convert(void *y, ry_dtype to, const void *x, map_reg from, int64_t n
         for (int64_t i = 0; i < n; i++) d[i] = w[i];
     } else {
         int32_t *d = y;
-        if (from == MAP_I32 && y != x) memcpy(y, x, (size_t)n * 4);
-        else if (from == MAP_I32) (void)w;
-        else if (to == RY_BOOL) EACH(n, d[i] = l[i] != 0);
-        else EACH(n, d[i] = (int32_t)(uint32_t)(uint64_t)l[i]);
+        if (from == MAP_I32 && y != x)
+            memcpy(y, x, (size_t)n * 4);
+        else if (from == MAP_I32)
+            (void)w;
+        else if (to == RY_BOOL)
+            EACH(n, d[i] = l[i] != 0);
+        else
+            EACH(n, d[i] = (int32_t)(uint32_t)(uint64_t)l[i]);
         settle(y, to, n, tmp);
     }
 }
 
 void fused_element(void *out, ry_dtype t, double value) {
     float f = (float)value;
-    if (reg_of(t) == MAP_F32 && t != RY_F64) simd_rows()->from_f32(out, &f, t, 1);
-    else if (t == RY_F64) memcpy(out, &value, sizeof value);
-    else if (t == RY_BOOL) *(uint8_t *)out = value != 0;
+    if (reg_of(t) == MAP_F32 && t != RY_F64)
+        simd_rows()->from_f32(out, &f, t, 1);
+    else if (t == RY_F64)
+        memcpy(out, &value, sizeof value);
+    else if (t == RY_BOOL)
+        *(uint8_t *)out = value != 0;
     else {
         double lo = t == RY_I8 ? -128 : t == RY_U8 ? 0 : t == RY_I32 ? INT32_MIN : -0x1p63;
         double hi = t == RY_I8 ? 127 : t == RY_U8 ? 255 : t == RY_I32 ? INT32_MAX : 0x1p63;
-        int64_t v = !(value == value) ? 0 : value <= lo ? (int64_t)lo : value < hi ? (int64_t)value : t == RY_I64 ? INT64_MAX : (int64_t)hi;
-        if (t == RY_I64) memcpy(out, &v, 8);
-        else if (t == RY_I32) memcpy(out, &(int32_t){(int32_t)v}, 4);
-        else *(uint8_t *)out = (uint8_t)v;
+        int64_t v = !(value == value) ? 0
+                    : value <= lo     ? (int64_t)lo
+                    : value < hi      ? (int64_t)value
+                    : t == RY_I64     ? INT64_MAX
+                                      : (int64_t)hi;
+        if (t == RY_I64)
+            memcpy(out, &v, 8);
+        else if (t == RY_I32)
+            memcpy(out, &(int32_t){(int32_t)v}, 4);
+        else
+            *(uint8_t *)out = (uint8_t)v;
     }
 }
 
@@ -301,8 +341,8 @@ typedef struct plan {
     step step[RY_MAX_LINKS];
     const char *at[MAX_REGS]; /* where each register is in this block */
     map_reg reg[MAX_REGS];
-    bool strided, blocks;     /* any strided source; any register in scratch */
-    unsigned stream;          /* bits: outputs too large for caches that take no source's place */
+    bool strided, blocks; /* any strided source; any register in scratch */
+    unsigned stream;      /* bits: outputs too large for caches that take no source's place */
     walk walk;
 } plan;
 
@@ -355,7 +395,8 @@ static void make_plan(plan *p, const ry_chain *ch, const ry_cpu *c, int64_t coun
         collapse(w, p->src, n_src, o);
         w->rows = w->dim[w->rank - 1] >= LONG_ROW;
         for (int r = 0; r < n_src; r++)
-            if (p->src[r].kind == STRIDED) p->src[r].in_place = w->rows && p->src[r].stride[w->rank - 1] == 1 && is_reg(p->src[r].dtype);
+            if (p->src[r].kind == STRIDED)
+                p->src[r].in_place = w->rows && p->src[r].stride[w->rank - 1] == 1 && is_reg(p->src[r].dtype);
     }
     for (int l = 0; l < ch->n_link; l++) {
         const ry_link *k = &ch->link[l];
@@ -375,7 +416,8 @@ static void make_plan(plan *p, const ry_chain *ch, const ry_cpu *c, int64_t coun
         if (k ? k->op != &ry_op_fill_row : p->src[r].kind != SPLAT) continue;
         char *slot = slots + (size_t)index_of(take(&free_)) * slot_bytes;
         if (k) fused_element(element, k->dtype, k->value);
-        splat(slot, p->reg[r], k ? element : p->src[r].data, k ? k->dtype : p->src[r].dtype, count < BLOCK ? count : BLOCK);
+        splat(slot, p->reg[r], k ? element : p->src[r].data, k ? k->dtype : p->src[r].dtype,
+              count < BLOCK ? count : BLOCK);
         p->at[r] = slot;
         p->blocks = true;
     }
@@ -412,7 +454,8 @@ static void make_plan(plan *p, const ry_chain *ch, const ry_cpu *c, int64_t coun
             map_reg t = type_of(p, s, cls == 'S' && s->in[0] >= 0);
             s->fn = cast ? NULL : simd_map(k->op->map, k->op->form, t);
             assert(cast || s->fn);
-            s->settle = !cast && !is_reg(k->dtype) && k->dtype != RY_F64 && !(k->dtype == RY_BOOL && cls != 'N' && cls != 'I');
+            s->settle =
+                !cast && !is_reg(k->dtype) && k->dtype != RY_F64 && !(k->dtype == RY_BOOL && cls != 'N' && cls != 'I');
             bool same = !cast; /* the result may take a dying input's slot if all registers are of one size */
             for (int i = 0; i < MAP_LETTERS; i++) {
                 int r = s->in[i];
@@ -459,8 +502,10 @@ static void load_source(plan *p, int r, int64_t i, int64_t m) {
         return;
     }
     const walk *w = &p->walk;
-    if (s->in_place) p->at[r] = s->data + (s->at + w->coord[w->rank - 1]) * (int64_t)s->bytes;
-    else gather(s->slot, s, w, m), p->at[r] = s->slot;
+    if (s->in_place)
+        p->at[r] = s->data + (s->at + w->coord[w->rank - 1]) * (int64_t)s->bytes;
+    else
+        gather(s->slot, s, w, m), p->at[r] = s->slot;
 }
 
 void fused_run(const ry_chain *ch, const ry_cpu *c) {
@@ -505,8 +550,10 @@ void fused_run(const ry_chain *ch, const ry_cpu *c) {
             for (int j = 0; s->store >> j; j++) {
                 if (!(s->store >> j & 1u)) continue;
                 char *y = (char *)c->out[j] + (size_t)i * out_bytes[j];
-                if (p.stream >> j & 1u) store_large(y, p.at[ch->out[j]], c->n->out[j].spec.dtype, m, tmp);
-                else store(y, p.at[ch->out[j]], c->n->out[j].spec.dtype, m);
+                if (p.stream >> j & 1u)
+                    store_large(y, p.at[ch->out[j]], c->n->out[j].spec.dtype, m, tmp);
+                else
+                    store(y, p.at[ch->out[j]], c->n->out[j].spec.dtype, m);
             }
         }
         if (p.strided && i + m < end) advance(&p.walk, p.src, ch->n_src, i, m);
@@ -538,13 +585,16 @@ void fused_single(ry_chain *ch, const ry_node *n, const void *args) {
 
 static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_chain *ch = n->args;
-    if (!ch || ch->n_src != n->n_src) return ry_fail_node(n, RY_EARG, "a chain of %d sources is given %d", ch ? ch->n_src : 0, n->n_src);
+    if (!ch || ch->n_src != n->n_src)
+        return ry_fail_node(n, RY_EARG, "a chain of %d sources is given %d", ch ? ch->n_src : 0, n->n_src);
     ry_spec shape = {.rank = 0};
     for (int r = 0; r < n->n_src; r++)
         if (ry_broadcast(&shape, &shape, &n->src[r]->spec) != RY_OK)
-            return ry_fail_node(n, RY_ESHAPE, "source %d is %s, those before it %s: they do not broadcast", r, ry_show(&n->src[r]->spec).s, ry_show(&shape).s);
+            return ry_fail_node(n, RY_ESHAPE, "source %d is %s, those before it %s: they do not broadcast", r,
+                                ry_show(&n->src[r]->spec).s, ry_show(&shape).s);
     for (int j = 0; j < ch->n_out; j++) {
-        if (ch->out[j] < ch->n_src || ch->out[j] >= ch->n_src + ch->n_link) return ry_fail_node(n, RY_EARG, "output %d is no link's result", j);
+        if (ch->out[j] < ch->n_src || ch->out[j] >= ch->n_src + ch->n_link)
+            return ry_fail_node(n, RY_EARG, "output %d is no link's result", j);
         out[j] = shape;
         out[j].dtype = ch->link[ch->out[j] - ch->n_src].dtype;
     }
@@ -567,8 +617,10 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
         ry_tensor in[MAP_LETTERS];
         size_t n_in = 0;
         while (n_in < MAP_LETTERS && k->in[n_in] >= 0) in[n_in] = reg[k->in[n_in]], n_in++;
-        if (k->op == &ry_op_fill_row) reg[ch->n_src + l] = ry_fill(g, &(ry_spec){.dtype = k->dtype}, k->value);
-        else if (k->op == &ry_op_cast_row) reg[ch->n_src + l] = ry_cast(g, in[0], k->dtype);
+        if (k->op == &ry_op_fill_row)
+            reg[ch->n_src + l] = ry_fill(g, &(ry_spec){.dtype = k->dtype}, k->value);
+        else if (k->op == &ry_op_cast_row)
+            reg[ch->n_src + l] = ry_cast(g, in[0], k->dtype);
         else {
             reg[ch->n_src + l] = ry_apply_row(g, k->op, n_in, in, NULL);
             const ry_spec *s = ry_spec_of(g, reg[ch->n_src + l]);
@@ -588,23 +640,52 @@ static ry_cost cost(const ry_node *n) {
 }
 
 /* (a + b) + 0.5 and that plus a: broadcast sources, an immediate, two outputs. */
-static const ry_chain sample_chain = {
-    .n_src = 2, .n_link = 4, .n_out = 2,
-    .link = {{&ry_op_add_row, {0, 1, -1, -1, -1}, RY_F32, 0},
-             {&ry_op_fill_row, {-1, -1, -1, -1, -1}, RY_F32, 0.5},
-             {&ry_op_add_row, {2, 3, -1, -1, -1}, RY_F32, 0},
-             {&ry_op_add_row, {4, 0, -1, -1, -1}, RY_F32, 0}},
-    .out = {4, 5}};
-static const ry_sample samples[] = {
-    {.name = "plain", .src = {{RY_F32, 2, {7, 33}, 0, 0, NULL}, {RY_F32, 2, {7, 33}, 0, 0, NULL}}, .n_src = 2, .args = &sample_chain, .flags = RY_SAMPLE_F32_ONLY},
-    {.name = "row", .src = {{RY_F32, 3, {3, 5, 400}, 0, 0, NULL}, {RY_F32, 1, {400}, 0, 0, NULL}}, .n_src = 2, .args = &sample_chain, .flags = RY_SAMPLE_F32_ONLY},
-    {.name = "column", .src = {{RY_F32, 2, {1, 17}, 0, 0, NULL}, {RY_F32, 2, {9, 1}, 0, 0, NULL}}, .n_src = 2, .args = &sample_chain, .flags = RY_SAMPLE_F32_ONLY},
-    {.name = "scalar", .src = {{RY_F32, 0, {0}, 0, 0, NULL}, {RY_F32, 1, {1}, 0, 0, NULL}}, .n_src = 2, .args = &sample_chain, .flags = RY_SAMPLE_F32_ONLY},
-    {.name = "empty", .src = {{RY_F32, 2, {0, 4}, 0, 0, NULL}, {RY_F32, 1, {4}, 0, 0, NULL}}, .n_src = 2, .args = &sample_chain, .flags = RY_SAMPLE_F32_ONLY},
-    {0}};
+static const ry_chain sample_chain = {.n_src = 2,
+                                      .n_link = 4,
+                                      .n_out = 2,
+                                      .link = {{&ry_op_add_row, {0, 1, -1, -1, -1}, RY_F32, 0},
+                                               {&ry_op_fill_row, {-1, -1, -1, -1, -1}, RY_F32, 0.5},
+                                               {&ry_op_add_row, {2, 3, -1, -1, -1}, RY_F32, 0},
+                                               {&ry_op_add_row, {4, 0, -1, -1, -1}, RY_F32, 0}},
+                                      .out = {4, 5}};
+static const ry_sample samples[] = {{.name = "plain",
+                                     .src = {{RY_F32, 2, {7, 33}, 0, 0, NULL}, {RY_F32, 2, {7, 33}, 0, 0, NULL}},
+                                     .n_src = 2,
+                                     .args = &sample_chain,
+                                     .flags = RY_SAMPLE_F32_ONLY},
+                                    {.name = "row",
+                                     .src = {{RY_F32, 3, {3, 5, 400}, 0, 0, NULL}, {RY_F32, 1, {400}, 0, 0, NULL}},
+                                     .n_src = 2,
+                                     .args = &sample_chain,
+                                     .flags = RY_SAMPLE_F32_ONLY},
+                                    {.name = "column",
+                                     .src = {{RY_F32, 2, {1, 17}, 0, 0, NULL}, {RY_F32, 2, {9, 1}, 0, 0, NULL}},
+                                     .n_src = 2,
+                                     .args = &sample_chain,
+                                     .flags = RY_SAMPLE_F32_ONLY},
+                                    {.name = "scalar",
+                                     .src = {{RY_F32, 0, {0}, 0, 0, NULL}, {RY_F32, 1, {1}, 0, 0, NULL}},
+                                     .n_src = 2,
+                                     .args = &sample_chain,
+                                     .flags = RY_SAMPLE_F32_ONLY},
+                                    {.name = "empty",
+                                     .src = {{RY_F32, 2, {0, 4}, 0, 0, NULL}, {RY_F32, 1, {4}, 0, 0, NULL}},
+                                     .n_src = 2,
+                                     .args = &sample_chain,
+                                     .flags = RY_SAMPLE_F32_ONLY},
+                                    {0}};
 
-static const ry_op row_fused = {
-    .name = "fused", .doc = "a chain of elementwise operators: sources broadcast to the outputs' shape", .arg_size = sizeof(ry_chain),
-    .min_src = 0, .max_src = RY_MAX_SRC, .flags = RY_OP_INPLACE0, .strided = (1u << RY_MAX_SRC) - 1,
-    .infer = infer, .work = work, .cpu = cpu, .lower = lower, .cost = cost, .samples = samples};
+static const ry_op row_fused = {.name = "fused",
+                                .doc = "a chain of elementwise operators: sources broadcast to the outputs' shape",
+                                .arg_size = sizeof(ry_chain),
+                                .min_src = 0,
+                                .max_src = RY_MAX_SRC,
+                                .flags = RY_OP_INPLACE0,
+                                .strided = (1u << RY_MAX_SRC) - 1,
+                                .infer = infer,
+                                .work = work,
+                                .cpu = cpu,
+                                .lower = lower,
+                                .cost = cost,
+                                .samples = samples};
 RY_OP_MODULE(fused, &row_fused);

@@ -1,9 +1,11 @@
-/* fused.h - the executor of elementwise chains, for the rows that are chains of one link (map.c, basic.c).  Knows no formula. */
+/* fused.h - the executor of elementwise chains, for the rows that are chains of one link (map.c, basic.c).  Knows
+ * no formula. */
 #ifndef RY_OPS_FUSED_H
 #define RY_OPS_FUSED_H
 #include "core/chain.h"
 
-/* Letters of a formula: bit k of a mask is letter k of "abcyg"; a row's sources are the letters it uses, in this order. */
+/* Letters of a formula: bit k of a mask is letter k of "abcyg"; a row's sources are the letters it uses, in this
+ * order. */
 enum { MAP_LETTERS = 5 };
 unsigned map_letters(const ry_op *op); /* op: a row of map.c */
 
@@ -12,6 +14,7 @@ ry_work fused_work(const ry_node *n, const ry_chain *ch);
 void fused_run(const ry_chain *ch, const ry_cpu *c);
 /* The one-link chain of a map, cast or fill node. The rest of *ch is left as it is. */
 void fused_single(ry_chain *ch, const ry_node *n, const void *args);
-/* One element of dtype t (not a block dtype) that holds value, as casting from f32 would give it; integers from the double. */
+/* One element of dtype t (not a block dtype) that holds value, as casting from f32 would give it; integers from
+ * the double. */
 void fused_element(void *out, ry_dtype t, double value);
 #endif

@@ -2,40 +2,59 @@
 #include "core/rows.h"
 #include <string.h>
 
-typedef struct iota_args { int32_t dtype, axis; int64_t rank, dim[RY_MAX_RANK]; double start, step; } iota_args;
-static const ry_arg fields[] = {RY_ARG(iota_args, dtype, RY_ARG_I32), RY_ARG(iota_args, axis, RY_ARG_I32), RY_ARG(iota_args, rank, RY_ARG_I64),
-                                RY_ARG_ARRAY(iota_args, dim, RY_ARG_I64, RY_MAX_RANK), RY_ARG(iota_args, start, RY_ARG_F64), RY_ARG(iota_args, step, RY_ARG_F64), {0}};
+typedef struct iota_args {
+    int32_t dtype, axis;
+    int64_t rank, dim[RY_MAX_RANK];
+    double start, step;
+} iota_args;
+static const ry_arg fields[] = {RY_ARG(iota_args, dtype, RY_ARG_I32),
+                                RY_ARG(iota_args, axis, RY_ARG_I32),
+                                RY_ARG(iota_args, rank, RY_ARG_I64),
+                                RY_ARG_ARRAY(iota_args, dim, RY_ARG_I64, RY_MAX_RANK),
+                                RY_ARG(iota_args, start, RY_ARG_F64),
+                                RY_ARG(iota_args, step, RY_ARG_F64),
+                                {0}};
 
 enum { PART = 16384, BLOCK = 256 };
 
 static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const iota_args *a = n->args;
-    if (a->dtype <= RY_NONE || a->dtype >= RY_DTYPE_COUNT || !(ry_is_float((ry_dtype)a->dtype) || ry_is_int((ry_dtype)a->dtype)))
+    if (a->dtype <= RY_NONE || a->dtype >= RY_DTYPE_COUNT ||
+        !(ry_is_float((ry_dtype)a->dtype) || ry_is_int((ry_dtype)a->dtype)))
         return ry_fail_node(n, RY_EDTYPE, "numbers in a row are floats or integers");
-    if (a->rank < 1 || a->rank > RY_MAX_RANK) return ry_fail_node(n, RY_ESHAPE, "rank %lld; from 1 to %d", (long long)a->rank, RY_MAX_RANK);
+    if (a->rank < 1 || a->rank > RY_MAX_RANK)
+        return ry_fail_node(n, RY_ESHAPE, "rank %lld; from 1 to %d", (long long)a->rank, RY_MAX_RANK);
     out[0] = ry_shape((ry_dtype)a->dtype, (int)a->rank, a->dim);
     if (ry_numel(&out[0]) < 0) return ry_fail_node(n, RY_ESHAPE, "%s is no shape", ry_show(&out[0]).s);
-    if (a->axis < 0 || a->axis >= a->rank) return ry_fail_node(n, RY_EARG, "%s has no axis %d", ry_show(&out[0]).s, a->axis);
+    if (a->axis < 0 || a->axis >= a->rank)
+        return ry_fail_node(n, RY_EARG, "%s has no axis %d", ry_show(&out[0]).s, a->axis);
     return RY_OK;
 }
 static ry_work work(const ry_node *n) { return (ry_work){.parts = {(ry_count(&n->out[0].spec) + PART - 1) / PART}}; }
 
-static int64_t whole(double v) { return !(v == v) ? 0 : v <= -0x1p63 ? INT64_MIN : v >= 0x1p63 ? INT64_MAX : (int64_t)v; }
+static int64_t whole(double v) {
+    return !(v == v) ? 0 : v <= -0x1p63 ? INT64_MIN : v >= 0x1p63 ? INT64_MAX : (int64_t)v;
+}
 
 static ry_status cpu(const ry_cpu *c) {
     const iota_args *a = c->args;
     ry_dtype t = (ry_dtype)a->dtype;
-    int64_t outer, len, inner, total = ry_count(&c->n->out[0].spec), end = (c->part + 1) * PART < total ? (c->part + 1) * PART : total;
+    int64_t outer, len, inner, total = ry_count(&c->n->out[0].spec),
+                               end = (c->part + 1) * PART < total ? (c->part + 1) * PART : total;
     ry_around(&c->n->out[0].spec, a->axis, &outer, &len, &inner);
     for (int64_t i = c->part * PART, m; i < end; i += m) {
         m = end - i < BLOCK ? end - i : BLOCK;
         float f[BLOCK];
         for (int64_t k = 0; k < m; k++) {
             double v = a->start + a->step * (double)((i + k) / inner % len);
-            if (t == RY_I64) ((int64_t *)c->out[0])[i + k] = whole(v);
-            else if (t == RY_I32) ((int32_t *)c->out[0])[i + k] = (int32_t)(uint32_t)(uint64_t)whole(v);
-            else if (t == RY_F64) ((double *)c->out[0])[i + k] = v;
-            else f[k] = (float)v;
+            if (t == RY_I64)
+                ((int64_t *)c->out[0])[i + k] = whole(v);
+            else if (t == RY_I32)
+                ((int32_t *)c->out[0])[i + k] = (int32_t)(uint32_t)(uint64_t)whole(v);
+            else if (t == RY_F64)
+                ((double *)c->out[0])[i + k] = v;
+            else
+                f[k] = (float)v;
         }
         if (t != RY_I64 && t != RY_I32 && t != RY_F64) ry_store_row(c->out[0], t, i, m, f);
     }
@@ -50,8 +69,14 @@ static const ry_sample samples[] = {
     {.name = "empty", .args = &(const iota_args){RY_F32, 1, 2, {3, 0}, 0, 1}},
     {.name = "large", .args = &(const iota_args){RY_F32, 0, 1, {16777216}, 0, 1}, .flags = RY_SAMPLE_BENCH},
     {0}};
-static const ry_op row_iota = {.name = "iota", .doc = "-> start + step i, i the index along axis", .arg_size = sizeof(iota_args), .args = fields,
-                               .infer = infer, .work = work, .cpu = cpu, .samples = samples};
+static const ry_op row_iota = {.name = "iota",
+                               .doc = "-> start + step i, i the index along axis",
+                               .arg_size = sizeof(iota_args),
+                               .args = fields,
+                               .infer = infer,
+                               .work = work,
+                               .cpu = cpu,
+                               .samples = samples};
 
 ry_tensor ry_iota(ry_graph *g, const ry_spec *s, int axis, double start, double step) {
     iota_args a = {.dtype = (int32_t)s->dtype, .rank = s->rank, .start = start, .step = step};

@@ -1,8 +1,8 @@
 /* map.c - the elementwise operators: a row, a builder and a row for each derivative of every line of src/map.def.
  *
- * A row's sources are the letters its formula names, in the order a b c y g: row `mul` has (a, b), row `mul_da` (b, g). Rows are
- * strict about dtypes; builders insert the casts that make mixed ones fit. The loops are simd/map.h's, run by fused.c.
- * Knows no formula by itself: it reads the texts of the table. */
+ *  * A row's sources are the letters its formula names, in the order a b c y g: row `mul` has (a, b), row `mul_da`
+ * (b, g). Rows are strict about dtypes; builders insert the casts that make mixed ones fit. The loops are
+ * simd/map.h's, run by fused.c. Knows no formula by itself: it reads the texts of the table. */
 #include "core/rows.h"
 #include "ops/_expr.h"
 #include "ops/fused.h"
@@ -15,7 +15,8 @@ enum { LETTER_A = 1, LETTER_Y = 8, LETTER_G = 16 };
 static const char letters[] = "abcyg";
 
 static const unsigned uses_of[MAP_COUNT][MAP_FORMS] = {
-#define RY_MAP(name, ...) [MAP_##name] = {MAP_USES_##name##_value, MAP_USES_##name##_da, MAP_USES_##name##_db, MAP_USES_##name##_dc},
+#define RY_MAP(name, ...) \
+    [MAP_##name] = {MAP_USES_##name##_value, MAP_USES_##name##_da, MAP_USES_##name##_db, MAP_USES_##name##_dc},
 #include "map.def"
 #undef RY_MAP
 };
@@ -41,15 +42,21 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
         if (!(uses >> k & 1u)) continue;
         const ry_spec *s = &n->src[i]->spec;
         ry_kind kind = ry_dtype_row(s->dtype)->kind;
-        if (select && k == 0) RY_TRY(check_kind(n, i, k, kind == RY_KIND_BOOL, "the condition of a choice is bool"));
+        if (select && k == 0)
+            RY_TRY(check_kind(n, i, k, kind == RY_KIND_BOOL, "the condition of a choice is bool"));
         else {
             number[n_number++] = s;
-            if (cls == 'L') RY_TRY(check_kind(n, i, k, kind == RY_KIND_BOOL, "logic takes bool: compare it with 0 first"));
-            else if (cls == 'I') RY_TRY(check_kind(n, i, k, kind == RY_KIND_INT || kind == RY_KIND_BOOL, "bits are those of integers"));
-            else if (cls == 'F' || cls == 'P' || !value) RY_TRY(check_kind(n, i, k, kind == RY_KIND_FLOAT, "this row computes with floats: cast it"));
-            else RY_TRY(check_kind(n, i, k, kind != RY_KIND_BLOCK, "block dtypes are cast before arithmetic"));
+            if (cls == 'L')
+                RY_TRY(check_kind(n, i, k, kind == RY_KIND_BOOL, "logic takes bool: compare it with 0 first"));
+            else if (cls == 'I')
+                RY_TRY(check_kind(n, i, k, kind == RY_KIND_INT || kind == RY_KIND_BOOL, "bits are those of integers"));
+            else if (cls == 'F' || cls == 'P' || !value)
+                RY_TRY(check_kind(n, i, k, kind == RY_KIND_FLOAT, "this row computes with floats: cast it"));
+            else
+                RY_TRY(check_kind(n, i, k, kind != RY_KIND_BLOCK, "block dtypes are cast before arithmetic"));
             if (number[0]->dtype != s->dtype && !(ry_is_float(number[0]->dtype) && ry_is_float(s->dtype)))
-                return ry_fail_node(n, RY_EDTYPE, "%c is %s beside %s: cast one of them", letters[k], ry_show(s).s, ry_show(number[0]).s);
+                return ry_fail_node(n, RY_EDTYPE, "%c is %s beside %s: cast one of them", letters[k], ry_show(s).s,
+                                    ry_show(number[0]).s);
         }
         if (ry_broadcast(&shape, &shape, s) != RY_OK)
             return ry_fail_node(n, RY_ESHAPE, "%c is %s, which does not broadcast with %s", letters[k], ry_show(s).s,
@@ -92,7 +99,8 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
         ry_tensor src[MAP_LETTERS];
         size_t n_src = 0;
         for (int i = 0; i < MAP_LETTERS; i++)
-            if (uses >> i & 1u) src[n_src++] = 1u << i == LETTER_G ? gy[0] : 1u << i == LETTER_Y ? ry_res(g, n, 0) : ry_src(g, n, i);
+            if (uses >> i & 1u)
+                src[n_src++] = 1u << i == LETTER_G ? gy[0] : 1u << i == LETTER_Y ? ry_res(g, n, 0) : ry_src(g, n, i);
         gx[k] = ry_apply_row(g, row, n_src, src, NULL);
     }
     return RY_OK;
@@ -132,15 +140,20 @@ static ry_tensor build(ry_graph *g, const ry_op *op, size_t n, ry_tensor *src) {
     for (size_t i = from; i < n; i++) {
         if (ry_dtype_row(spec[i]->dtype)->kind == RY_KIND_BLOCK) continue;
         bool is_float = ry_is_float(spec[i]->dtype);
-        if (cls == 'L') src[i] = as(g, src[i], RY_BOOL);
-        else if (cls == 'P') src[i] = is_float ? src[i] : as(g, src[i], RY_F32);
-        else if (floats) src[i] = is_float ? src[i] : as(g, src[i], t);
-        else src[i] = as(g, src[i], cls == 'F' ? RY_F32 : t);
+        if (cls == 'L')
+            src[i] = as(g, src[i], RY_BOOL);
+        else if (cls == 'P')
+            src[i] = is_float ? src[i] : as(g, src[i], RY_F32);
+        else if (floats)
+            src[i] = is_float ? src[i] : as(g, src[i], t);
+        else
+            src[i] = as(g, src[i], cls == 'F' ? RY_F32 : t);
     }
     return ry_apply_row(g, op, n, src, NULL);
 }
 
 /* ---------------------------------------------------------------- rows and samples */
+/* clang-format off */
 
 #define BITS(m) ((m & 1u) + (m >> 1 & 1u) + (m >> 2 & 1u) + (m >> 3 & 1u) + (m >> 4 & 1u))
 #define CAT_(a, b) a##b
@@ -150,26 +163,38 @@ static ry_tensor build(ry_graph *g, const ry_op *op, size_t n, ry_tensor *src) {
 #define COMMA_0(x)
 #define COMMA_1(x) &x,
 
-/* Samples are shared by all rows of a class and number of sources: ranges stand in the rows. `large` (bench) is the last of a
- * value row's and no derivative's. */
-#define S_ALL(t, rank, ...) {t, rank, {__VA_ARGS__}, 0, 0, NULL}, {t, rank, {__VA_ARGS__}, 0, 0, NULL}, {t, rank, {__VA_ARGS__}, 0, 0, NULL}
-#define S_SOURCES(first, t)                                                                                                    \
-    {.name = "plain", .src = {{first, 2, {6, 35}, 0, 0, NULL}, S_ALL(t, 2, 6, 35), {t, 2, {6, 35}, 0, 0, NULL}}},                \
-    {.name = "broadcast",                                                                                                     \
-     .src = {{first, 3, {2, 3, 300}, 0, 0, NULL}, {t, 1, {300}, 0, 0, NULL}, {t, 3, {2, 1, 1}, 0, 0, NULL},                     \
-             {t, 3, {2, 3, 300}, 0, 0, NULL}, {t, 3, {2, 3, 300}, 0, 0, NULL}}},                                              \
-    {.name = "one", .src = {{first, 0, {0}, 0, 0, NULL}, S_ALL(t, 1, 1), {t, 0, {0}, 0, 0, NULL}}},                            \
+/* Samples are shared by all rows of a class and number of sources: ranges stand in the rows. `large` (bench) is
+ * the last of a value row's and no derivative's. */
+#define S_ALL(t, rank, ...) \
+    {t, rank, {__VA_ARGS__}, 0, 0, NULL}, {t, rank, {__VA_ARGS__}, 0, 0, NULL}, {t, rank, {__VA_ARGS__}, 0, 0, NULL}
+#define S_SOURCES(first, t) \
+    {.name = "plain", .src = {{first, 2, {6, 35}, 0, 0, NULL}, S_ALL(t, 2, 6, 35), {t, 2, {6, 35}, 0, 0, NULL}}}, \
+    {.name = "broadcast", \
+     .src = {{first, 3, {2, 3, 300}, 0, 0, NULL}, {t, 1, {300}, 0, 0, NULL}, {t, 3, {2, 1, 1}, 0, 0, NULL}, \
+             {t, 3, {2, 3, 300}, 0, 0, NULL}, {t, 3, {2, 3, 300}, 0, 0, NULL}}}, \
+    {.name = "one", .src = {{first, 0, {0}, 0, 0, NULL}, S_ALL(t, 1, 1), {t, 0, {0}, 0, 0, NULL}}}, \
     {.name = "empty", .src = {{first, 2, {0, 3}, 0, 0, NULL}, S_ALL(t, 1, 3), {t, 2, {0, 1}, 0, 0, NULL}}}
-#define S_LARGE(first, t) {.name = "large", .src = {{first, 1, {16777216}, 0, 0, NULL}, S_ALL(t, 1, 16777216)}, .flags = RY_SAMPLE_BENCH}
+#define S_LARGE(first, t) \
+    {.name = "large", .src = {{first, 1, {16777216}, 0, 0, NULL}, S_ALL(t, 1, 16777216)}, .flags = RY_SAMPLE_BENCH}
 #define S_INTS(t) \
-    {.name = #t, .src = {{t, 2, {4, 70}, 1, 9, NULL}, {t, 1, {70}, 1, 9, NULL}, {t, 0, {0}, 1, 9, NULL}}, .flags = RY_SAMPLE_NO_GRAD}
+    {.name = #t, \
+     .src = {{t, 2, {4, 70}, 1, 9, NULL}, {t, 1, {70}, 1, 9, NULL}, {t, 0, {0}, 1, 9, NULL}}, \
+     .flags = RY_SAMPLE_NO_GRAD}
 static const ry_sample samples_grad[] = {S_SOURCES(RY_F32, RY_F32), {0}};
 static const ry_sample samples_grad_choice[] = {S_SOURCES(RY_BOOL, RY_F32), {0}};
 static const ry_sample samples_F[] = {S_SOURCES(RY_F32, RY_F32), S_LARGE(RY_F32, RY_F32), {0}};
-static const ry_sample samples_N[] = {S_SOURCES(RY_F32, RY_F32), S_INTS(RY_I32), S_INTS(RY_I64), S_INTS(RY_U8), S_INTS(RY_I8), S_LARGE(RY_F32, RY_F32), {0}};
+static const ry_sample samples_N[] = {S_SOURCES(RY_F32, RY_F32),
+                                      S_INTS(RY_I32), S_INTS(RY_I64), S_INTS(RY_U8), S_INTS(RY_I8),
+                                      S_LARGE(RY_F32, RY_F32), {0}};
 static const ry_sample samples_L[] = {S_SOURCES(RY_BOOL, RY_BOOL), S_LARGE(RY_BOOL, RY_BOOL), {0}};
-static const ry_sample samples_I[] = {S_SOURCES(RY_I32, RY_I32), S_INTS(RY_I64), S_INTS(RY_U8), S_INTS(RY_I8), S_LARGE(RY_I32, RY_I32), {0}};
-static const ry_sample samples_S[] = {S_SOURCES(RY_BOOL, RY_F32), {.name = "RY_I64", .src = {{RY_BOOL, 2, {9, 1}, 0, 0, NULL}, {RY_I64, 1, {70}, 0, 0, NULL}, {RY_I64, 0, {0}, 0, 0, NULL}}, .flags = RY_SAMPLE_NO_GRAD}, S_LARGE(RY_BOOL, RY_F32), {0}};
+static const ry_sample samples_I[] = {S_SOURCES(RY_I32, RY_I32),
+                                      S_INTS(RY_I64), S_INTS(RY_U8), S_INTS(RY_I8), S_LARGE(RY_I32, RY_I32), {0}};
+static const ry_sample samples_S[] = {
+    S_SOURCES(RY_BOOL, RY_F32),
+    {.name = "RY_I64",
+     .src = {{RY_BOOL, 2, {9, 1}, 0, 0, NULL}, {RY_I64, 1, {70}, 0, 0, NULL}, {RY_I64, 0, {0}, 0, 0, NULL}},
+     .flags = RY_SAMPLE_NO_GRAD},
+    S_LARGE(RY_BOOL, RY_F32), {0}};
 #define samples_C samples_N
 #define samples_P samples_F
 #define NO_GRAD_F 0
@@ -184,19 +209,22 @@ static const ry_sample samples_S[] = {S_SOURCES(RY_BOOL, RY_F32), {.name = "RY_I
 #define GRAD_SAMPLES_N(uses) samples_grad
 #define GRAD_SAMPLES_S(uses) ((uses) & LETTER_A ? samples_grad_choice : samples_grad)
 
-#define ROW(title, text, lo_, hi_, no_grad, op_, form_, uses, vjp_, lower_, samples_)                                          \
-    {.name = title, .doc = text, .min_src = BITS(uses), .max_src = BITS(uses),                                                 \
-     .flags = RY_OP_MAP | RY_OP_INPLACE0 | (no_grad), .strided = 31, .infer = infer, .work = work, .cpu = cpu,                 \
-     .lower = lower_, .vjp = vjp_, .samples = samples_, .map = op_, .form = form_, .lo = (float)(lo_), .hi = (float)(hi_), .tol = 2e-6f}
-#define GRAD(name, cls, lo, hi, form, FORM, text)                                                                              \
-    static const ry_op row_##name##_##form = ROW(#name "_" #form, text, lo, hi, 0, MAP_##name, FORM, MAP_USES_##name##_##form, \
+#define ROW(title, text, lo_, hi_, no_grad, op_, form_, uses, vjp_, lower_, samples_) \
+    {.name = title, .doc = text, .min_src = BITS(uses), .max_src = BITS(uses), \
+     .flags = RY_OP_MAP | RY_OP_INPLACE0 | (no_grad), .strided = 31, .infer = infer, .work = work, .cpu = cpu, \
+     .lower = lower_, .vjp = vjp_, .samples = samples_, .map = op_, .form = form_, .lo = (float)(lo_), \
+     .hi = (float)(hi_), .tol = 2e-6f}
+#define GRAD(name, cls, lo, hi, form, FORM, text) \
+    static const ry_op row_##name##_##form = ROW(#name "_" #form, text, lo, hi, 0, MAP_##name, FORM, \
+                                                 MAP_USES_##name##_##form, \
                                                  NULL, lower, GRAD_SAMPLES_##cls(MAP_USES_##name##_##form));
-#define RY_MAP(name, cls, lo, hi, f, d0, d1, d2, doc)                                                                          \
-    extern const ry_op ry_op_##name##_row; /* core names add by its symbol, tests others */                                    \
-    const ry_op ry_op_##name##_row =                                                                                           \
-        ROW(#name, doc, lo, hi, NO_GRAD_##cls, MAP_##name, MAP_VALUE, MAP_USES_##name##_value, vjp, NULL, samples_##cls);      \
-    CAT(IF_, MAP_HAS_##name##_da)(GRAD(name, cls, lo, hi, da, MAP_DA, "d " #name " / d a, times g"))                           \
-    CAT(IF_, MAP_HAS_##name##_db)(GRAD(name, cls, lo, hi, db, MAP_DB, "d " #name " / d b, times g"))                           \
+#define RY_MAP(name, cls, lo, hi, f, d0, d1, d2, doc) \
+    extern const ry_op ry_op_##name##_row; /* core names add by its symbol, tests others */ \
+    const ry_op ry_op_##name##_row = \
+        ROW(#name, doc, lo, hi, NO_GRAD_##cls, MAP_##name, MAP_VALUE, MAP_USES_##name##_value, vjp, NULL, \
+            samples_##cls); \
+    CAT(IF_, MAP_HAS_##name##_da)(GRAD(name, cls, lo, hi, da, MAP_DA, "d " #name " / d a, times g")) \
+    CAT(IF_, MAP_HAS_##name##_db)(GRAD(name, cls, lo, hi, db, MAP_DB, "d " #name " / d b, times g")) \
     CAT(IF_, MAP_HAS_##name##_dc)(GRAD(name, cls, lo, hi, dc, MAP_DC, "d " #name " / d c, times g"))
 #include "map.def"
 #undef RY_MAP
@@ -205,8 +233,9 @@ static const ry_sample samples_S[] = {S_SOURCES(RY_BOOL, RY_F32), {.name = "RY_I
 #define IF_NULL_1(x) &x
 static const ry_op *grad_row(int map, int form) {
     static const ry_op *const rows[MAP_COUNT][3] = {
-#define RY_MAP(name, ...)                                                                                              \
-    [MAP_##name] = {CAT(IF_NULL_, MAP_HAS_##name##_da)(row_##name##_da), CAT(IF_NULL_, MAP_HAS_##name##_db)(row_##name##_db), \
+#define RY_MAP(name, ...) \
+    [MAP_##name] = {CAT(IF_NULL_, MAP_HAS_##name##_da)(row_##name##_da), \
+                    CAT(IF_NULL_, MAP_HAS_##name##_db)(row_##name##_db), \
                     CAT(IF_NULL_, MAP_HAS_##name##_dc)(row_##name##_dc)},
 #include "map.def"
 #undef RY_MAP
@@ -217,18 +246,21 @@ static const ry_op *grad_row(int map, int form) {
 #define BUILD_1(name) \
     ry_tensor ry_##name(ry_graph *g, ry_tensor a) { return build(g, &ry_op_##name##_row, 1, (ry_tensor[]){a}); }
 #define BUILD_2(name) \
-    ry_tensor ry_##name(ry_graph *g, ry_tensor a, ry_tensor b) { return build(g, &ry_op_##name##_row, 2, (ry_tensor[]){a, b}); }
-#define BUILD_3(name)                                                     \
+    ry_tensor ry_##name(ry_graph *g, ry_tensor a, ry_tensor b) { \
+        return build(g, &ry_op_##name##_row, 2, (ry_tensor[]){a, b}); \
+    }
+#define BUILD_3(name) \
     ry_tensor ry_##name(ry_graph *g, ry_tensor a, ry_tensor b, ry_tensor c) { \
-        return build(g, &ry_op_##name##_row, 3, (ry_tensor[]){a, b, c});  \
+        return build(g, &ry_op_##name##_row, 3, (ry_tensor[]){a, b, c}); \
     }
 #define RY_MAP(name, ...) CAT(BUILD_, MAP_SOURCES_##name)(name)
 #include "map.def"
 #undef RY_MAP
 
 static const ry_op *const map_rows[] = {
-#define RY_MAP(name, ...)                                                                              \
-    &ry_op_##name##_row, CAT(COMMA_, MAP_HAS_##name##_da)(row_##name##_da) CAT(COMMA_, MAP_HAS_##name##_db)(row_##name##_db) \
+#define RY_MAP(name, ...) \
+    &ry_op_##name##_row, CAT(COMMA_, MAP_HAS_##name##_da)(row_##name##_da) \
+    CAT(COMMA_, MAP_HAS_##name##_db)(row_##name##_db) \
         CAT(COMMA_, MAP_HAS_##name##_dc)(row_##name##_dc)
 #include "map.def"
 #undef RY_MAP

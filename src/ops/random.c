@@ -1,24 +1,36 @@
-/* random.c - uniform and normal numbers of a Philox stream (base/rng.h): element i of the result is number i of (seed, stream), so
- * the same node gives the same numbers whatever the parts, threads or device. The seed is dynamic. */
+/* random.c - uniform and normal numbers of a Philox stream (base/rng.h): element i of the result is number i of
+ * (seed, stream), so the same node gives the same numbers whatever the parts, threads or device. The seed is
+ * dynamic. */
 #include "base/rng.h"
 #include "core/rows.h"
 #include <string.h>
 
-typedef struct random_args { int32_t dtype; uint32_t stream; int64_t rank, dim[RY_MAX_RANK]; uint64_t seed; } random_args;
-static const ry_arg fields[] = {RY_ARG(random_args, dtype, RY_ARG_I32), RY_ARG(random_args, stream, RY_ARG_U32), RY_ARG(random_args, rank, RY_ARG_I64),
-                                RY_ARG_ARRAY(random_args, dim, RY_ARG_I64, RY_MAX_RANK), RY_ARG_DYN(random_args, seed, RY_ARG_U64), {0}};
+typedef struct random_args {
+    int32_t dtype;
+    uint32_t stream;
+    int64_t rank, dim[RY_MAX_RANK];
+    uint64_t seed;
+} random_args;
+static const ry_arg fields[] = {
+    RY_ARG(random_args, dtype, RY_ARG_I32),    RY_ARG(random_args, stream, RY_ARG_U32),
+    RY_ARG(random_args, rank, RY_ARG_I64),     RY_ARG_ARRAY(random_args, dim, RY_ARG_I64, RY_MAX_RANK),
+    RY_ARG_DYN(random_args, seed, RY_ARG_U64), {0}};
 
 enum { PART = 8192 }; /* even: normals come in pairs */
 
 static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const random_args *a = n->args;
-    if (a->dtype <= RY_NONE || a->dtype >= RY_DTYPE_COUNT || !ry_is_float((ry_dtype)a->dtype)) return ry_fail_node(n, RY_EDTYPE, "random numbers are floats");
-    if (a->rank < 0 || a->rank > RY_MAX_RANK) return ry_fail_node(n, RY_ESHAPE, "rank %lld; at most %d", (long long)a->rank, RY_MAX_RANK);
+    if (a->dtype <= RY_NONE || a->dtype >= RY_DTYPE_COUNT || !ry_is_float((ry_dtype)a->dtype))
+        return ry_fail_node(n, RY_EDTYPE, "random numbers are floats");
+    if (a->rank < 0 || a->rank > RY_MAX_RANK)
+        return ry_fail_node(n, RY_ESHAPE, "rank %lld; at most %d", (long long)a->rank, RY_MAX_RANK);
     out[0] = ry_shape((ry_dtype)a->dtype, (int)a->rank, a->dim);
     if (ry_numel(&out[0]) < 0) return ry_fail_node(n, RY_ESHAPE, "%s is no shape", ry_show(&out[0]).s);
     return RY_OK;
 }
-static ry_work work(const ry_node *n) { return (ry_work){.parts = {(ry_count(&n->out[0].spec) + PART - 1) / PART}, .local = PART * sizeof(float)}; }
+static ry_work work(const ry_node *n) {
+    return (ry_work){.parts = {(ry_count(&n->out[0].spec) + PART - 1) / PART}, .local = PART * sizeof(float)};
+}
 
 static void numbers(const ry_cpu *c, void (*make)(float *, int64_t, uint64_t, uint32_t, uint64_t)) {
     const random_args *a = c->args;
@@ -40,17 +52,33 @@ static const ry_sample samples[] = {
     {.name = "empty", .args = &(const random_args){RY_F32, 0, 2, {0, 3}, 2}},
     {.name = "large", .args = &(const random_args){RY_F32, 0, 1, {16777216}, 2}, .flags = RY_SAMPLE_BENCH},
     {0}};
-static const ry_op row_uniform = {.name = "uniform", .doc = "-> numbers of [0,1)", .arg_size = sizeof(random_args), .args = fields, .infer = infer,
-                                  .work = work, .cpu = uniform_cpu, .samples = samples};
-static const ry_op row_normal = {.name = "normal", .doc = "-> numbers of the normal distribution, mean 0, deviation 1", .arg_size = sizeof(random_args),
-                                 .args = fields, .infer = infer, .work = work, .cpu = normal_cpu, .samples = samples};
+static const ry_op row_uniform = {.name = "uniform",
+                                  .doc = "-> numbers of [0,1)",
+                                  .arg_size = sizeof(random_args),
+                                  .args = fields,
+                                  .infer = infer,
+                                  .work = work,
+                                  .cpu = uniform_cpu,
+                                  .samples = samples};
+static const ry_op row_normal = {.name = "normal",
+                                 .doc = "-> numbers of the normal distribution, mean 0, deviation 1",
+                                 .arg_size = sizeof(random_args),
+                                 .args = fields,
+                                 .infer = infer,
+                                 .work = work,
+                                 .cpu = normal_cpu,
+                                 .samples = samples};
 
 static ry_tensor build(ry_graph *g, const ry_op *op, const ry_spec *s, uint64_t seed, uint32_t stream) {
     random_args a = {.dtype = (int32_t)s->dtype, .stream = stream, .rank = s->rank, .seed = seed};
     if (s->rank >= 0 && s->rank <= RY_MAX_RANK) memcpy(a.dim, s->dim, (size_t)s->rank * sizeof *a.dim);
     return ry_apply_row(g, op, 0, NULL, &a);
 }
-ry_tensor ry_uniform(ry_graph *g, const ry_spec *s, uint64_t seed, uint32_t stream) { return build(g, &row_uniform, s, seed, stream); }
-ry_tensor ry_normal(ry_graph *g, const ry_spec *s, uint64_t seed, uint32_t stream) { return build(g, &row_normal, s, seed, stream); }
+ry_tensor ry_uniform(ry_graph *g, const ry_spec *s, uint64_t seed, uint32_t stream) {
+    return build(g, &row_uniform, s, seed, stream);
+}
+ry_tensor ry_normal(ry_graph *g, const ry_spec *s, uint64_t seed, uint32_t stream) {
+    return build(g, &row_normal, s, seed, stream);
+}
 
 RY_OP_MODULE(random, &row_uniform, &row_normal);

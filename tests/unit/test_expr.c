@@ -1,5 +1,5 @@
-/* test_expr.c - formulas read as trees: every formula of map.def, evaluated from its tree, gives what its row gives; and second
- * derivatives, which are built from such trees, agree with differences of first ones. */
+/* test_expr.c - formulas read as trees: every formula of map.def, evaluated from its tree, gives what its row
+ * gives; and second derivatives, which are built from such trees, agree with differences of first ones. */
 #include "cm.h"
 #include "core/op.h"
 #include "ops/_expr.h"
@@ -13,8 +13,10 @@
 static void show(char *out, size_t cap, const expr *e, int i) {
     const expr_node *n = &e->at[i];
     size_t used = strlen(out);
-    if (n->kind == EXPR_NUMBER) snprintf(out + used, cap - used, "%g", n->value);
-    else if (n->kind == EXPR_LETTER) snprintf(out + used, cap - used, "%c", "abcyg"[n->letter]);
+    if (n->kind == EXPR_NUMBER)
+        snprintf(out + used, cap - used, "%g", n->value);
+    else if (n->kind == EXPR_LETTER)
+        snprintf(out + used, cap - used, "%c", "abcyg"[n->letter]);
     else {
         snprintf(out + used, cap - used, "%s(", n->row);
         for (int k = 0; k < n->n_kid; k++) {
@@ -48,7 +50,8 @@ static void precedence(void **state) {
 }
 
 static void bad_formulas(void **state) {
-    static const char *const bad[] = {"", "a +", "a b", "(a", "a)", "q", "exp(a", "sel(a, b, c, y)", "T()", "a @ b", "T(a)"};
+    static const char *const bad[] = {"",    "a +",   "a b", "(a", "a)", "q", "exp(a", "sel(a, b, c, y)",
+                                      "T()", "a @ b", "T(a)"};
     expr e;
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_is(RY_EINTERNAL, expr_parse(&e, bad[i]));
@@ -72,7 +75,8 @@ static void whole_table(void **state) {
         }
 }
 
-/* d2/da2 of each smooth operator of one source, through the tree, against a central difference of its derivative row. */
+/* d2/da2 of each smooth operator of one source, through the tree, against a central difference of its derivative
+ * row. */
 static void second_derivatives(void **state) {
     enum { N = 16 };
     ry_device *d;
@@ -105,7 +109,8 @@ static void second_derivatives(void **state) {
             float slope = (d1[2][i] - d1[0][i]) / (2 * h), jump = fabsf(d1[2][i] - 2 * d1[1][i] + d1[0][i]);
             if (jump > 0.05f * (fabsf(d1[1][i]) + 1)) continue; /* a kink lies between */
             if (!(fabsf(slope - d2[i]) <= 0.02f * (1 + fabsf(slope)))) {
-                print_error("%s at %g: %g by the tree, %g by differences\n", m->name, (double)x[1][i], (double)d2[i], (double)slope);
+                print_error("%s at %g: %g by the tree, %g by differences\n", m->name, (double)x[1][i], (double)d2[i],
+                            (double)slope);
                 fail();
             }
             checked++;
@@ -117,7 +122,7 @@ static void second_derivatives(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(precedence), cmocka_unit_test(bad_formulas), cmocka_unit_test(whole_table),
-                                       cmocka_unit_test(second_derivatives)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(precedence), cmocka_unit_test(bad_formulas),
+                                       cmocka_unit_test(whole_table), cmocka_unit_test(second_derivatives)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

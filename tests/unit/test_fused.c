@@ -23,7 +23,10 @@ static uint32_t word(uint32_t seed, uint64_t i) { return ry_rng_word(seed, 77, i
 static float value(uint32_t seed, int64_t i) { return 4 * ry_rng_unit(word(seed, (uint64_t)i)) - 2; }
 
 /* An input full of values; the data are the caller's to free. */
-typedef struct feed_list { ry_feed at[16]; size_t n; } feed_list;
+typedef struct feed_list {
+    ry_feed at[16];
+    size_t n;
+} feed_list;
 static ry_tensor feed(ry_graph *g, feed_list *f, const ry_spec *s, uint32_t seed) {
     int64_t n = ry_numel(s);
     size_t bytes;
@@ -44,7 +47,8 @@ static void drop(feed_list *f) {
 }
 
 /* Bytes of the wanted tensors, one after the other. */
-static char *compute(ry_graph *g, const feed_list *f, size_t n, const ry_tensor *want, const ry_compile_options *o, size_t *bytes, size_t *fused) {
+static char *compute(ry_graph *g, const feed_list *f, size_t n, const ry_tensor *want, const ry_compile_options *o,
+                     size_t *bytes, size_t *fused) {
     ry_program *p = NULL;
     ry_plan_info info;
     char *all = NULL;
@@ -69,7 +73,8 @@ static char *compute(ry_graph *g, const feed_list *f, size_t n, const ry_tensor 
 /* ---------------------------------------------------------------- against loops */
 
 enum { LAYOUTS = 9 };
-/* A source of layout k that broadcasts to [p,q,r], and which element of its data the element (i,j,l) of the result reads. */
+/* A source of layout k that broadcasts to [p,q,r], and which element of its data the element (i,j,l) of the result
+ * reads. */
 static ry_tensor source(ry_graph *g, feed_list *f, int k, int64_t p, int64_t q, int64_t r, ry_dtype t, uint32_t seed) {
     ry_tensor x;
     switch (k) {
@@ -78,9 +83,7 @@ static ry_tensor source(ry_graph *g, feed_list *f, int k, int64_t p, int64_t q, 
     case 2: return feed(g, f, &RY_SHAPE(t, p, q, 1), seed);
     case 3: return feed(g, f, &(ry_spec){.dtype = t}, seed);
     case 4: return feed(g, f, &RY_SHAPE(t, q, 1), seed);
-    case 5: /* transposed */
-        x = feed(g, f, &RY_SHAPE(t, r, q, p), seed);
-        return ry_transpose(g, x, 0, 2);
+    case 5: /* transposed */ x = feed(g, f, &RY_SHAPE(t, r, q, p), seed); return ry_transpose(g, x, 0, 2);
     case 6: /* backwards rows, every second element */
         x = feed(g, f, &RY_SHAPE(t, p, q, 2 * r), seed);
         return ry_slice(g, ry_slice(g, x, 1, -1, -q - 1, -1), 2, 1, 2 * r, 2);
@@ -119,11 +122,13 @@ static void check_add(int ka, int kb, int64_t p, int64_t q, int64_t r, ry_dtype 
         for (int64_t j = 0; j < q; j++)
             for (int64_t l = 0; l < r; l++) {
                 float x[2], v, want[2] = {0, 0}, have[2] = {0, 0};
-                v = *ry_load_row(f.at[0].data, ta, element(ka, p, q, r, i, j, l), 1, x) + *ry_load_row(f.at[1].data, tb, element(kb, p, q, r, i, j, l), 1, x + 1);
+                v = *ry_load_row(f.at[0].data, ta, element(ka, p, q, r, i, j, l), 1, x) +
+                    *ry_load_row(f.at[1].data, tb, element(kb, p, q, r, i, j, l), 1, x + 1);
                 ry_store_row(want, t, 0, 1, &v);
                 memcpy(have, got + ry_bytes_of(t, (i * q + j) * r + l), ry_bytes_of(t, 1));
                 if (memcmp(want, have, ry_bytes_of(t, 1))) {
-                    print_error("layouts %d %d, [%d,%d,%d] %s %s: element %d %d %d differs\n", ka, kb, (int)p, (int)q, (int)r, ry_dtype_name(ta), ry_dtype_name(tb), (int)i, (int)j, (int)l);
+                    print_error("layouts %d %d, [%d,%d,%d] %s %s: element %d %d %d differs\n", ka, kb, (int)p, (int)q,
+                                (int)r, ry_dtype_name(ta), ry_dtype_name(tb), (int)i, (int)j, (int)l);
                     fail();
                 }
             }
@@ -166,7 +171,11 @@ static ry_tensor link_of(ry_graph *g, uint32_t w, ry_tensor a, ry_tensor b, ry_t
     case 11: return ry_clamp(g, a, ry_scalar(g, -1), ry_scalar(g, 1));
     case 12: return ry_cast(g, ry_cast(g, ry_mul(g, a, ry_scalar(g, 50)), RY_I8), RY_F32);
     case 13: return ry_select(g, ry_and(g, ry_isfinite(g, a), ry_gt(g, c, b)), a, ry_scalar(g, 0.5));
-    case 14: return ry_cast(g, ry_add(g, ry_cast(g, ry_mul(g, a, ry_scalar(g, 9)), RY_I64), ry_cast(g, ry_mul(g, b, ry_scalar(g, 9)), RY_I64)), RY_F32);
+    case 14:
+        return ry_cast(g,
+                       ry_add(g, ry_cast(g, ry_mul(g, a, ry_scalar(g, 9)), RY_I64),
+                              ry_cast(g, ry_mul(g, b, ry_scalar(g, 9)), RY_I64)),
+                       RY_F32);
     default: return ry_gelu(g, a);
     }
 }
@@ -177,20 +186,26 @@ static void check_chain(uint32_t seed) {
     ry_graph *g;
     feed_list f = {.n = 0};
     ry_tensor pool[40];
-    size_t n = 0, n_src = 2 + word(seed, 0) % 4, n_links = 1 + word(seed, 1) % 14, n_want = 1 + word(seed, 2) % 3, bytes[2], fused;
+    size_t n = 0, n_src = 2 + word(seed, 0) % 4, n_links = 1 + word(seed, 1) % 14, n_want = 1 + word(seed, 2) % 3,
+           bytes[2], fused;
     const int64_t *s = shape[word(seed, 3) % 6];
     assert_ok(ry_graph_open(&g, device));
     for (size_t i = 0; i < n_src; i++, n++)
-        pool[n] = source(g, &f, i ? (int)(word(seed, 10 + i) % LAYOUTS) : 0, s[0], s[1], s[2], types[word(seed, 20 + i) % 4], seed + (uint32_t)i);
+        pool[n] = source(g, &f, i ? (int)(word(seed, 10 + i) % LAYOUTS) : 0, s[0], s[1], s[2],
+                         types[word(seed, 20 + i) % 4], seed + (uint32_t)i);
     for (size_t i = 0; i < n_links; i++, n++) {
-        ry_tensor a = pool[word(seed, 100 + 4 * i) % n], b = pool[word(seed, 101 + 4 * i) % n], c = pool[word(seed, 102 + 4 * i) % n];
+        ry_tensor a = pool[word(seed, 100 + 4 * i) % n], b = pool[word(seed, 101 + 4 * i) % n],
+                  c = pool[word(seed, 102 + 4 * i) % n];
         if (i == 0) a = pool[0];
         pool[n] = link_of(g, word(seed, 103 + 4 * i), a, b, c);
     }
     for (size_t i = 0; i < n_want; i++) pool[n - 1 - i] = ry_contiguous(g, pool[n - 1 - i]);
     if (n_want > n - n_src) n_want = n - n_src;
     assert_ok(ry_graph_status(g));
-    char *plain = compute(g, &f, n_want, pool + n - n_want, &(ry_compile_options){.no_fusion = true, .no_inplace = true, .no_cse = true, .no_cache = true}, &bytes[0], NULL);
+    char *plain =
+        compute(g, &f, n_want, pool + n - n_want,
+                &(ry_compile_options){.no_fusion = true, .no_inplace = true, .no_cse = true, .no_cache = true},
+                &bytes[0], NULL);
     char *quick = compute(g, &f, n_want, pool + n - n_want, &(ry_compile_options){.no_cache = true}, &bytes[1], &fused);
     assert_int_equal(bytes[0], bytes[1]);
     if (memcmp(plain, quick, bytes[0])) {
@@ -236,7 +251,8 @@ static void in_place_waits(void **state) {
     ry_tensor t = ry_contiguous(g, ry_transpose(g, x, 0, 1));
     ry_tensor a = ry_mul(g, t, ry_scalar(g, 2)), b = ry_add(g, ry_exp(g, a), t);
     ry_tensor want[2] = {ry_contiguous(g, ry_transpose(g, a, 0, 1)), ry_contiguous(g, ry_transpose(g, b, 0, 1))};
-    char *plain = compute(g, &f, 2, want, &(ry_compile_options){.no_fusion = true, .no_inplace = true}, &bytes[0], NULL);
+    char *plain =
+        compute(g, &f, 2, want, &(ry_compile_options){.no_fusion = true, .no_inplace = true}, &bytes[0], NULL);
     char *quick = compute(g, &f, 2, want, NULL, &bytes[1], NULL);
     assert_memory_equal(plain, quick, bytes[0]);
     free(plain);
@@ -255,7 +271,8 @@ static void check_values(ry_graph *g, ry_tensor y, int n, const double *want) {
     assert_ok(ry_read(g, y, data, ry_bytes_of(s->dtype, n)));
     for (int i = 0; i < n; i++) {
         float buf;
-        double got = ry_is_float(s->dtype) ? (double)*ry_load_row(data, s->dtype, i, 1, &buf) : (double)ry_load_index(data, s->dtype, i);
+        double got = ry_is_float(s->dtype) ? (double)*ry_load_row(data, s->dtype, i, 1, &buf)
+                                           : (double)ry_load_index(data, s->dtype, i);
         if (got != want[i]) print_error("%s element %d: %g, not %g\n", ry_dtype_name(s->dtype), i, got, want[i]);
         assert_true(got == want[i]);
     }
@@ -296,7 +313,8 @@ static void results_are_promoted(void **state) {
     ry_graph *g;
     (void)state;
     assert_ok(ry_graph_open(&g, device));
-    ry_tensor bf = scalar(g, RY_BF16, 1), hf = scalar(g, RY_F16, 1), f = scalar(g, RY_F32, 1), i8 = scalar(g, RY_I8, 1), i64 = scalar(g, RY_I64, 1), one = ry_scalar(g, 1);
+    ry_tensor bf = scalar(g, RY_BF16, 1), hf = scalar(g, RY_F16, 1), f = scalar(g, RY_F32, 1), i8 = scalar(g, RY_I8, 1),
+              i64 = scalar(g, RY_I64, 1), one = ry_scalar(g, 1);
     dtype_of(g, ry_add(g, bf, f), RY_F32);
     dtype_of(g, ry_add(g, bf, hf), RY_F32);
     dtype_of(g, ry_add(g, bf, one), RY_BF16);
@@ -331,10 +349,12 @@ static void errors_say_what(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layouts_and_dtypes),  cmocka_unit_test(fused_equals_unfused),
-        cmocka_unit_test(chain_is_one_node),   cmocka_unit_test(in_place_waits),
-        cmocka_unit_test(integers_wrap_and_casts_saturate), cmocka_unit_test(results_are_promoted),
-        cmocka_unit_test(errors_say_what)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(layouts_and_dtypes),
+                                       cmocka_unit_test(fused_equals_unfused),
+                                       cmocka_unit_test(chain_is_one_node),
+                                       cmocka_unit_test(in_place_waits),
+                                       cmocka_unit_test(integers_wrap_and_casts_saturate),
+                                       cmocka_unit_test(results_are_promoted),
+                                       cmocka_unit_test(errors_say_what)};
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

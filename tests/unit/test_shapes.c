@@ -1,5 +1,5 @@
-/* test_shapes.c - views, copies, concat, pad, repeat, sums of broadcasts: against plain loops, at sizes of several parts and
- * beyond the caches, which the samples of the op walker do not reach. */
+/* test_shapes.c - views, copies, concat, pad, repeat, sums of broadcasts: against plain loops, at sizes of several
+ * parts and beyond the caches, which the samples of the op walker do not reach. */
 #include "cm.h"
 #include "core/op.h"
 #include "core/rows.h"
@@ -14,7 +14,8 @@ static ry_device *device;
 static ry_graph *g;
 static int open_all(void **state) {
     (void)state;
-    return ry_device_open(&device, "cpu", &(ry_device_options){.threads = 2}) != RY_OK || ry_graph_open(&g, device) != RY_OK;
+    return ry_device_open(&device, "cpu", &(ry_device_options){.threads = 2}) != RY_OK ||
+           ry_graph_open(&g, device) != RY_OK;
 }
 static int close_all(void **state) {
     (void)state;
@@ -42,14 +43,16 @@ static ry_tensor counting(ry_dtype t, int rank, const int64_t *dim) { /* 0, 1, 2
 /* ---------------------------------------------------------------- slices */
 
 static void slices_follow_python(void **state) {
-    static const int64_t bounds[] = {INT64_MIN, -9, -6, -5, -4, -1, 0, 1, 3, 4, 5, 6, 9, INT64_MAX}, steps[] = {-7, -3, -2, -1, 1, 2, 3, 7};
+    static const int64_t bounds[] = {INT64_MIN, -9, -6, -5, -4, -1, 0, 1, 3, 4, 5, 6, 9, INT64_MAX},
+                         steps[] = {-7, -3, -2, -1, 1, 2, 3, 7};
     enum { N = 5 };
     (void)state;
     for (size_t a = 0; a < sizeof bounds / sizeof *bounds; a++)
         for (size_t b = 0; b < sizeof bounds / sizeof *bounds; b++)
             for (size_t c = 0; c < sizeof steps / sizeof *steps; c++) {
                 /* Python's rule, said another way: walk from the clamped start until stop is passed. */
-                int64_t start = bounds[a] < 0 ? bounds[a] + N : bounds[a], stop = bounds[b] < 0 ? bounds[b] + N : bounds[b], want[16];
+                int64_t start = bounds[a] < 0 ? bounds[a] + N : bounds[a],
+                        stop = bounds[b] < 0 ? bounds[b] + N : bounds[b], want[16];
                 int n = 0;
                 if (steps[c] > 0) {
                     if (start < 0) start = 0;
@@ -89,7 +92,9 @@ static void check_permute(ry_dtype t, int64_t a, int64_t b, int64_t c, const int
         float buf;
         bad += *ry_load_row(got, t, k, 1, &buf) != (float)(((at[0] * b + at[1]) * c + at[2]) % 127);
     }
-    if (bad) print_error("[%d,%d,%d] %s by %d %d %d: %d wrong\n", (int)a, (int)b, (int)c, ry_dtype_name(t), perm[0], perm[1], perm[2], (int)bad);
+    if (bad)
+        print_error("[%d,%d,%d] %s by %d %d %d: %d wrong\n", (int)a, (int)b, (int)c, ry_dtype_name(t), perm[0], perm[1],
+                    perm[2], (int)bad);
     assert_int_equal(bad, 0);
     free(got);
 }
@@ -142,7 +147,8 @@ static void large_results(void **state) {
     int64_t n = SIMD_STREAM_BYTES / 4 + 12345, bad = 0;
     (void)state;
     ry_graph_reset(g);
-    ry_tensor x = ry_cast(g, ry_mod(g, ry_iota(g, &RY_SHAPE(RY_I32, n), 0, 0, 1), ry_fill(g, &(ry_spec){.dtype = RY_I32}, 1000)), RY_F32);
+    ry_tensor x = ry_cast(
+        g, ry_mod(g, ry_iota(g, &RY_SHAPE(RY_I32, n), 0, 0, 1), ry_fill(g, &(ry_spec){.dtype = RY_I32}, 1000)), RY_F32);
     ry_tensor want[2] = {ry_add(g, x, ry_scalar(g, 0.5)), RY_NULL};
     want[1] = ry_cast(g, ry_mul(g, x, ry_scalar(g, 0.25)), RY_BF16);
     assert_ok(ry_eval(g, 2, want, 0, NULL));
@@ -181,7 +187,9 @@ static void check_sum(int64_t a, int64_t b, int64_t c, unsigned kept) {
         if (fabs(want[k]) > largest) largest = fabs(want[k]);
         if (!(fabs(want[k] - (double)got[k]) <= worst)) worst = fabs(want[k] - (double)got[k]);
     }
-    if (!(worst <= 2e-6 * (largest + 1))) print_error("[%d,%d,%d] keeping %u: off by %g of %g\n", (int)dim[0], (int)dim[1], (int)dim[2], kept, worst, largest);
+    if (!(worst <= 2e-6 * (largest + 1)))
+        print_error("[%d,%d,%d] keeping %u: off by %g of %g\n", (int)dim[0], (int)dim[1], (int)dim[2], kept, worst,
+                    largest);
     assert_true(worst <= 2e-6 * (largest + 1));
     free(in);
     free(got);
@@ -266,7 +274,8 @@ static void borders_and_tiles(void **state) {
     for (int64_t k = 0; k < 6 * 3 * 8; k++) bad += r[k] != (float)((k / 24 % 2 * 3 + k / 8 % 3) * 4 + k % 8 % 4);
     free(r);
     int64_t none[8] = {2, 1, 1, 2, 1, 1, 1, 3};
-    ry_tensor u = ry_repeat(g, counting(RY_F32, 8, (int64_t[]){1, 2, 1, 2, 1, 2, 1, 2}), none); /* of the highest rank */
+    ry_tensor u =
+        ry_repeat(g, counting(RY_F32, 8, (int64_t[]){1, 2, 1, 2, 1, 2, 1, 2}), none); /* of the highest rank */
     r = value_of(u);
     bad += r[0] != 0 || r[1] != 1 || r[2] != 0 || ry_numel(ry_spec_of(g, u)) != 16 * 12;
     free(r);
@@ -303,7 +312,8 @@ static void quantised_there_and_back(void **state) {
     enum { N = 96 };
     (void)state;
     ry_graph_reset(g);
-    ry_tensor x = ry_normal(g, &RY_SHAPE(RY_F32, 5, N), 9, 0), q = ry_cast(g, x, RY_Q8_0), y = ry_cast(g, q, RY_F32), h = ry_cast(g, q, RY_BF16);
+    ry_tensor x = ry_normal(g, &RY_SHAPE(RY_F32, 5, N), 9, 0), q = ry_cast(g, x, RY_Q8_0), y = ry_cast(g, q, RY_F32),
+              h = ry_cast(g, q, RY_BF16);
     assert_int_equal(ry_spec_of(g, q)->dtype, RY_Q8_0);
     assert_int_equal(ry_spec_of(g, h)->dtype, RY_BF16);
     float *a = value_of(x), *b = value_of(y);
@@ -320,8 +330,14 @@ static void quantised_there_and_back(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(slices_follow_python), cmocka_unit_test(permuted_copies), cmocka_unit_test(tiles_and_streams),
-                                       cmocka_unit_test(large_results),        cmocka_unit_test(sums),            cmocka_unit_test(many_parts_join),
-                                       cmocka_unit_test(borders_and_tiles),    cmocka_unit_test(reshapes),        cmocka_unit_test(quantised_there_and_back)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(slices_follow_python),
+                                       cmocka_unit_test(permuted_copies),
+                                       cmocka_unit_test(tiles_and_streams),
+                                       cmocka_unit_test(large_results),
+                                       cmocka_unit_test(sums),
+                                       cmocka_unit_test(many_parts_join),
+                                       cmocka_unit_test(borders_and_tiles),
+                                       cmocka_unit_test(reshapes),
+                                       cmocka_unit_test(quantised_there_and_back)};
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
