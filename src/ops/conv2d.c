@@ -178,7 +178,7 @@ static ry_work work(const ry_node *n) {
     forward f = forward_of(n);
     if (ry_count(&n->out[0].spec) == 0) return (ry_work){0};
     simd_gemm g = forward_gemm(n, &f);
-    return (ry_work){.parts = {f.c.N * f.c.G * f.tiles}, .local = product_align((f.col + f.own + f.buf) * sizeof(float)) + product_tile_local(&g)};
+    return (ry_work){.parts = {f.c.N * f.c.G * f.tiles}, .local = product_align((f.col + f.own + f.buf) * sizeof(float)) + simd_gemm_tile_local(&g)};
 }
 
 static ry_status cpu(const ry_cpu *c) {
@@ -311,7 +311,7 @@ static ry_work dx_work(const ry_node *n) {
     if (dx_conv(&c, n) != RY_OK || ry_count(&n->out[0].spec) == 0) return (ry_work){0};
     backward b = backward_of(c);
     simd_gemm g = dx_gemm(n, &b);
-    return (ry_work){.parts = {c.N * c.G * b.blocks}, .local = product_align((size_t)(b.rows * b.tile) * sizeof(float)) + product_tile_local(&g)};
+    return (ry_work){.parts = {c.N * c.G * b.blocks}, .local = product_align((size_t)(b.rows * b.tile) * sizeof(float)) + simd_gemm_tile_local(&g)};
 }
 
 static ry_status dx_cpu(const ry_cpu *c) {
@@ -403,7 +403,7 @@ static ry_work dw_work(const ry_node *n) {
     int64_t slabs = slabs_of(&b);
     simd_gemm g = dw_gemm(n, &b);
     ry_work w = {.parts = {c.G * b.blocks * slabs}};
-    w.local = product_align(((size_t)(b.rows * b.tile) + (size_t)c.w.in[1]) * sizeof(float)) + product_tile_local(&g);
+    w.local = product_align(((size_t)(b.rows * b.tile) + (size_t)c.w.in[1]) * sizeof(float)) + simd_gemm_tile_local(&g);
     if (slabs > 1) {
         w.phases = 2;
         w.parts[1] = ry_row_parts(total, 1);

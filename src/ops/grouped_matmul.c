@@ -75,7 +75,7 @@ static ry_work work(const ry_node *n) {
     const ry_spec *o = &n->out[0].spec;
     if (ry_count(o) == 0) return (ry_work){0};
     simd_gemm g = shape(n);
-    return (ry_work){.parts = {div_up(o->dim[0], ROWS) * div_up(o->dim[1], COLUMNS)}, .local = product_tile_local(&g)};
+    return (ry_work){.parts = {div_up(o->dim[0], ROWS) * div_up(o->dim[1], COLUMNS)}, .local = simd_gemm_tile_local(&g)};
 }
 
 static ry_status cpu(const ry_cpu *c) {
@@ -179,7 +179,7 @@ static ry_work dw_work(const ry_node *n) {
     const ry_spec *o = &n->out[0].spec;
     if (ry_count(o) == 0) return (ry_work){0};
     simd_gemm g = dw_shape(n);
-    return (ry_work){.parts = {o->dim[0] * div_up(o->dim[1], COLUMNS) * div_up(o->dim[2], COLUMNS)}, .local = product_tile_local(&g)};
+    return (ry_work){.parts = {o->dim[0] * div_up(o->dim[1], COLUMNS) * div_up(o->dim[2], COLUMNS)}, .local = simd_gemm_tile_local(&g)};
 }
 
 static ry_status dw_cpu(const ry_cpu *c) {

@@ -127,7 +127,7 @@ static ry_work work(const ry_node *n) {
         w.phases = 3;
         w.parts[0] = div_up(c.R, LOSS_ROWS) * c.blocks;
         w.parts[1] = div_up(c.R, c.row_parts);
-        w.local = sizeof(float) * LOSS_ROWS * LOSS_COLUMNS + product_tile_local(&g);
+        w.local = sizeof(float) * LOSS_ROWS * LOSS_COLUMNS + simd_gemm_tile_local(&g);
         return w;
     }
     simd_gemm g = logits_of(&c, n, NULL, 0, least(c.rows, ROW_BLOCK), 0, least(c.V, COLUMN_BLOCK));
@@ -136,7 +136,7 @@ static ry_work work(const ry_node *n) {
     w.rounds = c.rounds;
     w.parts[0] = div_up(c.rows, ROW_BLOCK) * c.blocks;
     w.parts[1] = div_up(c.rows, c.row_parts);
-    w.local = product_tile_local(&g);
+    w.local = simd_gemm_tile_local(&g);
     w.parts[2] = 1; /* the sum of losses */
     int64_t last = c.R - (c.rounds - 1) * c.rows, dx = 0, dw = 0;
     for (int i = 0; i < 2; i++) { /* a round in full, and the last one */

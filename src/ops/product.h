@@ -36,21 +36,4 @@ static inline const void *product_at(const void *data, ry_dtype t, int64_t i) {
 }
 
 static inline size_t product_align(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
-
-/* Scratch for simd_gemm_tile with the factors' types and order of g and any m <= g.m, n <= g.n, k <= g.k: need does not grow evenly
- * with k, because K is cut into equal blocks; nor with m, because few rows go another way. */
-static inline size_t product_tile_local(const simd_gemm *g) {
-    enum { LONGEST = 1024 }; /* above it blocks are as long as they get */
-    size_t most = 0;
-    for (int64_t m = g->m;; m = m > 8 ? 8 : m / 2) {
-        for (int64_t k = g->k; k > 0; k = k > LONGEST ? LONGEST : (k - 1) / 32 * 32) {
-            simd_gemm t = *g;
-            t.m = m, t.k = k;
-            size_t need = simd_gemm_local(&t);
-            if (need > most) most = need;
-        }
-        if (m < 2) break;
-    }
-    return product_align(most);
-}
 #endif

@@ -126,7 +126,7 @@ void attention_product(const attention_job *j, int64_t m, int64_t n, int64_t k, 
 
 size_t attention_local(const attention_job *j, int64_t m, int64_t n, int64_t k, simd_mat a, simd_mat b) {
     simd_gemm g = {.m = m, .n = n, .k = k, .a = a, .b = b, .c_dtype = RY_F32, .ldc = n, .product = j->product};
-    return product_tile_local(&g);
+    return simd_gemm_tile_local(&g);
 }
 
 static void add_mask(const attention_job *j, const attention_tile *a, int i, int64_t k0, int64_t lo, int64_t hi, float *s) {
