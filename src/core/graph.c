@@ -217,6 +217,17 @@ static ry_status make_versions(ry_graph *g, ry_node *n) {
     return RY_OK;
 }
 
+/* A row that writes a variable must not read it through another source meanwhile: such a source is copied first. */
+static ry_status separate(ry_graph *g, ry_node *n) {
+    for (int i = 0; i < n->n_src; i++) {
+        bool shared = false;
+        for (int k = 0; k < n->n_src && n->src[i] && n->src[i]->var && !(n->op->writes >> i & 1u); k++)
+            shared |= (n->op->writes >> k & 1u) && n->src[k] && n->src[k]->var == n->src[i]->var;
+        if (shared && !(n->src[i] = value_of(g, RY_APPLY(g, &ry_op_copy_row, NULL, graph_handle(g, n->src[i]))))) return g->status;
+    }
+    return RY_OK;
+}
+
 ry_tensor ry_apply_row(ry_graph *g, const ry_op *op, size_t n_src, const ry_tensor *src, const void *args) {
     if (g->status != RY_OK) return RY_NULL;
     if ((int)n_src < op->min_src || (int)n_src > op->max_src)
@@ -235,6 +246,7 @@ ry_tensor ry_apply_row(ry_graph *g, const ry_op *op, size_t n_src, const ry_tens
     if ((st = op->infer(&probe, spec)) != RY_OK) return graph_sticky(g, st);
     for (size_t i = 0; i < n_src; i++)
         if (probe.src[i] && !(probe.src[i] = shaped(g, op, (int)i, probe.src[i]))) return RY_NULL;
+    if (op->writes && separate(g, &probe) != RY_OK) return RY_NULL;
     int n_out = 0;
     while (n_out < RY_MAX_OUT && spec[n_out].dtype != RY_NONE) {
         size_t bytes;

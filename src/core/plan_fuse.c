@@ -128,7 +128,7 @@ static bool make_face(const fuser *f, const uint32_t *member, int n, face *x) {
             }
         }
         bool seen = f->wanted[node->id];
-        for (uint32_t r = f->read_at[node->id]; r < f->read_at[node->id + 1] && !seen; r++) {
+        for (uint32_t r = f->read_at[node->id]; r < f->read_at[node->id + 1]; r++) {
             /* outside readers, and members that read it through a view, need it in memory (the latter forbids the merge) */
             const ry_node *reader = f->l->at[f->reads[r]];
             if (!among(member, n, f->reads[r])) seen = true;
