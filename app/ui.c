@@ -1,4 +1,5 @@
 /* ui.c - what a person reads: banner, device line, numbers, the progress line, failures. */
+#define _POSIX_C_SOURCE 200809L /* fileno, isatty */
 #include "app.h"
 #include <math.h>
 #include <signal.h>

@@ -154,7 +154,7 @@ static ry_status adamw_cpu(const ry_cpu *c) {
     const simd_rows_table *r = simd_rows();
     ry_dtype wt = n->src[ADAMW_W]->spec.dtype, gt = n->src[ADAMW_GRAD]->spec.dtype;
     float s = scale_of(c, ADAMW_SCALE), wb[LINE_CHUNK], gb[LINE_CHUNK];
-    float bc1 = (float)correction(a->beta1, a->step), bc2 = (float)correction(a->beta2, a->step);
+    double bc1 = correction(a->beta1, a->step), bc2 = correction(a->beta2, a->step);
     int64_t begin, end;
     line_range(ry_count(&n->src[0]->spec), PART, c->part, &begin, &end);
     for (int64_t i = begin; i < end; i += LINE_CHUNK) {
@@ -162,7 +162,7 @@ static ry_status adamw_cpu(const ry_cpu *c) {
         float *w = ry_row_out(c->out[0], wt, i, wb);
         if (wt != RY_F32) (void)ry_load_row(c->src[ADAMW_W], wt, i, m, wb);
         r->adamw(w, (float *)c->out[1] + i, (float *)c->out[2] + i, ry_load_row(c->src[ADAMW_GRAD], gt, i, m, gb), s,
-                 (float)a->lr, (float)a->beta1, (float)a->beta2, (float)a->eps, (float)a->weight_decay, bc1, bc2, m);
+                 a->lr, a->beta1, a->beta2, a->eps, a->weight_decay, bc1, bc2, m);
         ry_store_row(c->out[0], wt, i, m, w);
     }
     return RY_OK;
