@@ -134,16 +134,14 @@ static const ry_sample arg_samples[] = {
     {.name = "large", .src = {SRC_F(16384, 2048)}, .n_src = 1, .args = A(1, false), .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op argmax_row = {.name = "argmax",
-    .doc = "x [..] -> i32 place of the largest along axis, the first of equals",
+static const ry_op argmax_row = {
+    .name = "argmax", .doc = "x [..] -> i32 place of the largest along axis, the first of equals",
     .arg_size = sizeof(arg_args), .args = arg_arg, .min_src = 1, .max_src = 1, .flags = RY_OP_NO_GRAD,
-        .infer = arg_infer,
-    .work = arg_work, .cpu = argmax_cpu, .samples = arg_samples};
-static const ry_op argmin_row = {.name = "argmin",
-    .doc = "x [..] -> i32 place of the smallest along axis, the first of equals",
+    .infer = arg_infer, .work = arg_work, .cpu = argmax_cpu, .samples = arg_samples};
+static const ry_op argmin_row = {
+    .name = "argmin", .doc = "x [..] -> i32 place of the smallest along axis, the first of equals",
     .arg_size = sizeof(arg_args), .args = arg_arg, .min_src = 1, .max_src = 1, .flags = RY_OP_NO_GRAD,
-        .infer = arg_infer,
-    .work = arg_work, .cpu = argmin_cpu, .samples = arg_samples};
+    .infer = arg_infer, .work = arg_work, .cpu = argmin_cpu, .samples = arg_samples};
 
 ry_tensor ry_argmax(ry_graph *g, ry_tensor x, int axis, bool keepdim) {
     return RY_APPLY(g, &argmax_row, (&(arg_args){axis, keepdim}), x);

@@ -150,19 +150,18 @@ static const ry_sample cross_entropy_samples[] = {
     {0}};
 static const ry_sample cross_entropy_grad_samples[] = {
     {.name = "with ignored", .src = {{.dtype = RY_F32, SRC_DIMS(5)}, X(5, 17), T(RY_I32, 5)}, .n_src = 3, A,
-         .flags = RY_SAMPLE_F32_ONLY},
+     .flags = RY_SAMPLE_F32_ONLY},
     {.name = "i64", .src = {SRC_F(5), X(5, 17), SRC_I(RY_I64, 0, 17, 5)}, .n_src = 3, A, .flags = RY_SAMPLE_F32_ONLY},
     {.name = "all ignored", .src = {SRC_F(2), X(2, 3), SRC_LIST(RY_I32, all_ignored, 2)}, .n_src = 3, A,
-         .flags = RY_SAMPLE_F32_ONLY},
+     .flags = RY_SAMPLE_F32_ONLY},
     {.name = "no rows", .src = {SRC_F(0), X(0, 3), SRC_I(RY_I32, 0, 1, 0)}, .n_src = 3, A, .flags = RY_SAMPLE_F32_ONLY},
     {.name = "large", .src = {SRC_F(1024), X(1024, 16384), SRC_I(RY_I32, 0, 16384, 1024)}, .n_src = 3, A,
-         .flags = RY_SAMPLE_BENCH},
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op cross_entropy_grad_row = {.name = "cross_entropy_grad",
-    .doc = "gy [R], logits [R,V], targets [R] -> [R,V]",
-    .arg_size = sizeof(ce_args), .args = ce_arg, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED, .rows = 2,
-        .strided = 1,
+static const ry_op cross_entropy_grad_row = {
+    .name = "cross_entropy_grad", .doc = "gy [R], logits [R,V], targets [R] -> [R,V]", .arg_size = sizeof(ce_args),
+    .args = ce_arg, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED, .rows = 2, .strided = 1,
     .infer = cross_entropy_grad_infer, .work = cross_entropy_grad_work, .cpu = cross_entropy_grad_cpu,
     .lower = cross_entropy_grad_lower, .samples = cross_entropy_grad_samples};
 
@@ -171,8 +170,8 @@ static ry_status cross_entropy_vjp(ry_graph *g, const ry_node *n, const ry_tenso
     return RY_OK;
 }
 
-static const ry_op cross_entropy_row = {.name = "cross_entropy",
-    .doc = "logits [R,V], targets [R] -> f32 [R]; 0 where target == ignore",
+static const ry_op cross_entropy_row = {
+    .name = "cross_entropy", .doc = "logits [R,V], targets [R] -> f32 [R]; 0 where target == ignore",
     .arg_size = sizeof(ce_args), .args = ce_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED, .rows = 1,
     .infer = cross_entropy_infer, .work = cross_entropy_work, .cpu = cross_entropy_cpu, .lower = cross_entropy_lower,
     .vjp = cross_entropy_vjp, .cost = cross_entropy_cost, .samples = cross_entropy_samples};

@@ -169,10 +169,10 @@ static const ry_sample cumsum_samples[] = {
     {.name = "large", .src = {SRC_F(16384, 1024)}, .n_src = 1, .args = A(1, false, false), .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op cumsum_row = {.name = "cumsum", .doc = "x [..] -> running sums along axis; integers give i64",
-    .arg_size = sizeof(cumsum_args), .args = cumsum_arg, .min_src = 1, .max_src = 1, .infer = cumsum_infer,
-        .work = cumsum_work,
-    .cpu = cumsum_cpu, .vjp = cumsum_vjp, .samples = cumsum_samples};
+static const ry_op cumsum_row = {
+    .name = "cumsum", .doc = "x [..] -> running sums along axis; integers give i64", .arg_size = sizeof(cumsum_args),
+    .args = cumsum_arg, .min_src = 1, .max_src = 1, .infer = cumsum_infer, .work = cumsum_work, .cpu = cumsum_cpu,
+    .vjp = cumsum_vjp, .samples = cumsum_samples};
 
 ry_tensor ry_cumsum(ry_graph *g, ry_tensor x, int axis, bool exclusive, bool reverse) {
     return RY_APPLY(g, &cumsum_row, (&(cumsum_args){axis, exclusive, reverse}), x);

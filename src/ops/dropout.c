@@ -74,9 +74,9 @@ static const ry_sample dropout_samples[] = {
     {.name = "large", .src = {SRC_F(16384, 1024)}, .n_src = 1, A(0.1, 7), .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op dropout_row = {.name = "dropout", .doc = "x [..] -> x mask / (1 - p); seed is dynamic",
-    .arg_size = sizeof(dropout_args), .args = dropout_arg, .min_src = 1, .max_src = 1, .flags = RY_OP_INPLACE0,
-        .infer = dropout_infer,
+static const ry_op dropout_row = {
+    .name = "dropout", .doc = "x [..] -> x mask / (1 - p); seed is dynamic", .arg_size = sizeof(dropout_args),
+    .args = dropout_arg, .min_src = 1, .max_src = 1, .flags = RY_OP_INPLACE0, .infer = dropout_infer,
     .work = dropout_work, .cpu = dropout_cpu, .lower = dropout_lower, .vjp = dropout_vjp, .samples = dropout_samples};
 
 ry_tensor ry_dropout(ry_graph *g, ry_tensor x, double p, uint64_t seed, uint32_t stream) {

@@ -205,7 +205,7 @@ static const ry_sample embedding_samples[] = {
     {.name = "no ids", .src = {SRC_F(3, 4), SRC_I(RY_I32, 0, 1, 0)}, .n_src = 2},
     {.name = "no columns", .src = {SRC_F(3, 0), SRC_LIST(RY_I32, zeros, 3)}, .n_src = 2},
     {.name = "q8_0", .src = {{.dtype = RY_Q8_0, SRC_DIMS(7, 64)}, SRC_LIST(RY_I32, five, 5)}, .n_src = 2,
-         .flags = RY_SAMPLE_NO_GRAD},
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "large", .src = {SRC_F(50257, 768), SRC_I(RY_I32, 0, 50257, 16384)}, .n_src = 2, .flags = RY_SAMPLE_BENCH},
     {0}};
 static const ry_sample take_samples[] = {
@@ -213,26 +213,26 @@ static const ry_sample take_samples[] = {
     {.name = "middle", .src = {SRC_F(2, 3, 4), SRC_LIST(RY_I64, six, 6)}, .n_src = 2, .args = &(const take_args){1}},
     {.name = "last", .src = {SRC_F(3, 7), SRC_LIST(RY_I32, five, 5)}, .n_src = 2, .args = &(const take_args){-1}},
     {.name = "integers", .src = {SRC_I(RY_I64, -9, 9, 7, 2), SRC_LIST(RY_I32, five, 5)}, .n_src = 2,
-         .args = &(const take_args){0}},
+     .args = &(const take_args){0}},
     {0}};
 #define A(axis, len) &(const take_grad_args){(axis), (len)}
 static const ry_sample take_grad_samples[] = {
     {.name = "repeated ids", .src = {SRC_F(5, 4), SRC_LIST(RY_I32, five, 5)}, .n_src = 2, .args = A(0, 7)},
     {.name = "middle", .src = {SRC_F(2, 2, 3, 4), SRC_LIST(RY_I64, six, 2, 3)}, .n_src = 2, .args = A(1, 3)},
     {.name = "blocks of rows", .src = {SRC_F(90, 288), SRC_I(RY_I32, 0, 700, 90)}, .n_src = 2, .args = A(0, 700),
-         .flags = RY_SAMPLE_NO_GRAD},
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "blocks of columns", .src = {SRC_F(900, 300), SRC_I(RY_I32, 0, 20, 900)}, .n_src = 2, .args = A(0, 20),
-         .flags = RY_SAMPLE_NO_GRAD},
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "no ids", .src = {SRC_F(0, 4), SRC_I(RY_I32, 0, 1, 0)}, .n_src = 2, .args = A(0, 3)},
     {.name = "small model", .src = {SRC_F(1024, 288), SRC_I(RY_I32, 0, 4096, 1024)}, .n_src = 2, .args = A(0, 4096),
-         .flags = RY_SAMPLE_BENCH},
+     .flags = RY_SAMPLE_BENCH},
     {.name = "large", .src = {SRC_F(1024, 768), SRC_I(RY_I32, 0, 50257, 1024)}, .n_src = 2, .args = A(0, 50257),
-         .flags = RY_SAMPLE_BENCH},
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 #undef A
 
-static const ry_op take_grad_row = {.name = "take_grad",
-    .doc = "gy [..,ids..,..], ids -> f32 [..,len,..]: rows with one id are added",
+static const ry_op take_grad_row = {
+    .name = "take_grad", .doc = "gy [..,ids..,..], ids -> f32 [..,len,..]: rows with one id are added",
     .arg_size = sizeof(take_grad_args), .args = take_grad_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED,
     .infer = take_grad_infer, .work = take_grad_work, .cpu = take_grad_cpu, .vjp = take_grad_vjp, .tol = 1e-4f,
     .samples = take_grad_samples};
@@ -244,14 +244,14 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
     return RY_OK;
 }
 
-static const ry_op embedding_row = {.name = "embedding", .doc = "w [V,C], ids [..] -> [..,C]; Q8_0 rows give f32",
-    .min_src = 2,
-    .max_src = 2, .flags = RY_OP_CHECKED, .infer = embedding_infer, .work = work, .cpu = cpu, .vjp = vjp, .cost = cost,
+static const ry_op embedding_row = {
+    .name = "embedding", .doc = "w [V,C], ids [..] -> [..,C]; Q8_0 rows give f32", .min_src = 2, .max_src = 2,
+    .flags = RY_OP_CHECKED, .infer = embedding_infer, .work = work, .cpu = cpu, .vjp = vjp, .cost = cost,
     .samples = embedding_samples};
-static const ry_op take_row = {.name = "take", .doc = "x [..,N,..], ids [R..] -> [..,R..,..]: slices along axis",
-    .arg_size = sizeof(take_args), .args = take_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED,
-        .infer = take_infer,
-    .work = work, .cpu = cpu, .vjp = vjp, .cost = cost, .samples = take_samples};
+static const ry_op take_row = {
+    .name = "take", .doc = "x [..,N,..], ids [R..] -> [..,R..,..]: slices along axis", .arg_size = sizeof(take_args),
+    .args = take_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED, .infer = take_infer, .work = work, .cpu = cpu,
+    .vjp = vjp, .cost = cost, .samples = take_samples};
 
 ry_tensor ry_embedding(ry_graph *g, ry_tensor w, ry_tensor ids) { return RY_APPLY(g, &embedding_row, NULL, w, ids); }
 ry_tensor ry_take(ry_graph *g, ry_tensor x, ry_tensor ids, int axis) {

@@ -306,43 +306,39 @@ static const ry_sample gather_samples[] = {
     {.name = "scalar", .src = {SRC_SCALAR, {.dtype = RY_I32, .values = nought}}, .n_src = 2, .args = A(0)},
     {.name = "empty", .src = {SRC_F(2, 5), SRC_I(RY_I32, 0, 1, 2, 0)}, .n_src = 2, .args = A(1)},
     {.name = "large", .src = {SRC_F(8192, 1024), SRC_I(RY_I32, 0, 1024, 8192, 1024)}, .n_src = 2, .args = A(1),
-         .flags = RY_SAMPLE_BENCH},
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 #undef A
 #define A(axis, add) &(const scatter_args){(axis), (add)}
 static const ry_sample scatter_samples[] = {
-    {.name = "set last", .src = {SRC_F(2, 5), SRC_LIST(RY_I32, unique, 2, 3), SRC_F(2, 3)}, .n_src = 3, .args = A(-1,
-         false)},
-    {.name = "set first", .src = {SRC_F(4, 3), SRC_LIST(RY_I64, column, 2, 3), SRC_F(2, 3)}, .n_src = 3, .args = A(0,
-         false)},
+    {.name = "set last", .src = {SRC_F(2, 5), SRC_LIST(RY_I32, unique, 2, 3), SRC_F(2, 3)}, .n_src = 3,
+     .args = A(-1, false)},
+    {.name = "set first", .src = {SRC_F(4, 3), SRC_LIST(RY_I64, column, 2, 3), SRC_F(2, 3)}, .n_src = 3,
+     .args = A(0, false)},
     {.name = "add last", .src = {SRC_F(2, 5), SRC_LIST(RY_I32, g6, 2, 3), SRC_F(2, 3)}, .n_src = 3, .args = A(1, true),
-         .flags = RY_SAMPLE_F32_ONLY},
+     .flags = RY_SAMPLE_F32_ONLY},
     {.name = "add middle", .src = {SRC_F(2, 5, 2), SRC_LIST(RY_I32, g6, 2, 3, 1), SRC_F(2, 4, 2)}, .n_src = 3,
-         .args = A(1, true), .flags = RY_SAMPLE_F32_ONLY},
+     .args = A(1, true), .flags = RY_SAMPLE_F32_ONLY},
     {.name = "add i32", .src = {SRC_I(RY_I32, -9, 9, 5), SRC_LIST(RY_I32, g6, 6), SRC_I(RY_I32, -9, 9, 6)}, .n_src = 3,
-         .args = A(0, true)},
+     .args = A(0, true)},
     {.name = "no idx", .src = {SRC_F(3, 2), SRC_I(RY_I32, 0, 1, 0, 2), SRC_F(0, 2)}, .n_src = 3, .args = A(0, false)},
     {.name = "many parts", .src = {SRC_F(300, 200), SRC_I(RY_I32, 0, 200, 300, 50), SRC_F(300, 50)}, .n_src = 3,
-         .args = A(1, true),
-     .flags = RY_SAMPLE_NO_GRAD | RY_SAMPLE_F32_ONLY},
+     .args = A(1, true), .flags = RY_SAMPLE_NO_GRAD | RY_SAMPLE_F32_ONLY},
     {.name = "large", .src = {SRC_F(8192, 1024), SRC_I(RY_I32, 0, 1024, 8192, 512), SRC_F(8192, 512)}, .n_src = 3,
-         .args = A(1, true), .flags = RY_SAMPLE_BENCH},
+     .args = A(1, true), .flags = RY_SAMPLE_BENCH},
     {0}};
 #undef A
 
-static const ry_op gather_row = {.name = "gather",
-    .doc = "x [..], idx [..] -> y of idx's shape: y[i,j] = x[i,idx[i,j]] along axis",
+static const ry_op gather_row = {
+    .name = "gather", .doc = "x [..], idx [..] -> y of idx's shape: y[i,j] = x[i,idx[i,j]] along axis",
     .arg_size = sizeof(gather_args), .args = gather_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED,
-        .strided = 1,
-    .infer = gather_infer, .work = gather_work, .cpu = gather_cpu, .vjp = gather_vjp, .cost = gather_cost,
-        .samples = gather_samples};
-static const ry_op scatter_row = {.name = "scatter",
-    .doc = "x [..], idx, src -> copy of x with y[i,idx[i,j]] = (or +=) src[i,j] along axis",
+    .strided = 1, .infer = gather_infer, .work = gather_work, .cpu = gather_cpu, .vjp = gather_vjp, .cost = gather_cost,
+    .samples = gather_samples};
+static const ry_op scatter_row = {
+    .name = "scatter", .doc = "x [..], idx, src -> copy of x with y[i,idx[i,j]] = (or +=) src[i,j] along axis",
     .arg_size = sizeof(scatter_args), .args = scatter_arg, .min_src = 3, .max_src = 3,
-        .flags = RY_OP_CHECKED | RY_OP_INPLACE0,
-    .strided = 4, .infer = scatter_infer, .work = scatter_work, .cpu = scatter_cpu, .vjp = scatter_vjp,
-        .cost = scatter_cost,
-    .samples = scatter_samples};
+    .flags = RY_OP_CHECKED | RY_OP_INPLACE0, .strided = 4, .infer = scatter_infer, .work = scatter_work,
+    .cpu = scatter_cpu, .vjp = scatter_vjp, .cost = scatter_cost, .samples = scatter_samples};
 
 ry_tensor ry_gather(ry_graph *g, ry_tensor x, ry_tensor idx, int axis) {
     return RY_APPLY(g, &gather_row, (&(gather_args){axis}), x, idx);

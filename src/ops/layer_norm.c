@@ -171,7 +171,7 @@ static const ry_sample layer_norm_samples[] = {
     {.name = "no w", .src = {SRC_F(4, 6), SRC_NONE, SRC_F(6)}, .n_src = 3, A},
     {.name = "bare", .src = {SRC_F(2, 300), SRC_NONE, SRC_NONE}, .n_src = 3, A},
     {.name = "far from zero", .src = {SRC_RANGE(99, 101, 3, 33), SRC_F(33), SRC_F(33)}, .n_src = 3, A,
-         .flags = RY_SAMPLE_F32_ONLY | RY_SAMPLE_NO_GRAD},
+     .flags = RY_SAMPLE_F32_ONLY | RY_SAMPLE_NO_GRAD},
     {.name = "no rows", .src = {SRC_F(0, 4), SRC_F(4), SRC_F(4)}, .n_src = 3, A},
     {.name = "large", .src = {SRC_F(16384, 1024), SRC_F(1024), SRC_F(1024)}, .n_src = 3, A, .flags = RY_SAMPLE_BENCH},
     {0}};
@@ -184,19 +184,18 @@ static const ry_sample layer_norm_grad_samples[] = {
     {.name = "no w", .src = {SRC_F(4, 6), SRC_F(4, 6), SRC_NONE}, .n_src = 3, LARGE_EPS(true)},
     {.name = "bare", .src = {SRC_F(2, 30), SRC_F(2, 30), SRC_NONE}, .n_src = 3, LARGE_EPS(false)},
     {.name = "parts", .src = {SRC_F(230, 300), SRC_F(230, 300), SRC_F(300)}, .n_src = 3, A(true),
-         .flags = RY_SAMPLE_NO_GRAD},
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "no rows", .src = {SRC_F(0, 4), SRC_F(0, 4), SRC_F(4)}, .n_src = 3, A(true)},
     {.name = "large", .src = {SRC_F(16384, 1024), SRC_F(16384, 1024), SRC_F(1024)}, .n_src = 3, A(true),
-         .flags = RY_SAMPLE_BENCH},
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 #undef A
 
-static const ry_op layer_norm_grad_row = {.name = "layer_norm_grad",
-    .doc = "gy, x [..,N], w [N] or none -> gx [..,N], gw, gb f32 [N]",
+static const ry_op layer_norm_grad_row = {
+    .name = "layer_norm_grad", .doc = "gy, x [..,N], w [N] or none -> gx [..,N], gw, gb f32 [N]",
     .arg_size = sizeof(grad_args), .args = grad_arg, .min_src = 3, .max_src = 3, .optional = 4, .rows = 3,
     .infer = layer_norm_grad_infer, .work = layer_norm_grad_work, .cpu = layer_norm_grad_cpu,
-        .lower = layer_norm_grad_lower,
-    .samples = layer_norm_grad_samples};
+    .lower = layer_norm_grad_lower, .samples = layer_norm_grad_samples};
 
 static ry_status layer_norm_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     grad_args a = {((const norm_args *)n->args)->eps, n->src[2] != NULL};
@@ -206,13 +205,11 @@ static ry_status layer_norm_vjp(ry_graph *g, const ry_node *n, const ry_tensor g
     return RY_OK;
 }
 
-static const ry_op layer_norm_row = {.name = "layer_norm",
-    .doc = "x [..,N], w, b [N] or none -> [..,N]: (x - mean) / sqrt(variance + eps) w + b",
+static const ry_op layer_norm_row = {
+    .name = "layer_norm", .doc = "x [..,N], w, b [N] or none -> [..,N]: (x - mean) / sqrt(variance + eps) w + b",
     .arg_size = sizeof(norm_args), .args = norm_arg, .min_src = 3, .max_src = 3, .optional = 6, .rows = 1,
-        .flags = RY_OP_INPLACE0,
-    .infer = layer_norm_infer, .work = layer_norm_work, .cpu = layer_norm_cpu, .lower = layer_norm_lower,
-        .vjp = layer_norm_vjp,
-    .cost = layer_norm_cost, .samples = layer_norm_samples};
+    .flags = RY_OP_INPLACE0, .infer = layer_norm_infer, .work = layer_norm_work, .cpu = layer_norm_cpu,
+    .lower = layer_norm_lower, .vjp = layer_norm_vjp, .cost = layer_norm_cost, .samples = layer_norm_samples};
 
 ry_tensor ry_layer_norm(ry_graph *g, ry_tensor x, ry_tensor w, ry_tensor b, double eps) {
     return RY_APPLY(g, &layer_norm_row, (&(norm_args){eps}), x, w, b);

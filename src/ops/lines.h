@@ -171,7 +171,8 @@ static inline ry_shape_str line_place(const ry_spec *s, int64_t i) {
 static inline void line_ahead(const void *data, ry_dtype t, int64_t at, int64_t n) {
 #if defined(__GNUC__)
     const char *p = (const char *)data + at * (int64_t)line_size(t);
-    for (int64_t i = 0, bytes = line_min(n * (int64_t)line_size(t), 16384); i < bytes; i += 64) __builtin_prefetch(p + i);
+    for (int64_t i = 0, bytes = line_min(n * (int64_t)line_size(t), 16384); i < bytes; i += 64)
+        __builtin_prefetch(p + i);
 #else
     (void)data, (void)t, (void)at, (void)n;
 #endif

@@ -271,30 +271,30 @@ static ry_status global_norm_vjp(ry_graph *g, const ry_node *n, const ry_tensor 
 #define A(...) .args = &(const sgd_args){__VA_ARGS__}
 static const ry_sample sgd_samples[] = {
     {.name = "plain", .src = {SRC_F(3, 17), SRC_F(3, 17), SRC_NONE, SRC_NONE}, .n_src = 4, A(0.1, 0, 0, 0, 0, false)},
-    {.name = "momentum", .src = {SRC_F(300), SRC_F(300), SRC_F(300), SRC_SCALAR}, .n_src = 4, A(0.1, 0.9, 0.1, 0.01, 2,
-         false)},
-    {.name = "first step", .src = {SRC_F(300), SRC_F(300), SRC_F(300), SRC_NONE}, .n_src = 4, A(0.1, 0.9, 0.5, 0.01, 1,
-         false)},
-    {.name = "nesterov", .src = {SRC_F(5, 5), SRC_F(5, 5), SRC_F(5, 5), SRC_NONE}, .n_src = 4, A(0.1, 0.9, 0, 0, 3,
-         true)},
+    {.name = "momentum", .src = {SRC_F(300), SRC_F(300), SRC_F(300), SRC_SCALAR}, .n_src = 4,
+     A(0.1, 0.9, 0.1, 0.01, 2, false)},
+    {.name = "first step", .src = {SRC_F(300), SRC_F(300), SRC_F(300), SRC_NONE}, .n_src = 4,
+     A(0.1, 0.9, 0.5, 0.01, 1, false)},
+    {.name = "nesterov", .src = {SRC_F(5, 5), SRC_F(5, 5), SRC_F(5, 5), SRC_NONE}, .n_src = 4,
+     A(0.1, 0.9, 0, 0, 3, true)},
     {.name = "empty", .src = {SRC_F(0), SRC_F(0), SRC_F(0), SRC_NONE}, .n_src = 4, A(0.1, 0.9, 0, 0, 3, true)},
-    {.name = "large", .src = {SRC_F(8388608), SRC_F(8388608), SRC_F(8388608), SRC_SCALAR}, .n_src = 4, A(0.1, 0.9, 0,
-         0.01, 2, false), .flags = RY_SAMPLE_BENCH},
+    {.name = "large", .src = {SRC_F(8388608), SRC_F(8388608), SRC_F(8388608), SRC_SCALAR}, .n_src = 4,
+     A(0.1, 0.9, 0, 0.01, 2, false), .flags = RY_SAMPLE_BENCH},
     {0}};
 #undef A
 #define A(lr, wd, step) .args = &(const adamw_args){lr, 0.9, 0.999, 1e-8, wd, step}
 static const ry_sample adamw_samples[] = {
-    {.name = "first step", .src = {SRC_F(3, 17), SRC_F(3, 17), SRC_F(3, 17), V(3, 17), SRC_NONE}, .n_src = 5, A(0.01,
-         0.01, 1)},
-    {.name = "scaled", .src = {SRC_F(5000), SRC_F(5000), SRC_F(5000), V(5000), SRC_SCALAR}, .n_src = 5, A(0.01, 0.1,
-         100)},
+    {.name = "first step", .src = {SRC_F(3, 17), SRC_F(3, 17), SRC_F(3, 17), V(3, 17), SRC_NONE}, .n_src = 5,
+     A(0.01, 0.01, 1)},
+    {.name = "scaled", .src = {SRC_F(5000), SRC_F(5000), SRC_F(5000), V(5000), SRC_SCALAR}, .n_src = 5,
+     A(0.01, 0.1, 100)},
     {.name = "bf16 w", .src = {{.dtype = RY_BF16, SRC_DIMS(40)}, SRC_F(40), SRC_F(40), V(40), SRC_NONE}, .n_src = 5,
-         A(0.1, 0, 3)},
+     A(0.1, 0, 3)},
     {.name = "scalar", .src = {SRC_SCALAR, SRC_SCALAR, SRC_SCALAR, {.dtype = RY_F32, .hi = 1}, SRC_NONE}, .n_src = 5,
-         A(0.1, 0, 3)},
+     A(0.1, 0, 3)},
     {.name = "empty", .src = {SRC_F(0), SRC_F(0), SRC_F(0), V(0), SRC_NONE}, .n_src = 5, A(0.1, 0, 3)},
     {.name = "large", .src = {SRC_F(8388608), SRC_F(8388608), SRC_F(8388608), V(8388608), SRC_SCALAR}, .n_src = 5,
-         A(0.01, 0.1, 100), .flags = RY_SAMPLE_BENCH},
+     A(0.01, 0.1, 100), .flags = RY_SAMPLE_BENCH},
     {0}};
 #undef A
 static const ry_sample global_norm_samples[] = {
@@ -305,20 +305,19 @@ static const ry_sample global_norm_samples[] = {
     {.name = "large", .src = {SRC_F(16777216), SRC_F(1048576)}, .n_src = 2, .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op sgd_row = {.name = "sgd",
+static const ry_op sgd_row = {
+    .name = "sgd",
     .doc = "w, grad, momentum or none, scale [] or none -> w, momentum (torch.optim.SGD); lr, step dynamic",
     .arg_size = sizeof(sgd_args), .args = sgd_arg, .min_src = 4, .max_src = 4, .flags = RY_OP_NO_GRAD, .writes = 1 | 4,
-        .optional = 4 | 8,
-    .infer = sgd_infer, .work = work, .cpu = sgd_cpu, .lower = sgd_lower, .samples = sgd_samples};
-static const ry_op adamw_row = {.name = "adamw",
-    .doc = "w, grad, m, v, scale [] or none -> w, m, v (torch.optim.AdamW); lr, step dynamic",
+    .optional = 4 | 8, .infer = sgd_infer, .work = work, .cpu = sgd_cpu, .lower = sgd_lower, .samples = sgd_samples};
+static const ry_op adamw_row = {
+    .name = "adamw", .doc = "w, grad, m, v, scale [] or none -> w, m, v (torch.optim.AdamW); lr, step dynamic",
     .arg_size = sizeof(adamw_args), .args = adamw_arg, .min_src = 5, .max_src = 5, .flags = RY_OP_NO_GRAD,
-        .writes = 1 | 4 | 8, .optional = 16,
-    .infer = adamw_infer, .work = work, .cpu = adamw_cpu, .lower = adamw_lower, .cost = adamw_cost,
-        .samples = adamw_samples};
-static const ry_op global_norm_row = {.name = "global_norm",
-    .doc = "1 to 12 tensors -> f32 []: square root of the sum of all squares",
-    .min_src = 1, .max_src = RY_MAX_SRC, .infer = global_norm_infer, .work = global_norm_work, .cpu = global_norm_cpu,
+    .writes = 1 | 4 | 8, .optional = 16, .infer = adamw_infer, .work = work, .cpu = adamw_cpu, .lower = adamw_lower,
+    .cost = adamw_cost, .samples = adamw_samples};
+static const ry_op global_norm_row = {
+    .name = "global_norm", .doc = "1 to 12 tensors -> f32 []: square root of the sum of all squares", .min_src = 1,
+    .max_src = RY_MAX_SRC, .infer = global_norm_infer, .work = global_norm_work, .cpu = global_norm_cpu,
     .lower = global_norm_lower, .vjp = global_norm_vjp, .samples = global_norm_samples};
 
 /* ---- builders ---- */

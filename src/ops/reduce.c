@@ -209,31 +209,17 @@ static state start(reduce_kind kind) {
 static void merge(reduce_kind kind, bool ints, state *s, const state *t) {
     if (ints) {
         switch (kind) {
-        case AMAX:
-            s->i = line_max(s->i, t->i);
-            break;
-        case AMIN:
-            s->i = line_min(s->i, t->i);
-            break;
-        case ANY:
-            s->i |= t->i;
-            break;
-        case ALL:
-            s->i &= t->i;
-            break;
-        default:
-            s->i = (int64_t)((uint64_t)s->i + (uint64_t)t->i);
-            break;
+        case AMAX: s->i = line_max(s->i, t->i); break;
+        case AMIN: s->i = line_min(s->i, t->i); break;
+        case ANY: s->i |= t->i; break;
+        case ALL: s->i &= t->i; break;
+        default: s->i = (int64_t)((uint64_t)s->i + (uint64_t)t->i); break;
         }
         return;
     }
     switch (kind) {
-    case AMAX:
-        s->a = isnan(t->a) || t->a > s->a ? t->a : s->a;
-        break;
-    case AMIN:
-        s->a = isnan(t->a) || t->a < s->a ? t->a : s->a;
-        break;
+    case AMAX: s->a = isnan(t->a) || t->a > s->a ? t->a : s->a; break;
+    case AMIN: s->a = isnan(t->a) || t->a < s->a ? t->a : s->a; break;
     case LOGSUMEXP:
         if (isnan(s->a) || t->a == -(double)INFINITY) break;
         if (isnan(t->a) || s->a == -(double)INFINITY || (isinf(t->a) && t->a > 0))
@@ -244,9 +230,7 @@ static void merge(reduce_kind kind, bool ints, state *s, const state *t) {
             s->a = m;
         }
         break;
-    default:
-        s->a += t->a;
-        break;
+    default: s->a += t->a; break;
     }
 }
 
@@ -309,38 +293,26 @@ static void fold(reduce_kind kind, state *s, const void *data, ry_dtype t, int64
     const float *x = line_load(data, t, at, stride, n, buf);
     state one = {0, 0, 0};
     switch (kind) {
-    case NORM:
-        one.a = (double)r->sumsq(x, n);
-        break;
-    case AMAX:
-        one.a = (double)r->max(x, n);
-        break;
-    case AMIN:
-        one.a = (double)r->min(x, n);
-        break;
+    case NORM: one.a = (double)r->sumsq(x, n); break;
+    case AMAX: one.a = (double)r->max(x, n); break;
+    case AMIN: one.a = (double)r->min(x, n); break;
     case LOGSUMEXP: {
         float m = r->max(x, n);
         one.a = (double)m;
         one.b = isfinite(m) ? (double)r->exp_sub_sum(x, m, n) : 1;
         break;
     }
-    default:
-        one.a = (double)r->sum(x, n);
-        break;
+    default: one.a = (double)r->sum(x, n); break;
     }
     merge(kind, false, s, &one);
 }
 
 static double finish(reduce_kind kind, double a, double b, int64_t count) {
     switch (kind) {
-    case MEAN:
-        return a / (double)count;
-    case NORM:
-        return sqrt(a);
-    case LOGSUMEXP:
-        return isfinite(a) ? a + log(b) : a;
-    default:
-        return a;
+    case MEAN: return a / (double)count;
+    case NORM: return sqrt(a);
+    case LOGSUMEXP: return isfinite(a) ? a + log(b) : a;
+    default: return a;
     }
 }
 
@@ -348,15 +320,9 @@ static void store(const ry_cpu *c, reduce_kind kind, int64_t at, const state *s,
     ry_dtype t = c->n->out[0].spec.dtype;
     if (in_integers(kind, c->n->src[0]->spec.dtype)) {
         switch (t) {
-        case RY_I64:
-            ((int64_t *)c->out[0])[at] = s->i;
-            break;
-        case RY_I32:
-            ((int32_t *)c->out[0])[at] = (int32_t)s->i;
-            break;
-        default:
-            ((uint8_t *)c->out[0])[at] = (uint8_t)s->i;
-            break; /* bool, u8, and i8 by its bits */
+        case RY_I64: ((int64_t *)c->out[0])[at] = s->i; break;
+        case RY_I32: ((int32_t *)c->out[0])[at] = (int32_t)s->i; break;
+        default: ((uint8_t *)c->out[0])[at] = (uint8_t)s->i; break; /* bool, u8, and i8 by its bits */
         }
         return;
     }

@@ -165,11 +165,11 @@ static const ry_sample rms_norm_grad_samples[] = {
     {.name = "parts", .src = {SRC_F(230, 300), SRC_F(230, 300), SRC_F(300)}, .n_src = 3, A, .flags = RY_SAMPLE_NO_GRAD},
     {.name = "no rows", .src = {SRC_F(0, 4), SRC_F(0, 4), SRC_F(4)}, .n_src = 3, A},
     {.name = "large", .src = {SRC_F(16384, 1024), SRC_F(16384, 1024), SRC_F(1024)}, .n_src = 3, A,
-         .flags = RY_SAMPLE_BENCH},
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op rms_norm_grad_row = {.name = "rms_norm_grad",
-    .doc = "gy, x [..,N], w [N] or none -> gx [..,N], gw f32 [N]",
+static const ry_op rms_norm_grad_row = {
+    .name = "rms_norm_grad", .doc = "gy, x [..,N], w [N] or none -> gx [..,N], gw f32 [N]",
     .arg_size = sizeof(norm_args), .args = norm_arg, .min_src = 3, .max_src = 3, .optional = 4, .rows = 3,
     .infer = rms_norm_grad_infer, .work = rms_norm_grad_work, .cpu = rms_norm_grad_cpu, .lower = rms_norm_grad_lower,
     .samples = rms_norm_grad_samples};
@@ -180,12 +180,11 @@ static ry_status rms_norm_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[
     return RY_OK;
 }
 
-static const ry_op rms_norm_row = {.name = "rms_norm",
-    .doc = "x [..,N], w [N] or none -> [..,N]: x / sqrt(mean(x^2) + eps) w",
+static const ry_op rms_norm_row = {
+    .name = "rms_norm", .doc = "x [..,N], w [N] or none -> [..,N]: x / sqrt(mean(x^2) + eps) w",
     .arg_size = sizeof(norm_args), .args = norm_arg, .min_src = 2, .max_src = 2, .optional = 2, .rows = 1,
-        .flags = RY_OP_INPLACE0,
-    .infer = rms_norm_infer, .work = rms_norm_work, .cpu = rms_norm_cpu, .lower = rms_norm_lower, .vjp = rms_norm_vjp,
-    .cost = rms_norm_cost, .samples = rms_norm_samples};
+    .flags = RY_OP_INPLACE0, .infer = rms_norm_infer, .work = rms_norm_work, .cpu = rms_norm_cpu,
+    .lower = rms_norm_lower, .vjp = rms_norm_vjp, .cost = rms_norm_cost, .samples = rms_norm_samples};
 
 ry_tensor ry_rms_norm(ry_graph *g, ry_tensor x, ry_tensor w, double eps) {
     return RY_APPLY(g, &rms_norm_row, (&(norm_args){eps}), x, w);

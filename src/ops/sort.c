@@ -265,8 +265,8 @@ static const ry_sample sort_samples[] = {
 #define A(k, axis) &(const top_k_args){(k), (axis)}
 static const ry_sample top_k_samples[] = {
     {.name = "last", .src = {SRC_F(3, 17)}, .n_src = 1, .args = A(5, -1)},
-    {.name = "few of many", .src = {SRC_F(2, 3000)}, .n_src = 1, .args = A(40, 1),
-     .flags = RY_SAMPLE_NO_GRAD}, /* differences would reach a neighbour's value */
+    /* no gradient: differences would reach a neighbour's value */
+    {.name = "few of many", .src = {SRC_F(2, 3000)}, .n_src = 1, .args = A(40, 1), .flags = RY_SAMPLE_NO_GRAD},
     {.name = "first", .src = {SRC_F(500, 3)}, .n_src = 1, .args = A(4, 0)},
     {.name = "all", .src = {SRC_F(9)}, .n_src = 1, .args = A(9, 0)},
     {.name = "ties", .src = {SRC_LIST(RY_I32, ties, 8)}, .n_src = 1, .args = A(3, 0)},
@@ -275,14 +275,14 @@ static const ry_sample top_k_samples[] = {
     {0}};
 #undef A
 
-static const ry_op sort_row = {.name = "sort", .doc = "x [..] -> values in order along axis, places i32; stable",
-    .arg_size = sizeof(sort_args), .args = sort_arg, .min_src = 1, .max_src = 1, .infer = sort_infer, .work = sort_work,
-    .cpu = sort_cpu, .vjp = sort_vjp, .samples = sort_samples};
-static const ry_op top_k_row = {.name = "top_k",
-    .doc = "x [..] -> the k largest along axis, largest first, and their places i32",
+static const ry_op sort_row = {
+    .name = "sort", .doc = "x [..] -> values in order along axis, places i32; stable", .arg_size = sizeof(sort_args),
+    .args = sort_arg, .min_src = 1, .max_src = 1, .infer = sort_infer, .work = sort_work, .cpu = sort_cpu,
+    .vjp = sort_vjp, .samples = sort_samples};
+static const ry_op top_k_row = {
+    .name = "top_k", .doc = "x [..] -> the k largest along axis, largest first, and their places i32",
     .arg_size = sizeof(top_k_args), .args = top_k_arg, .min_src = 1, .max_src = 1, .infer = top_k_infer,
-        .work = top_k_work,
-    .cpu = top_k_cpu, .vjp = top_k_vjp, .samples = top_k_samples};
+    .work = top_k_work, .cpu = top_k_cpu, .vjp = top_k_vjp, .samples = top_k_samples};
 
 ry_tensor ry_sort(ry_graph *g, ry_tensor x, int axis, bool descending) {
     return RY_APPLY(g, &sort_row, (&(sort_args){axis, descending}), x);

@@ -2,7 +2,6 @@
  *
  * Values are converted to the variable's dtype. Never: optimisers (optim.c), copies with changes (gather.c:
  * scatter). */
-#include "core/rows.h"
 #include "lines.h"
 #include <rusty/ops.h>
 
@@ -193,7 +192,7 @@ static ry_status set_rows_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) 
 static const ry_sample whole_samples[] = {
     {.name = "plain", .src = {SRC_F(3, 17), SRC_F(3, 17)}, .n_src = 2},
     {.name = "bf16 variable", .src = {{.dtype = RY_BF16, SRC_DIMS(40)}, SRC_F(40)}, .n_src = 2,
-         .flags = RY_SAMPLE_NO_GRAD},
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "scalar", .src = {SRC_SCALAR, SRC_SCALAR}, .n_src = 2},
     {.name = "empty", .src = {SRC_F(0, 2), SRC_F(0, 2)}, .n_src = 2},
     {.name = "large", .src = {SRC_F(16384, 1024), SRC_F(16384, 1024)}, .n_src = 2, .flags = RY_SAMPLE_BENCH},
@@ -203,45 +202,37 @@ static const int32_t idx[] = {4, 0, 2}, again[] = {1, 1, 0};
 static const ry_sample set_rows_samples[] = {
     {.name = "first", .src = {SRC_F(5, 7), SRC_F(3, 7), SRC_LIST(RY_I32, idx, 3)}, .n_src = 3, A(0)},
     {.name = "cache", .src = {SRC_F(2, 5, 2, 4), SRC_F(2, 3, 2, 4), SRC_LIST(RY_I32, idx, 3)}, .n_src = 3, A(1)},
-    {.name = "bf16 cache", .src = {{.dtype = RY_BF16, SRC_DIMS(1, 5, 2, 4)}, SRC_F(1, 3, 2, 4), SRC_LIST(RY_I32, idx,
-         3)}, .n_src = 3, A(1), .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "bf16 cache",
+     .src = {{.dtype = RY_BF16, SRC_DIMS(1, 5, 2, 4)}, SRC_F(1, 3, 2, 4), SRC_LIST(RY_I32, idx, 3)}, .n_src = 3, A(1),
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "last, i64", .src = {SRC_F(4, 5), SRC_F(4, 3), SRC_LIST(RY_I64, idx, 3)}, .n_src = 3, A(-1)},
     {.name = "a row twice", .src = {SRC_F(5, 7), SRC_F(3, 7), SRC_LIST(RY_I32, again, 3)}, .n_src = 3, A(0),
-         .flags = RY_SAMPLE_NO_GRAD},
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "columns in parts", .src = {SRC_F(40, 3000), SRC_F(30, 3000), SRC_I(RY_I32, 0, 40, 30)}, .n_src = 3, A(0),
-         .flags = RY_SAMPLE_NO_GRAD},
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "no rows", .src = {SRC_F(5, 7), SRC_F(0, 7), SRC_I(RY_I32, 0, 1, 0)}, .n_src = 3, A(0)},
     {.name = "large", .src = {SRC_F(8192, 2048), SRC_F(4096, 2048), SRC_I(RY_I32, 0, 8192, 4096)}, .n_src = 3, A(0),
-         .flags = RY_SAMPLE_BENCH},
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op assign_row = {.name = "assign", .doc = "v variable, x of its shape -> v = x", .min_src = 2,
-    .max_src = 2, .writes = 1,
+static const ry_op assign_row = {
+    .name = "assign", .doc = "v variable, x of its shape -> v = x", .min_src = 2, .max_src = 2, .writes = 1,
     .infer = whole_infer, .work = whole_work, .cpu = assign_cpu, .vjp = assign_vjp, .lower = assign_lower,
-        .samples = whole_samples};
-static const ry_op add_into_row = {.name = "add_into", .doc = "v variable, x of its shape -> v = v + x", .min_src = 2,
-    .max_src = 2,
-    .writes = 1, .infer = add_into_infer, .work = whole_work, .cpu = add_into_cpu, .vjp = add_into_vjp,
-        .lower = add_into_lower,
     .samples = whole_samples};
-static const ry_op set_rows_row = {.name = "set_rows",
-    .doc = "v variable, rows, idx [R] -> v[.., idx[r], ..] = rows[.., r, ..] along axis",
+static const ry_op add_into_row = {
+    .name = "add_into", .doc = "v variable, x of its shape -> v = v + x", .min_src = 2, .max_src = 2, .writes = 1,
+    .infer = add_into_infer, .work = whole_work, .cpu = add_into_cpu, .vjp = add_into_vjp, .lower = add_into_lower,
+    .samples = whole_samples};
+static const ry_op set_rows_row = {
+    .name = "set_rows", .doc = "v variable, rows, idx [R] -> v[.., idx[r], ..] = rows[.., r, ..] along axis",
     .arg_size = sizeof(set_rows_args), .args = set_rows_arg, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED,
-        .writes = 1,
-    .infer = set_rows_infer, .work = set_rows_work, .cpu = set_rows_cpu, .vjp = set_rows_vjp, .lower = set_rows_lower,
-    .cost = set_rows_cost, .samples = set_rows_samples};
-
-/* A source that is the variable itself is copied: the row writes while it reads. */
-static ry_tensor apart(ry_graph *g, ry_tensor v, ry_tensor x) {
-    const ry_value *a = ry_value_of(g, v), *b = ry_value_of(g, x);
-    return a && b && a->base == b->base ? RY_APPLY(g, &ry_op_copy_row, NULL, x) : x;
-}
+    .writes = 1, .infer = set_rows_infer, .work = set_rows_work, .cpu = set_rows_cpu, .vjp = set_rows_vjp,
+    .lower = set_rows_lower, .cost = set_rows_cost, .samples = set_rows_samples};
 
 ry_tensor ry_assign(ry_graph *g, ry_var *v, ry_tensor x) { return RY_APPLY(g, &assign_row, NULL, ry_use(g, v), x); }
 ry_tensor ry_add_into(ry_graph *g, ry_var *v, ry_tensor x) { return RY_APPLY(g, &add_into_row, NULL, ry_use(g, v), x); }
 ry_tensor ry_set_rows(ry_graph *g, ry_var *v, ry_tensor rows, ry_tensor at, int axis) {
-    ry_tensor now = ry_use(g, v);
-    return RY_APPLY(g, &set_rows_row, (&(set_rows_args){axis}), now, apart(g, now, rows), at);
+    return RY_APPLY(g, &set_rows_row, (&(set_rows_args){axis}), ry_use(g, v), rows, at);
 }
 
 RY_OP_MODULE(update, &assign_row, &add_into_row, &set_rows_row);
