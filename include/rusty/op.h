@@ -127,6 +127,7 @@ enum ry_op_flags {
     RY_OP_INPLACE0 = 8,     /* out[0] may take src[0]'s storage if it dies here and has the same bytes: part p reads only what it writes */
     RY_OP_CHECKED = 16,     /* cpu() may return an error that depends on values (an index out of range) */
     RY_OP_LEAF = 32,        /* input or variable */
+    RY_OP_INPLACE = 64,     /* as INPLACE0, for any output and any dense source of its shape; MAP rows are so too */
 };
 
 struct ry_op {

@@ -42,22 +42,23 @@ static ry_status assign(ry_plan *p, place *x, int n) {
     return RY_OK;
 }
 
-/* May output 0 of n take the storage of one of its sources? The source must die here, fill the same bytes in the same order, and
- * be read element by element only. */
+/* May output `out` of n take the storage of one of its sources? The source must die here, fill the same bytes in the same order, and
+ * be read element by element only: no other source may see these bytes, in an elementwise row none in another order. */
 static int reusable(const ry_plan *p, const ry_node *n, int step, int out) {
-    if (!(n->op->flags & RY_OP_INPLACE0)) return -1;
-    for (int i = 0; i < n->n_src; i++) {
+    bool any = n->op->flags & (RY_OP_MAP | RY_OP_INPLACE);
+    if (!any && (!(n->op->flags & RY_OP_INPLACE0) || out > 0)) return -1;
+    for (int i = 0; i < (any ? n->n_src : 1); i++) {
         const ry_value *v = n->src[i];
-        if (!v || (i > 0 && !(n->op->flags & RY_OP_MAP))) continue;
+        if (!v) continue;
         int s = plan_storage_of(p, v);
         const plan_storage *st = &p->storages[s];
         if (st->where != PLAN_SLAB || st->last != step || v->offset || !ry_is_dense(v)) continue;
         if (!ry_same_shape(&v->spec, &n->out[out].spec) || ry_dtype_row(v->spec.dtype)->bytes != ry_dtype_row(n->out[out].spec.dtype)->bytes ||
             st->bytes != p->storages[plan_storage_of(p, &n->out[out])].bytes)
             continue;
-        bool alone = true; /* no other source sees these bytes in another order */
+        bool alone = true;
         for (int k = 0; k < n->n_src; k++)
-            if (k != i && n->src[k] && plan_storage_of(p, n->src[k]) == s && n->src[k] != v) alone = false;
+            if (k != i && n->src[k] && plan_storage_of(p, n->src[k]) == s && (!any || n->src[k] != v)) alone = false;
         for (int k = 0; k < out; k++)
             if (plan_storage_of(p, &n->out[k]) == s) alone = false; /* taken by an earlier output */
         if (alone) return s;
