@@ -20,6 +20,7 @@ struct oracle {
     ry_graph *g;
     memo *at;      /* by node id */
     size_t n;
+    bool smooth;
     char why[400];
 };
 
@@ -28,6 +29,8 @@ oracle *oracle_open(ry_graph *g) {
     if (o) o->g = g;
     return o;
 }
+
+void oracle_smooth(oracle *o) { o->smooth = true; }
 
 static memo *memo_of(oracle *o, uint32_t id) {
     if (id >= o->n) {
@@ -145,7 +148,7 @@ static bool eval_view(oracle *o, const ry_node *n, double *out) {
 }
 
 static bool eval_ref(oracle *o, const ry_node *n, ref_fn fn, const double *const src[], double *const out[]) {
-    ref_io io = {.op = n->op, .args = n->args, .n_src = n->n_src, .n_out = n->n_out};
+    ref_io io = {.op = n->op, .args = n->args, .n_src = n->n_src, .n_out = n->n_out, .smooth = o->smooth};
     for (int i = 0; i < n->n_src; i++)
         if (n->src[i]) io.src_spec[i] = n->src[i]->spec, io.src[i] = src[i];
     for (int j = 0; j < n->n_out; j++) io.out_spec[j] = n->out[j].spec, io.out[j] = out[j];

@@ -9,6 +9,7 @@
 typedef struct oracle oracle;
 oracle *oracle_open(ry_graph *g);
 void oracle_close(oracle *o);
+void oracle_smooth(oracle *o); /* for differences: what rounds to a shorter float type lets the value through */
 /* The value of a leaf (input or variable): dense, copied. */
 void oracle_bind(oracle *o, ry_tensor leaf, const double *data);
 /* Binds again to a shifted value: data + h * dir. */

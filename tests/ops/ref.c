@@ -47,6 +47,14 @@ double ref_num(ref_io *io, const char *field, int k) {
     return ((const double *)(const void *)((const char *)io->args + a->offset))[k];
 }
 
+double ref_round(const ref_io *io, ry_dtype t, double v) {
+    if (io->smooth || (t != RY_F16 && t != RY_BF16)) return v;
+    float x = (float)v, buf;
+    uint16_t half;
+    ry_store_row(&half, t, 0, 1, &x);
+    return (double)*ry_load_row(&half, t, 0, 1, &buf);
+}
+
 void ref_unravel(const ry_spec *s, int64_t flat, int64_t idx[RY_MAX_RANK]) {
     for (int i = s->rank - 1; i >= 0; i--) {
         idx[i] = flat % s->dim[i];

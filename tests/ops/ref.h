@@ -12,6 +12,7 @@ typedef struct ref_io {
     ry_spec src_spec[RY_MAX_SRC], out_spec[RY_MAX_OUT];
     const double *src[RY_MAX_SRC]; /* NULL: left out */
     double *out[RY_MAX_OUT];
+    bool smooth;                   /* differences are being taken: no rounding to shorter floats */
     const char *missing;           /* set where the row has no argument of the name asked for */
 } ref_io;
 
@@ -31,6 +32,7 @@ static inline int64_t ref_numel(const ry_spec *s) {
     for (int i = 0; i < s->rank; i++) n *= s->dim[i];
     return n;
 }
+double ref_round(const ref_io *io, ry_dtype t, double v); /* to a float of type t, unless smooth */
 void ref_unravel(const ry_spec *s, int64_t flat, int64_t idx[RY_MAX_RANK]);
 int64_t ref_ravel(const ry_spec *s, const int64_t idx[RY_MAX_RANK]);
 void ref_around(const ry_spec *s, int axis, int64_t *outer, int64_t *len, int64_t *inner);

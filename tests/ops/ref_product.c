@@ -7,6 +7,7 @@
 static void matmul(ref_io *io) {
     const ry_spec *a = &io->src_spec[0], *b = &io->src_spec[1], *y = &io->out_spec[0];
     bool rows = ref_int(io, "b_rows", 0);
+    ry_dtype factor = ref_int(io, "product", 0) == RY_BF16 ? RY_BF16 : RY_F32;
     int64_t T = a->dim[a->rank - 2], K = a->dim[a->rank - 1], N = y->dim[y->rank - 1], idx[RY_MAX_RANK];
     ry_spec batch = *y;
     batch.rank -= 2;
@@ -20,7 +21,7 @@ static void matmul(ref_io *io) {
         for (int64_t i = 0; i < T; i++)
             for (int64_t j = 0; j < N; j++) {
                 double s = io->n_src > 2 && io->src[2] ? io->src[2][j] : 0;
-                for (int64_t k = 0; k < K; k++) s += x[i * K + k] * (rows ? w[j * K + k] : w[k * N + j]);
+                for (int64_t k = 0; k < K; k++) s += ref_round(io, factor, x[i * K + k]) * ref_round(io, factor, rows ? w[j * K + k] : w[k * N + j]);
                 io->out[0][(q * T + i) * N + j] = s;
             }
     }
@@ -28,12 +29,13 @@ static void matmul(ref_io *io) {
 
 static void grouped_matmul(ref_io *io) {
     bool rows = ref_int(io, "w_rows", 0);
+    ry_dtype factor = ref_int(io, "product", 0) == RY_BF16 ? RY_BF16 : RY_F32;
     int64_t E = io->src_spec[1].dim[0], K = io->src_spec[0].dim[1], N = io->out_spec[0].dim[1];
     for (int64_t e = 0; e < E; e++)
         for (int64_t r = (int64_t)io->src[2][e]; r < (int64_t)io->src[2][e + 1]; r++)
             for (int64_t j = 0; j < N; j++) {
                 double s = 0;
-                for (int64_t k = 0; k < K; k++) s += io->src[0][r * K + k] * io->src[1][e * N * K + (rows ? j * K + k : k * N + j)];
+                for (int64_t k = 0; k < K; k++) s += ref_round(io, factor, io->src[0][r * K + k]) * ref_round(io, factor, io->src[1][e * N * K + (rows ? j * K + k : k * N + j)]);
                 io->out[0][r * N + j] = s;
             }
 }

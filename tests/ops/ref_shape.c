@@ -35,7 +35,7 @@ static void cast(ref_io *io) {
             case RY_U8: y = saturate(x, 0, 255); break;
             case RY_I32: y = saturate(x, -2147483648.0, 2147483647.0); break;
             case RY_I64: y = saturate(x, -0x1p63, 0x1p63); break;
-            default: break;
+            default: y = ref_round(io, to, x); break;
             }
         }
         io->out[0][i] = y;
