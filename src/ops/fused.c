@@ -7,6 +7,7 @@
  * bits. Owns no memory: registers live in the worker's scratch. Knows no formula: those are simd/map.h's. */
 #include "ops/fused.h"
 #include "core/rows.h"
+#include "ops/_copy.h"
 #include "simd/map.h"
 #include "simd/rows.h"
 #include "simd/stream.h"
@@ -267,6 +268,42 @@ static void classify(source *s, const ry_value *v, const ry_spec *o) {
     s->kind = splat_ ? SPLAT : flat ? FLAT : STRIDED;
 }
 
+/* Transposed sources: their neighbours in memory are not neighbours in a row. Read element by element each would cost a
+ * cache line, so the whole part of them is first copied by tiles. */
+static bool is_transposed(const source *s, const ry_spec *o) {
+    int in = o->rank - 1;
+    while (in > 0 && o->dim[in] == 1) in--;
+    if (s->kind != STRIDED || s->stride[in] == 0 || s->stride[in] == 1 || ry_count(o) < BLOCK) return false;
+    for (int d = 0; d < in; d++)
+        if (s->stride[d] == 1 && o->dim[d] >= 4) return true;
+    return false;
+}
+
+/* Elements [lo, hi) of the dims from `dim` on, in row-major order, to dense storage at `to`: as few boxes as there are. */
+static void copy_range(char *to, const char *from, const source *s, const ry_spec *o, int dim, int64_t lo, int64_t hi) {
+    int64_t inner = ry_count_range(o, dim + 1, o->rank), first = lo / inner, at = s->stride[dim] * (int64_t)s->bytes;
+    if (lo % inner || hi - lo < inner) { /* part of one index */
+        int64_t end = (first + 1) * inner < hi ? (first + 1) * inner : hi;
+        copy_range(to, from + first * at, s, o, dim + 1, lo - first * inner, end - first * inner);
+        to += (end - lo) * (int64_t)s->bytes;
+        lo = end, first++;
+    }
+    if (hi - lo >= inner) { /* whole indices */
+        int64_t box[RY_MAX_RANK], dense[RY_MAX_RANK], along = 1, n = (hi - lo) / inner;
+        for (int d = o->rank - 1; d >= dim; d--) {
+            box[d - dim] = d == dim ? n : o->dim[d];
+            dense[d - dim] = along;
+            along *= o->dim[d];
+        }
+        copy_job j;
+        copy_plan(&j, s->dtype, o->rank - dim, box, dense, s->stride + dim);
+        for (int64_t part = 0; part < j.parts; part++) copy_run(&j, to, from + first * at, part);
+        to += n * inner * (int64_t)s->bytes;
+        lo += n * inner, first += n;
+    }
+    if (lo < hi) copy_range(to, from + first * at, s, o, dim + 1, 0, hi - lo);
+}
+
 /* Merges neighbouring dims where every strided source allows it; strides of the others are not looked at. */
 static void collapse(walk *w, source *s, int n, const ry_spec *o) {
     w->rank = 0;
@@ -370,11 +407,28 @@ static map_reg type_of(const plan *p, const step *s, bool select) {
     return p->reg[s->in[0]];
 }
 
-static void make_plan(plan *p, const ry_chain *ch, const ry_cpu *c, int64_t count) {
+/* The longest part, in elements. */
+static int64_t part_len(const ry_chain *ch) { return ch->n_link <= 2 ? 32768 : ch->n_link <= 8 ? 16384 : 8192; }
+static int64_t part_count(const ry_chain *ch, int64_t total) {
+    int64_t len = part_len(ch);
+    return total > len ? (total + len - 1) / len : 1;
+}
+static bool is_wide(const ry_node *n, const ry_chain *ch) {
+    bool wide = false;
+    for (int r = 0; r < ch->n_src; r++) wide |= n->src[r]->spec.dtype == RY_I64;
+    for (int l = 0; l < ch->n_link; l++) wide |= ch->link[l].dtype == RY_I64;
+    return wide;
+}
+static size_t slots_bytes(const ry_node *n, const ry_chain *ch) { /* a slot for each register and one for conversions */
+    return (size_t)(ch->n_src + ch->n_link + 1) * BLOCK * (is_wide(n, ch) ? 8 : 4);
+}
+
+static void make_plan(plan *p, const ry_chain *ch, const ry_cpu *c, int64_t begin, int64_t end) {
     const ry_spec *o = &c->n->out[0].spec;
+    int64_t count = end - begin;
+    char *copies = (char *)c->local + slots_bytes(c->n, ch); /* of transposed sources */
     int n_src = ch->n_src, n_reg = n_src + ch->n_link;
     int16_t last[MAX_REGS]; /* link after which a register is not needed */
-    bool wide = false;
     memset(last, -1, (size_t)n_reg * sizeof *last);
     p->strided = p->blocks = false;
     p->walk.rows = true;
@@ -385,8 +439,13 @@ static void make_plan(plan *p, const ry_chain *ch, const ry_cpu *c, int64_t coun
         s->dtype = v->spec.dtype;
         s->bytes = (size_t)ry_dtype_row(s->dtype)->bytes;
         p->reg[r] = s->reg = reg_of(s->dtype);
-        wide |= s->reg == MAP_I64;
         classify(s, v, o);
+        if (is_transposed(s, o)) { /* from here on it is as if dense */
+            copy_range(copies, s->data, s, o, 0, begin, end);
+            s->data = copies - begin * (int64_t)s->bytes;
+            s->kind = FLAT;
+            copies += (size_t)part_len(ch) * s->bytes;
+        }
         p->strided |= s->kind == STRIDED;
         s->in_place = s->kind == FLAT && is_reg(s->dtype);
     }
@@ -401,10 +460,9 @@ static void make_plan(plan *p, const ry_chain *ch, const ry_cpu *c, int64_t coun
     for (int l = 0; l < ch->n_link; l++) {
         const ry_link *k = &ch->link[l];
         p->reg[n_src + l] = reg_of(k->dtype);
-        wide |= p->reg[n_src + l] == MAP_I64;
         for (int i = 0; i < MAP_LETTERS && k->in[i] >= 0; i++) last[k->in[i]] = (int16_t)l;
     }
-    size_t slot_bytes = BLOCK * (wide ? (size_t)8 : (size_t)4);
+    size_t slot_bytes = BLOCK * (is_wide(c->n, ch) ? (size_t)8 : (size_t)4);
     char *slots = (char *)c->local + slot_bytes; /* the first is `tmp` of settle and convert */
     uint64_t free_ = ~(uint64_t)0, slot_of[MAX_REGS];
     unsigned loaded = 0;
@@ -511,16 +569,15 @@ static void load_source(plan *p, int r, int64_t i, int64_t m) {
 void fused_run(const ry_chain *ch, const ry_cpu *c) {
     const ry_spec *o = &c->n->out[0].spec;
     int64_t total = ry_count(o), begin = 0, end = total, m;
-    ry_work work = fused_work(c->n, ch);
-    if (work.parts[0] > 1) {
-        int64_t len = (total + work.parts[0] - 1) / work.parts[0];
-        len = (len + BLOCK - 1) / BLOCK * BLOCK;
+    int64_t parts = part_count(ch, total);
+    if (parts > 1) {
+        int64_t len = ((total + parts - 1) / parts + BLOCK - 1) / BLOCK * BLOCK;
         begin = c->part * len < total ? c->part * len : total;
         end = begin + len < total ? begin + len : total;
     }
     if (begin >= end) return;
     plan p;
-    make_plan(&p, ch, c, end - begin);
+    make_plan(&p, ch, c, begin, end);
     void *tmp = c->local;
     size_t out_bytes[RY_MAX_OUT];
     for (int j = 0; j < ch->n_out; j++) out_bytes[j] = (size_t)ry_dtype_row(c->n->out[j].spec.dtype)->bytes;
@@ -562,12 +619,14 @@ void fused_run(const ry_chain *ch, const ry_cpu *c) {
 }
 
 ry_work fused_work(const ry_node *n, const ry_chain *ch) {
-    int64_t total = ry_count(&n->out[0].spec), len = ch->n_link <= 2 ? 32768 : ch->n_link <= 8 ? 16384 : 8192;
-    bool wide = false;
-    for (int r = 0; r < ch->n_src; r++) wide |= n->src[r]->spec.dtype == RY_I64;
-    for (int l = 0; l < ch->n_link; l++) wide |= ch->link[l].dtype == RY_I64;
-    return (ry_work){.parts = {total > len ? (total + len - 1) / len : 1},
-                     .local = (size_t)(ch->n_src + ch->n_link + 1) * BLOCK * (wide ? 8 : 4)};
+    ry_work w = {.parts = {part_count(ch, ry_count(&n->out[0].spec))}, .local = slots_bytes(n, ch)};
+    for (int r = 0; r < ch->n_src; r++) {
+        source s;
+        classify(&s, n->src[r], &n->out[0].spec);
+        if (is_transposed(&s, &n->out[0].spec))
+            w.local += (size_t)part_len(ch) * (size_t)ry_dtype_row(n->src[r]->spec.dtype)->bytes;
+    }
+    return w;
 }
 
 void fused_single(ry_chain *ch, const ry_node *n, const void *args) {
