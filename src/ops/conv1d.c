@@ -16,12 +16,16 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static ry_status check(const ry_node *n, int state) {
     const ry_spec *x = &n->src[X]->spec, *w = &n->src[W]->spec;
-    if (!ry_is_float(x->dtype) || x->rank != 3) return ry_fail_node(n, RY_ESHAPE, "x is %s, it must be [B,T,C] of floats", ry_show(x).s);
+    if (!ry_is_float(x->dtype) || x->rank != 3)
+        return ry_fail_node(n, RY_ESHAPE, "x is %s, it must be [B,T,C] of floats", ry_show(x).s);
     if (!ry_is_float(w->dtype) || w->rank != 2 || w->dim[0] != x->dim[2] || w->dim[1] < 1)
-        return ry_fail_node(n, RY_ESHAPE, "w is %s, with x %s it must be [%lld,K] of floats, K at least 1", ry_show(w).s, ry_show(x).s, (long long)x->dim[2]);
+        return ry_fail_node(n, RY_ESHAPE, "w is %s, with x %s it must be [%lld,K] of floats, K at least 1",
+                            ry_show(w).s, ry_show(x).s, (long long)x->dim[2]);
     ry_spec want = {.dtype = x->dtype, .rank = 3, .dim = {x->dim[0], w->dim[1] - 1, x->dim[2]}};
-    if (state < n->n_src && n->src[state] && (!ry_is_float(n->src[state]->spec.dtype) || !ry_same_shape(&n->src[state]->spec, &want)))
-        return ry_fail_node(n, RY_ESHAPE, "state is %s, it must be %s", ry_show(&n->src[state]->spec).s, ry_show(&want).s);
+    if (state < n->n_src && n->src[state] &&
+        (!ry_is_float(n->src[state]->spec.dtype) || !ry_same_shape(&n->src[state]->spec, &want)))
+        return ry_fail_node(n, RY_ESHAPE, "state is %s, it must be %s", ry_show(&n->src[state]->spec).s,
+                            ry_show(&want).s);
     return RY_OK;
 }
 
@@ -39,12 +43,17 @@ static rows3 rows_of(const ry_node *n, void *const *src, int i) {
     return (rows3){src[i], v->spec.dtype, v->stride[0], v->stride[1]};
 }
 
-typedef struct input { rows3 state, x; int64_t before; } input; /* before = K - 1 */
+typedef struct input {
+    rows3 state, x;
+    int64_t before;
+} input; /* before = K - 1 */
 
 /* Row t, from channel c on, or NULL where it is zero. */
 static const float *input_row(const input *in, int64_t b, int64_t t, int64_t c, int64_t n, float *buf) {
     if (t >= 0) return ry_load_row(in->x.data, in->x.dtype, b * in->x.b + t * in->x.t + c, n, buf);
-    return in->state.data ? ry_load_row(in->state.data, in->state.dtype, b * in->state.b + (t + in->before) * in->state.t + c, n, buf) : NULL;
+    return in->state.data ? ry_load_row(in->state.data, in->state.dtype,
+                                        b * in->state.b + (t + in->before) * in->state.t + c, n, buf)
+                          : NULL;
 }
 
 /* y += a b */
@@ -77,7 +86,8 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     if (n->n_src > BIAS && n->src[BIAS]) {
         const ry_spec *b = &n->src[BIAS]->spec;
         if (!ry_is_float(b->dtype) || b->rank != 1 || b->dim[0] != x->dim[2])
-            return ry_fail_node(n, RY_ESHAPE, "b is %s, it must be [%lld] of floats", ry_show(b).s, (long long)x->dim[2]);
+            return ry_fail_node(n, RY_ESHAPE, "b is %s, it must be [%lld] of floats", ry_show(b).s,
+                                (long long)x->dim[2]);
     }
     out[0] = out[1] = *x;
     out[1].dim[1] = w->dim[1] - 1;
@@ -87,14 +97,16 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 static ry_work work(const ry_node *n) {
     const ry_spec *x = &n->src[X]->spec;
     int64_t C = x->dim[2], K = n->src[W]->spec.dim[1], each = times_each(C, K);
-    return (ry_work){.parts = {x->dim[0] * ((x->dim[1] + each - 1) / each + 1)}, .local = sizeof(float) * (size_t)(C * (K + 4) + K)};
+    return (ry_work){.parts = {x->dim[0] * ((x->dim[1] + each - 1) / each + 1)},
+                     .local = sizeof(float) * (size_t)(C * (K + 4) + K)};
 }
 
 static ry_status cpu(const ry_cpu *c) {
     const ry_node *n = c->n;
     const ry_spec *x = &n->src[X]->spec;
     const simd_rows_table *r = simd_rows();
-    int64_t B = x->dim[0], T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1], each = times_each(C, K), blocks = (T + each - 1) / each + 1;
+    int64_t B = x->dim[0], T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1], each = times_each(C, K),
+            blocks = (T + each - 1) / each + 1;
     if (B * C == 0) return RY_OK;
     float *w = c->local, *in = w + C * K, *res = in + C, *tmp = res + C, *bias = tmp + C, *wbuf = bias + C;
     input src = {rows_of(n, c->src, STATE), rows_of(n, c->src, X), K - 1};
@@ -105,14 +117,17 @@ static ry_status cpu(const ry_cpu *c) {
             const float *from = input_row(&src, b, T - (K - 1) + i, 0, C, in);
             int64_t at = (b * (K - 1) + i) * C;
             float *y = ry_row_out(c->out[1], t, at, res);
-            if (from) memcpy(y, from, (size_t)C * sizeof(float));
-            else r->fill(y, 0, C);
+            if (from)
+                memcpy(y, from, (size_t)C * sizeof(float));
+            else
+                r->fill(y, 0, C);
             ry_store_row(c->out[1], t, at, C, y);
         }
         return RY_OK;
     }
     turn_weights(w, c->src[W], n->src[W]->spec.dtype, C, K, wbuf);
-    const float *add = n->n_src > BIAS && n->src[BIAS] ? ry_load_row(c->src[BIAS], n->src[BIAS]->spec.dtype, 0, C, bias) : NULL;
+    const float *add =
+        n->n_src > BIAS && n->src[BIAS] ? ry_load_row(c->src[BIAS], n->src[BIAS]->spec.dtype, 0, C, bias) : NULL;
     for (int64_t time = block * each; time < least((block + 1) * each, T); time++) {
         int64_t at = (b * T + time) * C;
         float *y = ry_row_out(c->out[0], t, at, res);
@@ -129,7 +144,8 @@ static ry_status cpu(const ry_cpu *c) {
 
 static ry_cost cost(const ry_node *n) {
     const ry_spec *x = &n->src[X]->spec;
-    return (ry_cost){.flops = 2 * (double)ry_count(x) * (double)n->src[W]->spec.dim[1], .bytes = 2 * (double)ry_bytes_of(x->dtype, ry_count(x))};
+    return (ry_cost){.flops = 2 * (double)ry_count(x) * (double)n->src[W]->spec.dim[1],
+                     .bytes = 2 * (double)ry_bytes_of(x->dtype, ry_count(x))};
 }
 
 static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
@@ -175,41 +191,52 @@ static ry_status grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     RY_TRY(check(n, GRAD_STATE));
     const ry_spec *x = &n->src[X]->spec, *w = &n->src[W]->spec, *up = &n->src[GRAD_UP]->spec;
     ry_spec next = {.dtype = RY_F32, .rank = 3, .dim = {x->dim[0], w->dim[1] - 1, x->dim[2]}};
-    if (!ry_is_float(up->dtype) || !ry_same_shape(up, x)) return ry_fail_node(n, RY_ESHAPE, "the gradient is %s, it must have x's shape %s", ry_show(up).s, ry_show(x).s);
-    if (n->n_src > GRAD_UP_NEXT && n->src[GRAD_UP_NEXT] && (!ry_is_float(n->src[GRAD_UP_NEXT]->spec.dtype) || !ry_same_shape(&n->src[GRAD_UP_NEXT]->spec, &next)))
-        return ry_fail_node(n, RY_ESHAPE, "the next state's gradient is %s, it must be %s", ry_show(&n->src[GRAD_UP_NEXT]->spec).s, ry_show(&next).s);
+    if (!ry_is_float(up->dtype) || !ry_same_shape(up, x))
+        return ry_fail_node(n, RY_ESHAPE, "the gradient is %s, it must have x's shape %s", ry_show(up).s, ry_show(x).s);
+    if (n->n_src > GRAD_UP_NEXT && n->src[GRAD_UP_NEXT] &&
+        (!ry_is_float(n->src[GRAD_UP_NEXT]->spec.dtype) || !ry_same_shape(&n->src[GRAD_UP_NEXT]->spec, &next)))
+        return ry_fail_node(n, RY_ESHAPE, "the next state's gradient is %s, it must be %s",
+                            ry_show(&n->src[GRAD_UP_NEXT]->spec).s, ry_show(&next).s);
     out[DX] = *x, out[DW] = *w, out[DB] = (ry_spec){.rank = 1, .dim = {x->dim[2]}}, out[DSTATE] = next;
     for (int i = DX; i <= DSTATE; i++) out[i].dtype = RY_F32;
     return RY_OK;
 }
 
 /* Parts: blocks of times of the input (state and x), then blocks of channels of dw and db. */
-static int64_t time_parts(int64_t B, int64_t T, int64_t C, int64_t K) { return B * ((T + K - 1 + times_each(C, K) - 1) / times_each(C, K)); }
+static int64_t time_parts(int64_t B, int64_t T, int64_t C, int64_t K) {
+    return B * ((T + K - 1 + times_each(C, K) - 1) / times_each(C, K));
+}
 
 static ry_work grad_work(const ry_node *n) {
     const ry_spec *x = &n->src[X]->spec;
     int64_t C = x->dim[2], K = n->src[W]->spec.dim[1];
     size_t one = (size_t)(C * (K + 3) + K), two = (size_t)(CHANNELS * (2 * (K + 1) + 3));
-    return (ry_work){.parts = {time_parts(x->dim[0], x->dim[1], C, K) + (C + CHANNELS - 1) / CHANNELS}, .local = sizeof(float) * (one > two ? one : two)};
+    return (ry_work){.parts = {time_parts(x->dim[0], x->dim[1], C, K) + (C + CHANNELS - 1) / CHANNELS},
+                     .local = sizeof(float) * (one > two ? one : two)};
 }
 
 static void grad_times(const ry_cpu *c, int64_t part) {
     const ry_node *n = c->n;
     const ry_spec *x = &n->src[X]->spec;
     const simd_rows_table *r = simd_rows();
-    int64_t T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1], each = times_each(C, K), all = T + K - 1, blocks = (all + each - 1) / each, b = part / blocks;
+    int64_t T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1], each = times_each(C, K), all = T + K - 1,
+            blocks = (all + each - 1) / each, b = part / blocks;
     float *w = c->local, *buf = w + C * K, *tmp = buf + C;
     rows3 up = rows_of(n, c->src, GRAD_UP), next = rows_of(n, c->src, GRAD_UP_NEXT);
     turn_weights(w, c->src[W], n->src[W]->spec.dtype, C, K, tmp + C);
-    for (int64_t i = part % blocks * each; i < least((part % blocks + 1) * each, all); i++) { /* input row i, at time i - (K-1) */
+    for (int64_t i = part % blocks * each; i < least((part % blocks + 1) * each, all);
+         i++) { /* input row i, at time i - (K-1) */
         int64_t time = i - (K - 1);
-        float *y = time < 0 ? (float *)c->out[DSTATE] + (b * (K - 1) + i) * C : (float *)c->out[DX] + (b * T + time) * C;
+        float *y =
+            time < 0 ? (float *)c->out[DSTATE] + (b * (K - 1) + i) * C : (float *)c->out[DX] + (b * T + time) * C;
         r->fill(y, 0, C);
         for (int64_t k = K - 1; k >= 0; k--) {
             int64_t at = i - k; /* the output that sees it through tap k */
-            if (at >= 0 && at < T) add_product(y, w + k * C, ry_load_row(up.data, up.dtype, b * up.b + at * up.t, C, buf), C, tmp);
+            if (at >= 0 && at < T)
+                add_product(y, w + k * C, ry_load_row(up.data, up.dtype, b * up.b + at * up.t, C, buf), C, tmp);
         }
-        if (next.data && i >= T) r->add(y, y, ry_load_row(next.data, next.dtype, b * next.b + (i - T) * next.t, C, buf), C);
+        if (next.data && i >= T)
+            r->add(y, y, ry_load_row(next.data, next.dtype, b * next.b + (i - T) * next.t, C, buf), C);
     }
 }
 
@@ -219,7 +246,8 @@ static void grad_weights(const ry_cpu *c, int64_t part) {
     const ry_node *n = c->n;
     const ry_spec *x = &n->src[X]->spec;
     const simd_rows_table *r = simd_rows();
-    int64_t B = x->dim[0], T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1], first = part * CHANNELS, m = least(CHANNELS, C - first);
+    int64_t B = x->dim[0], T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1], first = part * CHANNELS,
+            m = least(CHANNELS, C - first);
     float *total = c->local, *sum = total + (K + 1) * m, *in = sum + (K + 1) * m, *grad = in + m, *tmp = grad + m;
     input src = {rows_of(n, c->src, GRAD_STATE), rows_of(n, c->src, X), K - 1};
     rows3 up = rows_of(n, c->src, GRAD_UP);
@@ -248,26 +276,32 @@ static ry_status grad_cpu(const ry_cpu *c) {
     const ry_spec *x = &c->n->src[X]->spec;
     if (x->dim[2] == 0) return RY_OK;
     int64_t times = time_parts(x->dim[0], x->dim[1], x->dim[2], c->n->src[W]->spec.dim[1]);
-    if (c->part < times) grad_times(c, c->part);
-    else grad_weights(c, c->part - times);
+    if (c->part < times)
+        grad_times(c, c->part);
+    else
+        grad_weights(c, c->part - times);
     return RY_OK;
 }
 
 static ry_cost grad_cost(const ry_node *n) {
     const ry_spec *x = &n->src[X]->spec;
-    return (ry_cost){.flops = 4 * (double)ry_count(x) * (double)n->src[W]->spec.dim[1], .bytes = 3 * (double)ry_bytes_of(x->dtype, ry_count(x))};
+    return (ry_cost){.flops = 4 * (double)ry_count(x) * (double)n->src[W]->spec.dim[1],
+                     .bytes = 3 * (double)ry_bytes_of(x->dtype, ry_count(x))};
 }
 
 static ry_status grad_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     int64_t T = n->src[X]->spec.dim[1], C = n->src[X]->spec.dim[2], K = n->src[W]->spec.dim[1];
-    ry_tensor in = whole_input(g, n, GRAD_STATE), up = ry_cast(g, ry_src(g, n, GRAD_UP), RY_F32), next = ry_src(g, n, GRAD_UP_NEXT), d = RY_NULL, dw = RY_NULL;
+    ry_tensor in = whole_input(g, n, GRAD_STATE), up = ry_cast(g, ry_src(g, n, GRAD_UP), RY_F32),
+              next = ry_src(g, n, GRAD_UP_NEXT), d = RY_NULL, dw = RY_NULL;
     for (int64_t k = 0; k < K; k++) {
         ry_tensor part = ry_pad(g, ry_mul(g, up, tap(g, n, k)), (int64_t[]){0, k, 0}, (int64_t[]){0, K - 1 - k, 0}, 0);
-        ry_tensor column = RY_RESHAPE(g, ry_sum(g, ry_mul(g, up, ry_slice(g, in, 1, k, k + T, 1)), RY_AXIS(0) | RY_AXIS(1), false), C, 1);
+        ry_tensor column = RY_RESHAPE(
+            g, ry_sum(g, ry_mul(g, up, ry_slice(g, in, 1, k, k + T, 1)), RY_AXIS(0) | RY_AXIS(1), false), C, 1);
         d = k ? ry_add(g, d, part) : part;
         dw = k ? ry_concat(g, 2, (ry_tensor[]){dw, column}, 1) : column;
     }
-    if (!ry_is_null(next)) d = ry_add(g, d, ry_pad(g, ry_cast(g, next, RY_F32), (int64_t[]){0, T, 0}, (int64_t[]){0, 0, 0}, 0));
+    if (!ry_is_null(next))
+        d = ry_add(g, d, ry_pad(g, ry_cast(g, next, RY_F32), (int64_t[]){0, T, 0}, (int64_t[]){0, 0, 0}, 0));
     out[DX] = ry_slice(g, d, 1, K - 1, K - 1 + T, 1);
     out[DW] = dw;
     out[DB] = ry_sum(g, up, RY_AXIS(0) | RY_AXIS(1), false);
@@ -275,10 +309,20 @@ static ry_status grad_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     return RY_OK;
 }
 
-#define X3(b, t, c) {.dtype = RY_F32, .rank = 3, .dim = {b, t, c}}
-#define M2(r, c) {.dtype = RY_F32, .rank = 2, .dim = {r, c}}
-#define V1(n) {.dtype = RY_F32, .rank = 1, .dim = {n}}
-#define NO {.dtype = RY_NONE}
+#define X3(b, t, c)                                    \
+    {                                                  \
+        .dtype = RY_F32, .rank = 3, .dim = { b, t, c } \
+    }
+#define M2(r, c)                                    \
+    {                                               \
+        .dtype = RY_F32, .rank = 2, .dim = { r, c } \
+    }
+#define V1(n)                                    \
+    {                                            \
+        .dtype = RY_F32, .rank = 1, .dim = { n } \
+    }
+#define NO \
+    { .dtype = RY_NONE }
 static const ry_sample samples[] = {
     {.name = "plain", .src = {X3(2, 6, 5), M2(5, 3)}, .n_src = 2},
     {.name = "bias and state", .src = {X3(2, 6, 5), M2(5, 4), V1(5), X3(2, 3, 5)}, .n_src = 4},
@@ -292,19 +336,46 @@ static const ry_sample grad_samples[] = {
     {.name = "plain", .src = {X3(2, 6, 5), M2(5, 3), NO, X3(2, 6, 5)}, .n_src = 4},
     {.name = "state", .src = {X3(2, 6, 5), M2(5, 4), X3(2, 3, 5), X3(2, 6, 5), X3(2, 3, 5)}, .n_src = 5},
     {.name = "one step", .src = {X3(2, 1, 6), M2(6, 4), X3(2, 3, 6), X3(2, 1, 6), X3(2, 3, 6)}, .n_src = 5},
-    {.name = "several blocks", .src = {X3(3, 200, 140), M2(140, 3), NO, X3(3, 200, 140)}, .n_src = 4, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "several blocks",
+     .src = {X3(3, 200, 140), M2(140, 3), NO, X3(3, 200, 140)},
+     .n_src = 4,
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "no rows", .src = {X3(2, 0, 3), M2(3, 3), NO, X3(2, 0, 3)}, .n_src = 4},
-    {.name = "32 MB", .src = {X3(4, 1024, 2048), M2(2048, 4), NO, X3(4, 1024, 2048)}, .n_src = 4, .flags = RY_SAMPLE_BENCH},
+    {.name = "32 MB",
+     .src = {X3(4, 1024, 2048), M2(2048, 4), NO, X3(4, 1024, 2048)},
+     .n_src = 4,
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 
 static const ry_op conv1d_row = {
-    .name = "conv1d", .doc = "x [B,T,C], w [C,K], b [C] or none, state [B,K-1,C] or none -> y [B,T,C], next state [B,K-1,C]",
-    .min_src = 2, .max_src = 4, .rows = 1u << X | 1u << STATE, .optional = 1u << BIAS | 1u << STATE,
-    .infer = infer, .work = work, .cpu = cpu, .lower = lower, .vjp = vjp, .cost = cost, .tol = 1e-5f, .samples = samples};
-static const ry_op conv1d_grad_row = {
-    .name = "conv1d_grad", .doc = "x [B,T,C], w [C,K], state or none, gradients of y and (or none) of the next state -> dx, dw, db, dstate in f32",
-    .min_src = 4, .max_src = 5, .rows = 1u << X | 1u << GRAD_STATE | 1u << GRAD_UP | 1u << GRAD_UP_NEXT, .optional = 1u << GRAD_STATE | 1u << GRAD_UP_NEXT,
-    .infer = grad_infer, .work = grad_work, .cpu = grad_cpu, .lower = grad_lower, .cost = grad_cost, .tol = 1e-5f, .samples = grad_samples};
+    .name = "conv1d",
+    .doc = "x [B,T,C], w [C,K], b [C] or none, state [B,K-1,C] or none -> y [B,T,C], next state [B,K-1,C]",
+    .min_src = 2,
+    .max_src = 4,
+    .rows = 1u << X | 1u << STATE,
+    .optional = 1u << BIAS | 1u << STATE,
+    .infer = infer,
+    .work = work,
+    .cpu = cpu,
+    .lower = lower,
+    .vjp = vjp,
+    .cost = cost,
+    .tol = 1e-5f,
+    .samples = samples};
+static const ry_op conv1d_grad_row = {.name = "conv1d_grad",
+                                      .doc = "x [B,T,C], w [C,K], state or none, gradients of y and (or none) of the "
+                                             "next state -> dx, dw, db, dstate in f32",
+                                      .min_src = 4,
+                                      .max_src = 5,
+                                      .rows = 1u << X | 1u << GRAD_STATE | 1u << GRAD_UP | 1u << GRAD_UP_NEXT,
+                                      .optional = 1u << GRAD_STATE | 1u << GRAD_UP_NEXT,
+                                      .infer = grad_infer,
+                                      .work = grad_work,
+                                      .cpu = grad_cpu,
+                                      .lower = grad_lower,
+                                      .cost = grad_cost,
+                                      .tol = 1e-5f,
+                                      .samples = grad_samples};
 
 ry_tensor ry_conv1d(ry_graph *g, ry_tensor x, ry_tensor w, ry_tensor b, ry_tensor state) {
     return RY_APPLY(g, &conv1d_row, NULL, x, w, b, state);

@@ -10,15 +10,19 @@ typedef struct conv_args {
     int64_t size[2];                                /* conv2d_dx: the plane; conv2d_dw: the kernel */
     int32_t product;
 } conv_args;
-static const ry_arg args_of[] = {RY_ARG_ARRAY(conv_args, stride, RY_ARG_I64, 2), RY_ARG_ARRAY(conv_args, pad, RY_ARG_I64, 2),
-                                 RY_ARG_ARRAY(conv_args, dilation, RY_ARG_I64, 2), RY_ARG(conv_args, groups, RY_ARG_I64),
-                                 RY_ARG_ARRAY(conv_args, size, RY_ARG_I64, 2), RY_ARG(conv_args, product, RY_ARG_I32), {0}};
+static const ry_arg args_of[] = {RY_ARG_ARRAY(conv_args, stride, RY_ARG_I64, 2),
+                                 RY_ARG_ARRAY(conv_args, pad, RY_ARG_I64, 2),
+                                 RY_ARG_ARRAY(conv_args, dilation, RY_ARG_I64, 2),
+                                 RY_ARG(conv_args, groups, RY_ARG_I64),
+                                 RY_ARG_ARRAY(conv_args, size, RY_ARG_I64, 2),
+                                 RY_ARG(conv_args, product, RY_ARG_I32),
+                                 {0}};
 static const ry_op conv2d_row, conv2d_dx_row, conv2d_dw_row;
 
 /* A convolution, whichever of its three tensors a row computes. */
 typedef struct conv {
     windows w;
-    int64_t N, G, O, C;    /* O, C: channels of one group */
+    int64_t N, G, O, C;             /* O, C: channels of one group */
     int64_t taps, plane, positions; /* elements of a kernel, of a plane, of an output plane */
     ry_dtype product;
 } conv;
@@ -33,7 +37,9 @@ static ry_status conv_of(conv *c, const ry_node *n, const int64_t x[4], const in
     const conv_args *a = args_or(n);
     *c = (conv){.N = x[0], .G = a->groups ? a->groups : 1, .product = product_of(a->product)};
     if (c->G < 1 || x[1] % c->G || w[0] % c->G || x[1] / c->G != w[1])
-        return ry_fail_node(n, RY_ESHAPE, "%lld channels in %lld groups do not fit weights [%lld,%lld,..]: these need [groups O, channels / groups, h, w]",
+        return ry_fail_node(n, RY_ESHAPE,
+                            "%lld channels in %lld groups do not fit weights [%lld,%lld,..]: these need [groups O, "
+                            "channels / groups, h, w]",
                             (long long)x[1], (long long)c->G, (long long)w[0], (long long)w[1]);
     c->C = w[1], c->O = w[0] / c->G;
     for (int i = 0; i < 2; i++) {
@@ -43,11 +49,12 @@ static ry_status conv_of(conv *c, const ry_node *n, const int64_t x[4], const in
     RY_TRY(product_check(n, a->product));
     RY_TRY(windows_check(&c->w, n));
     RY_TRY(windows_count(&c->w, n, false));
-    ry_spec columns = {.dtype = RY_F32, .rank = 6, .dim = {c->N, c->G * c->C, c->w.size[0], c->w.size[1], c->w.out[0], c->w.out[1]}};
+    ry_spec columns = {
+        .dtype = RY_F32, .rank = 6, .dim = {c->N, c->G * c->C, c->w.size[0], c->w.size[1], c->w.out[0], c->w.out[1]}};
     if (ry_numel(&columns) < 0) return ry_fail_node(n, RY_ESHAPE, "so many windows cannot be counted");
     if (y && (y->dim[0] != c->N || y->dim[1] != c->G * c->O || y->dim[2] != c->w.out[0] || y->dim[3] != c->w.out[1]))
-        return ry_fail_node(n, RY_ESHAPE, "the output's gradient is %s, it must be [%lld,%lld,%lld,%lld]", ry_show(y).s, (long long)c->N, (long long)(c->G * c->O),
-                            (long long)c->w.out[0], (long long)c->w.out[1]);
+        return ry_fail_node(n, RY_ESHAPE, "the output's gradient is %s, it must be [%lld,%lld,%lld,%lld]", ry_show(y).s,
+                            (long long)c->N, (long long)(c->G * c->O), (long long)c->w.out[0], (long long)c->w.out[1]);
     c->taps = c->w.size[0] * c->w.size[1];
     c->plane = c->w.in[0] * c->w.in[1];
     c->positions = c->w.out[0] * c->w.out[1];
@@ -79,7 +86,9 @@ static int64_t block_channels(const conv *c) {
 }
 
 /* For a run of output positions in one output row: which input columns one tap reads. Input column of position x is x stride + shift. */
-typedef struct run { int64_t first, last, shift; } run; /* positions [first, last) read inside the plane */
+typedef struct run {
+    int64_t first, last, shift;
+} run; /* positions [first, last) read inside the plane */
 static run run_of(const windows *w, int64_t j, int64_t x0, int64_t x1) {
     int64_t s = w->stride[1], shift = j * w->dilation[1] - w->pad[1];
     int64_t first = shift < 0 ? div_up(-shift, s) : 0, last = w->in[1] - shift > 0 ? div_up(w->in[1] - shift, s) : 0;
@@ -90,13 +99,15 @@ static run run_of(const windows *w, int64_t j, int64_t x0, int64_t x1) {
 }
 
 /* col[(channel, i, j)][ld] for channels [c0, c1) of the image whose first element is `at`, positions [p0, p1). */
-static void lay_columns(float *col, int64_t ld, const conv *c, const void *x, ry_dtype t, int64_t at, int64_t c0, int64_t c1, int64_t p0, int64_t p1, float *buf) {
+static void lay_columns(float *col, int64_t ld, const conv *c, const void *x, ry_dtype t, int64_t at, int64_t c0,
+                        int64_t c1, int64_t p0, int64_t p1, float *buf) {
     const windows *w = &c->w;
     for (int64_t ch = c0; ch < c1; ch++)
         for (int64_t i = 0; i < w->size[0]; i++)
             for (int64_t j = 0; j < w->size[1]; j++, col += ld)
                 for (int64_t p = p0; p < p1;) {
-                    int64_t oy = p / w->out[1], x0 = p - oy * w->out[1], x1 = least(w->out[1], x0 + p1 - p), y = oy * w->stride[0] - w->pad[0] + i * w->dilation[0];
+                    int64_t oy = p / w->out[1], x0 = p - oy * w->out[1], x1 = least(w->out[1], x0 + p1 - p),
+                            y = oy * w->stride[0] - w->pad[0] + i * w->dilation[0];
                     float *to = col + (p - p0) - x0;
                     run r = run_of(w, j, x0, x1);
                     if (y < 0 || y >= w->in[0]) r.first = r.last = x1;
@@ -104,7 +115,8 @@ static void lay_columns(float *col, int64_t ld, const conv *c, const void *x, ry
                     if (r.first < r.last) {
                         int64_t from = r.first * w->stride[1] + r.shift, n = (r.last - 1 - r.first) * w->stride[1] + 1;
                         const float *row = ry_load_row(x, t, at + ch * c->plane + y * w->in[1] + from, n, buf);
-                        if (w->stride[1] == 1) memcpy(to + r.first, row, (size_t)n * sizeof(float));
+                        if (w->stride[1] == 1)
+                            memcpy(to + r.first, row, (size_t)n * sizeof(float));
                         else
                             for (int64_t k = r.first; k < r.last; k++) to[k] = row[(k - r.first) * w->stride[1]];
                     }
@@ -114,18 +126,21 @@ static void lay_columns(float *col, int64_t ld, const conv *c, const void *x, ry
 }
 
 /* The transpose: columns added to the planes of channels [c0, c1) of an f32 image. */
-static void add_columns(float *x, const float *col, int64_t ld, const conv *c, int64_t c0, int64_t c1, int64_t p0, int64_t p1) {
+static void add_columns(float *x, const float *col, int64_t ld, const conv *c, int64_t c0, int64_t c1, int64_t p0,
+                        int64_t p1) {
     const windows *w = &c->w;
     for (int64_t ch = c0; ch < c1; ch++)
         for (int64_t i = 0; i < w->size[0]; i++)
             for (int64_t j = 0; j < w->size[1]; j++, col += ld)
                 for (int64_t p = p0; p < p1;) {
-                    int64_t oy = p / w->out[1], x0 = p - oy * w->out[1], x1 = least(w->out[1], x0 + p1 - p), y = oy * w->stride[0] - w->pad[0] + i * w->dilation[0];
+                    int64_t oy = p / w->out[1], x0 = p - oy * w->out[1], x1 = least(w->out[1], x0 + p1 - p),
+                            y = oy * w->stride[0] - w->pad[0] + i * w->dilation[0];
                     const float *from = col + (p - p0) - x0;
                     run r = run_of(w, j, x0, x1);
                     if (y >= 0 && y < w->in[0]) {
                         float *row = x + ch * c->plane + y * w->in[1] + r.shift;
-                        if (w->stride[1] == 1) simd_rows()->add(row + r.first, row + r.first, from + r.first, r.last - r.first);
+                        if (w->stride[1] == 1)
+                            simd_rows()->add(row + r.first, row + r.first, from + r.first, r.last - r.first);
                         else
                             for (int64_t k = r.first; k < r.last; k++) row[k * w->stride[1]] += from[k];
                     }
@@ -145,16 +160,19 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     if (n->n_src > BIAS && n->src[BIAS]) {
         const ry_spec *b = &n->src[BIAS]->spec;
         if (!ry_is_float(b->dtype) || b->rank != 1 || b->dim[0] != c.G * c.O)
-            return ry_fail_node(n, RY_ESHAPE, "b is %s, it must be [%lld] of floats", ry_show(b).s, (long long)(c.G * c.O));
+            return ry_fail_node(n, RY_ESHAPE, "b is %s, it must be [%lld] of floats", ry_show(b).s,
+                                (long long)(c.G * c.O));
     }
-    out[0] = (ry_spec){.dtype = product_result(n->src[X]->spec.dtype, n->src[W]->spec.dtype), .rank = 4, .dim = {c.N, c.G * c.O, c.w.out[0], c.w.out[1]}};
+    out[0] = (ry_spec){.dtype = product_result(n->src[X]->spec.dtype, n->src[W]->spec.dtype),
+                       .rank = 4,
+                       .dim = {c.N, c.G * c.O, c.w.out[0], c.w.out[1]}};
     return RY_OK;
 }
 
 typedef struct forward {
     conv c;
     int64_t rows, tile, tiles; /* rows of columns; positions of a tile, tiles of an image */
-    size_t col, own, buf;      /* floats in local: columns, the tile of y where y is not f32, an input row; then gemm's */
+    size_t col, own, buf; /* floats in local: columns, the tile of y where y is not f32, an input row; then gemm's */
 } forward;
 
 static forward forward_of(const ry_node *n) {
@@ -170,15 +188,22 @@ static forward forward_of(const ry_node *n) {
 }
 
 static simd_gemm forward_gemm(const ry_node *n, const forward *f) {
-    return (simd_gemm){.m = f->c.O, .n = f->tile, .k = f->rows, .a = {NULL, n->src[W]->spec.dtype, f->rows, 1}, .b = {NULL, RY_F32, f->tile, 1},
-                       .c_dtype = RY_F32, .ldc = f->tile, .product = f->c.product};
+    return (simd_gemm){.m = f->c.O,
+                       .n = f->tile,
+                       .k = f->rows,
+                       .a = {NULL, n->src[W]->spec.dtype, f->rows, 1},
+                       .b = {NULL, RY_F32, f->tile, 1},
+                       .c_dtype = RY_F32,
+                       .ldc = f->tile,
+                       .product = f->c.product};
 }
 
 static ry_work work(const ry_node *n) {
     forward f = forward_of(n);
     if (ry_count(&n->out[0].spec) == 0) return (ry_work){0};
     simd_gemm g = forward_gemm(n, &f);
-    return (ry_work){.parts = {f.c.N * f.c.G * f.tiles}, .local = product_align((f.col + f.own + f.buf) * sizeof(float)) + simd_gemm_tile_local(&g)};
+    return (ry_work){.parts = {f.c.N * f.c.G * f.tiles},
+                     .local = product_align((f.col + f.own + f.buf) * sizeof(float)) + simd_gemm_tile_local(&g)};
 }
 
 static ry_status cpu(const ry_cpu *c) {
@@ -186,9 +211,11 @@ static ry_status cpu(const ry_cpu *c) {
     if (ry_count(&n->out[0].spec) == 0) return RY_OK;
     forward f = forward_of(n);
     const conv *v = &f.c;
-    int64_t p0 = c->part % f.tiles * f.tile, p1 = least(p0 + f.tile, v->positions), group = c->part / f.tiles % v->G, image = c->part / f.tiles / v->G;
+    int64_t p0 = c->part % f.tiles * f.tile, p1 = least(p0 + f.tile, v->positions), group = c->part / f.tiles % v->G,
+            image = c->part / f.tiles / v->G;
     float *col = c->local, *own = col + f.col, *buf = own + f.own, bias[1];
-    lay_columns(col, f.tile, v, c->src[X], n->src[X]->spec.dtype, (image * v->G + group) * v->C * v->plane, 0, v->C, p0, p1, buf);
+    lay_columns(col, f.tile, v, c->src[X], n->src[X]->spec.dtype, (image * v->G + group) * v->C * v->plane, 0, v->C, p0,
+                p1, buf);
     simd_gemm g = forward_gemm(n, &f);
     ry_dtype t = n->out[0].spec.dtype;
     int64_t at = (image * v->G + group) * v->O * v->positions + p0;
@@ -202,11 +229,13 @@ static ry_status cpu(const ry_cpu *c) {
     }
     if (n->n_src > BIAS && n->src[BIAS]) {
         for (int64_t o = 0; o < v->O; o++)
-            simd_rows()->fill((float *)g.c + o * g.ldc, *ry_load_row(c->src[BIAS], n->src[BIAS]->spec.dtype, group * v->O + o, 1, bias), g.n);
+            simd_rows()->fill((float *)g.c + o * g.ldc,
+                              *ry_load_row(c->src[BIAS], n->src[BIAS]->spec.dtype, group * v->O + o, 1, bias), g.n);
         g.accumulate = true;
     }
     simd_gemm_tile(&g, (char *)c->local + product_align((f.col + f.own + f.buf) * sizeof(float)));
-    for (int64_t o = 0; t != RY_F32 && o < v->O; o++) ry_store_row(c->out[0], t, at + o * v->positions, g.n, own + o * f.tile);
+    for (int64_t o = 0; t != RY_F32 && o < v->O; o++)
+        ry_store_row(c->out[0], t, at + o * v->positions, g.n, own + o * f.tile);
     return RY_OK;
 }
 
@@ -261,7 +290,8 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
         }
     precision(g, was);
     y = RY_RESHAPE(g, y, c->N, c->G * c->O, c->w.out[0], c->w.out[1]);
-    if (n->n_src > BIAS && n->src[BIAS]) y = ry_add(g, y, RY_RESHAPE(g, ry_cast(g, ry_src(g, n, BIAS), RY_F32), c->G * c->O, 1, 1));
+    if (n->n_src > BIAS && n->src[BIAS])
+        y = ry_add(g, y, RY_RESHAPE(g, ry_cast(g, ry_src(g, n, BIAS), RY_F32), c->G * c->O, 1, 1));
     out[0] = ry_cast(g, y, n->out[0].spec.dtype);
     return RY_OK;
 }
@@ -274,7 +304,9 @@ static ry_status dx_conv(conv *c, const ry_node *n) {
     const conv_args *a = args_or(n);
     const ry_spec *w = &n->src[DX_W]->spec, *up = &n->src[DX_UP]->spec;
     int64_t groups = a->groups > 0 ? a->groups : 1;
-    if (w->dim[1] > INT64_MAX / groups || a->size[0] < 0 || a->size[1] < 0) return ry_fail_node(n, RY_EARG, "a plane of %lld x %lld in %lld groups", (long long)a->size[0], (long long)a->size[1], (long long)a->groups);
+    if (w->dim[1] > INT64_MAX / groups || a->size[0] < 0 || a->size[1] < 0)
+        return ry_fail_node(n, RY_EARG, "a plane of %lld x %lld in %lld groups", (long long)a->size[0],
+                            (long long)a->size[1], (long long)a->groups);
     int64_t x[] = {up->dim[0], w->dim[1] * groups, a->size[0], a->size[1]};
     return conv_of(c, n, x, w->dim, up);
 }
@@ -302,8 +334,14 @@ static backward backward_of(conv c) {
 }
 
 static simd_gemm dx_gemm(const ry_node *n, const backward *b) {
-    return (simd_gemm){.m = b->rows, .n = b->tile, .k = b->c.O, .a = {NULL, n->src[DX_W]->spec.dtype, 1, b->c.C * b->c.taps},
-                       .b = {NULL, n->src[DX_UP]->spec.dtype, b->c.positions, 1}, .c_dtype = RY_F32, .ldc = b->tile, .product = b->c.product};
+    return (simd_gemm){.m = b->rows,
+                       .n = b->tile,
+                       .k = b->c.O,
+                       .a = {NULL, n->src[DX_W]->spec.dtype, 1, b->c.C * b->c.taps},
+                       .b = {NULL, n->src[DX_UP]->spec.dtype, b->c.positions, 1},
+                       .c_dtype = RY_F32,
+                       .ldc = b->tile,
+                       .product = b->c.product};
 }
 
 static ry_work dx_work(const ry_node *n) {
@@ -311,7 +349,8 @@ static ry_work dx_work(const ry_node *n) {
     if (dx_conv(&c, n) != RY_OK || ry_count(&n->out[0].spec) == 0) return (ry_work){0};
     backward b = backward_of(c);
     simd_gemm g = dx_gemm(n, &b);
-    return (ry_work){.parts = {c.N * c.G * b.blocks}, .local = product_align((size_t)(b.rows * b.tile) * sizeof(float)) + simd_gemm_tile_local(&g)};
+    return (ry_work){.parts = {c.N * c.G * b.blocks},
+                     .local = product_align((size_t)(b.rows * b.tile) * sizeof(float)) + simd_gemm_tile_local(&g)};
 }
 
 static ry_status dx_cpu(const ry_cpu *c) {
@@ -320,7 +359,8 @@ static ry_status dx_cpu(const ry_cpu *c) {
     RY_TRY(dx_conv(&v, n));
     if (ry_count(&n->out[0].spec) == 0) return RY_OK;
     backward b = backward_of(v);
-    int64_t c0 = c->part % b.blocks * b.channels, c1 = least(c0 + b.channels, v.C), group = c->part / b.blocks % v.G, image = c->part / b.blocks / v.G;
+    int64_t c0 = c->part % b.blocks * b.channels, c1 = least(c0 + b.channels, v.C), group = c->part / b.blocks % v.G,
+            image = c->part / b.blocks / v.G;
     float *col = c->local, *x = (float *)c->out[0] + (image * v.G + group) * v.C * v.plane;
     simd_rows()->fill(x + c0 * v.plane, 0, (c1 - c0) * v.plane);
     simd_gemm g = dx_gemm(n, &b);
@@ -391,8 +431,14 @@ static int64_t slabs_of(const backward *b) {
 }
 
 static simd_gemm dw_gemm(const ry_node *n, const backward *b) {
-    return (simd_gemm){.m = b->c.O, .n = b->rows, .k = b->tile, .a = {NULL, n->src[DW_UP]->spec.dtype, b->c.positions, 1}, .b = {NULL, RY_F32, 1, b->tile},
-                       .c_dtype = RY_F32, .ldc = b->c.C * b->c.taps, .product = b->c.product};
+    return (simd_gemm){.m = b->c.O,
+                       .n = b->rows,
+                       .k = b->tile,
+                       .a = {NULL, n->src[DW_UP]->spec.dtype, b->c.positions, 1},
+                       .b = {NULL, RY_F32, 1, b->tile},
+                       .c_dtype = RY_F32,
+                       .ldc = b->c.C * b->c.taps,
+                       .product = b->c.product};
 }
 
 static ry_work dw_work(const ry_node *n) {
@@ -420,7 +466,8 @@ static ry_status dw_cpu(const ry_cpu *c) {
     int64_t total = ry_count(&n->out[0].spec), width = v.C * v.taps;
     if (total == 0) return RY_OK;
     backward b = backward_of(v);
-    int64_t slabs = slabs_of(&b), slab = c->part % slabs, block = c->part / slabs % b.blocks, group = c->part / slabs / b.blocks;
+    int64_t slabs = slabs_of(&b), slab = c->part % slabs, block = c->part / slabs % b.blocks,
+            group = c->part / slabs / b.blocks;
     if (c->phase == 1) {
         int64_t begin, end;
         ry_row_range(total, 1, c->part, &begin, &end);
@@ -431,7 +478,9 @@ static ry_status dw_cpu(const ry_cpu *c) {
         return RY_OK;
     }
     int64_t c0 = block * b.channels, c1 = least(c0 + b.channels, v.C);
-    float *col = c->local, *buf = col + b.rows * b.tile, *sum = (slabs > 1 ? (float *)c->scratch + slab * total : (float *)c->out[0]) + group * v.O * width + c0 * v.taps;
+    float *col = c->local, *buf = col + b.rows * b.tile,
+          *sum =
+              (slabs > 1 ? (float *)c->scratch + slab * total : (float *)c->out[0]) + group * v.O * width + c0 * v.taps;
     simd_gemm g = dw_gemm(n, &b);
     g.n = (c1 - c0) * v.taps;
     g.b.data = col;
@@ -441,9 +490,11 @@ static ry_status dw_cpu(const ry_cpu *c) {
     for (int64_t image = v.N * slab / slabs; image < v.N * (slab + 1) / slabs; image++)
         for (int64_t p = 0; p < v.positions; p += b.tile) {
             g.k = least(b.tile, v.positions - p);
-            lay_columns(col, b.tile, &v, c->src[DW_X], n->src[DW_X]->spec.dtype, (image * v.G + group) * v.C * v.plane, c0, c1, p, p + g.k, buf);
+            lay_columns(col, b.tile, &v, c->src[DW_X], n->src[DW_X]->spec.dtype, (image * v.G + group) * v.C * v.plane,
+                        c0, c1, p, p + g.k, buf);
             g.a.data = product_at(c->src[DW_UP], g.a.dtype, (image * v.G + group) * v.O * v.positions + p);
-            simd_gemm_tile(&g, (char *)c->local + product_align(((size_t)(b.rows * b.tile) + (size_t)v.w.in[1]) * sizeof(float)));
+            simd_gemm_tile(&g, (char *)c->local +
+                                   product_align(((size_t)(b.rows * b.tile) + (size_t)v.w.in[1]) * sizeof(float)));
         }
     return RY_OK;
 }
@@ -468,7 +519,8 @@ static ry_status dw_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     ry_tensor x = windows_pad(g, ry_cast(g, ry_src(g, n, DW_X), RY_F32), &c.w, 0);
     for (int64_t i = 0; i < c.w.size[0]; i++)
         for (int64_t j = 0; j < c.w.size[1]; j++) {
-            ry_tensor tap = ry_transpose(g, RY_RESHAPE(g, windows_tap(g, x, &c.w, i, j), c.N, c.G, c.C, c.positions), -1, -2);
+            ry_tensor tap =
+                ry_transpose(g, RY_RESHAPE(g, windows_tap(g, x, &c.w, i, j), c.N, c.G, c.C, c.positions), -1, -2);
             ry_tensor part = RY_RESHAPE(g, ry_sum(g, ry_matmul(g, up, tap), RY_AXIS(0), false), c.G * c.O, c.C, 1);
             d = ry_is_null(d) ? part : ry_concat(g, 2, (ry_tensor[]){d, part}, 2);
         }
@@ -477,20 +529,38 @@ static ry_status dw_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     return RY_OK;
 }
 
-static const conv_args strided = {.stride = {2, 1}, .pad = {1, 2}}, dilated = {.pad = {2, 1}, .dilation = {2, 1}, .stride = {1, 2}}, grouped = {.groups = 2, .pad = {1, 1}}, same = {.pad = {1, 1}};
-static const conv_args plain_dx = {.size = {6, 5}}, strided_dx = {.stride = {2, 1}, .pad = {1, 2}, .size = {8, 6}}, grouped_dx = {.groups = 2, .pad = {1, 1}, .size = {5, 4}};
-static const conv_args plain_dw = {.size = {3, 2}}, strided_dw = {.stride = {2, 1}, .pad = {1, 2}, .size = {3, 3}}, grouped_dw = {.groups = 2, .pad = {1, 1}, .size = {3, 3}};
-#define P4(n, c, h, w) {.dtype = RY_F32, .rank = 4, .dim = {n, c, h, w}}
-#define V1(n) {.dtype = RY_F32, .rank = 1, .dim = {n}}
+static const conv_args strided = {.stride = {2, 1}, .pad = {1, 2}},
+                       dilated = {.pad = {2, 1}, .dilation = {2, 1}, .stride = {1, 2}},
+                       grouped = {.groups = 2, .pad = {1, 1}}, same = {.pad = {1, 1}};
+static const conv_args plain_dx = {.size = {6, 5}}, strided_dx = {.stride = {2, 1}, .pad = {1, 2}, .size = {8, 6}},
+                       grouped_dx = {.groups = 2, .pad = {1, 1}, .size = {5, 4}};
+static const conv_args plain_dw = {.size = {3, 2}}, strided_dw = {.stride = {2, 1}, .pad = {1, 2}, .size = {3, 3}},
+                       grouped_dw = {.groups = 2, .pad = {1, 1}, .size = {3, 3}};
+#define P4(n, c, h, w)                                    \
+    {                                                     \
+        .dtype = RY_F32, .rank = 4, .dim = { n, c, h, w } \
+    }
+#define V1(n)                                    \
+    {                                            \
+        .dtype = RY_F32, .rank = 1, .dim = { n } \
+    }
 static const ry_sample samples[] = {
     {.name = "plain", .src = {P4(2, 3, 6, 5), P4(4, 3, 3, 2)}, .n_src = 2},
     {.name = "bias, strides, padding", .src = {P4(2, 2, 8, 6), P4(3, 2, 3, 3), V1(3)}, .n_src = 3, .args = &strided},
     {.name = "dilation", .src = {P4(1, 2, 7, 7), P4(2, 2, 3, 3)}, .n_src = 2, .args = &dilated},
     {.name = "groups", .src = {P4(2, 4, 5, 4), P4(6, 2, 3, 3), V1(6)}, .n_src = 3, .args = &grouped},
     {.name = "one by one", .src = {P4(2, 5, 3, 3), P4(4, 5, 1, 1)}, .n_src = 2},
-    {.name = "several tiles", .src = {P4(1, 20, 24, 30), P4(5, 20, 5, 5)}, .n_src = 2, .args = &same, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "several tiles",
+     .src = {P4(1, 20, 24, 30), P4(5, 20, 5, 5)},
+     .n_src = 2,
+     .args = &same,
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "no images", .src = {P4(0, 3, 6, 5), P4(4, 3, 3, 2)}, .n_src = 2},
-    {.name = "64 channels", .src = {P4(4, 64, 56, 56), P4(64, 64, 3, 3)}, .n_src = 2, .args = &same, .flags = RY_SAMPLE_BENCH},
+    {.name = "64 channels",
+     .src = {P4(4, 64, 56, 56), P4(64, 64, 3, 3)},
+     .n_src = 2,
+     .args = &same,
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 static const ry_sample dx_samples[] = {
     {.name = "plain", .src = {P4(4, 3, 3, 2), P4(2, 4, 4, 4)}, .args = &plain_dx},
@@ -504,13 +574,36 @@ static const ry_sample dw_samples[] = {
     {.name = "no images", .src = {P4(0, 3, 6, 5), P4(0, 4, 4, 4)}, .args = &plain_dw},
     {0}};
 
-#define CONV(name_, doc_) .name = name_, .doc = doc_, .arg_size = sizeof(conv_args), .args = args_of, .min_src = 2, .tol = 1e-5f
-static const ry_op conv2d_row = {CONV("conv2d", "x [N,C,H,W], w [O,C/groups,h,w], b [O] or none -> [N,O,OH,OW]"), .max_src = 3, .optional = 1u << BIAS,
-                                 .infer = infer, .work = work, .cpu = cpu, .lower = lower, .vjp = vjp, .cost = cost, .samples = samples};
-static const ry_op conv2d_dx_row = {CONV("conv2d_dx", "w [O,C/groups,h,w], gradient [N,O,OH,OW] -> [N,C,H,W] f32"), .max_src = 2, .infer = dx_infer,
-                                    .work = dx_work, .cpu = dx_cpu, .lower = dx_lower, .vjp = dx_vjp, .cost = dx_cost, .samples = dx_samples};
-static const ry_op conv2d_dw_row = {CONV("conv2d_dw", "x [N,C,H,W], gradient [N,O,OH,OW] -> [O,C/groups,h,w] f32"), .max_src = 2, .infer = dw_infer,
-                                    .work = dw_work, .cpu = dw_cpu, .lower = dw_lower, .vjp = dw_vjp, .cost = dw_cost, .samples = dw_samples};
+#define CONV(name_, doc_) \
+    .name = name_, .doc = doc_, .arg_size = sizeof(conv_args), .args = args_of, .min_src = 2, .tol = 1e-5f
+static const ry_op conv2d_row = {CONV("conv2d", "x [N,C,H,W], w [O,C/groups,h,w], b [O] or none -> [N,O,OH,OW]"),
+                                 .max_src = 3,
+                                 .optional = 1u << BIAS,
+                                 .infer = infer,
+                                 .work = work,
+                                 .cpu = cpu,
+                                 .lower = lower,
+                                 .vjp = vjp,
+                                 .cost = cost,
+                                 .samples = samples};
+static const ry_op conv2d_dx_row = {CONV("conv2d_dx", "w [O,C/groups,h,w], gradient [N,O,OH,OW] -> [N,C,H,W] f32"),
+                                    .max_src = 2,
+                                    .infer = dx_infer,
+                                    .work = dx_work,
+                                    .cpu = dx_cpu,
+                                    .lower = dx_lower,
+                                    .vjp = dx_vjp,
+                                    .cost = dx_cost,
+                                    .samples = dx_samples};
+static const ry_op conv2d_dw_row = {CONV("conv2d_dw", "x [N,C,H,W], gradient [N,O,OH,OW] -> [O,C/groups,h,w] f32"),
+                                    .max_src = 2,
+                                    .infer = dw_infer,
+                                    .work = dw_work,
+                                    .cpu = dw_cpu,
+                                    .lower = dw_lower,
+                                    .vjp = dw_vjp,
+                                    .cost = dw_cost,
+                                    .samples = dw_samples};
 
 ry_tensor ry_conv2d(ry_graph *g, ry_tensor x, ry_tensor w, ry_tensor b, const ry_conv2d_options *o) {
     conv_args a = {.product = (int32_t)ry_graph_product(g)};

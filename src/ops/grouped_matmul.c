@@ -10,7 +10,8 @@ typedef struct grouped_args {
     int32_t product;
     bool w_rows; /* w is [E,N,K]; else [E,K,N] */
 } grouped_args;
-static const ry_arg args_of[] = {RY_ARG(grouped_args, product, RY_ARG_I32), RY_ARG(grouped_args, w_rows, RY_ARG_BOOL), {0}};
+static const ry_arg args_of[] = {
+    RY_ARG(grouped_args, product, RY_ARG_I32), RY_ARG(grouped_args, w_rows, RY_ARG_BOOL), {0}};
 static const ry_op grouped_matmul_row, grouped_matmul_dw_row;
 enum { X, W, OFFSETS };
 
@@ -18,14 +19,16 @@ static ry_status check_offsets(const ry_node *n, int src, int64_t experts) {
     const ry_spec *s = &n->src[src]->spec;
     if (s->dtype == RY_I32 && s->rank == 1 && s->dim[0] >= 1 && (experts < 0 || s->dim[0] == experts + 1)) return RY_OK;
     if (experts < 0) return ry_fail_node(n, RY_ESHAPE, "offsets are %s, they must be [E+1] i32", ry_show(s).s);
-    return ry_fail_node(n, RY_ESHAPE, "offsets are %s, for %lld experts they must be [%lld] i32", ry_show(s).s, (long long)experts, (long long)experts + 1);
+    return ry_fail_node(n, RY_ESHAPE, "offsets are %s, for %lld experts they must be [%lld] i32", ry_show(s).s,
+                        (long long)experts, (long long)experts + 1);
 }
 
 /* Offsets must rise from 0 or more to at most R. */
 static ry_status read_offsets(const ry_node *n, const int32_t *o, int64_t experts, int64_t rows) {
     for (int64_t e = 0; e <= experts; e++)
         if (o[e] < (e ? o[e - 1] : 0) || o[e] > rows)
-            return ry_fail_node(n, RY_EARG, "offset %lld is %d: offsets must rise, from 0 to at most %lld rows", (long long)e, (int)o[e], (long long)rows);
+            return ry_fail_node(n, RY_EARG, "offset %lld is %d: offsets must rise, from 0 to at most %lld rows",
+                                (long long)e, (int)o[e], (long long)rows);
     return RY_OK;
 }
 
@@ -34,8 +37,10 @@ static int64_t expert_at(const int32_t *o, int64_t experts, int64_t row) {
     int64_t lo = 0, hi = experts;
     while (lo < hi) {
         int64_t mid = (lo + hi) / 2;
-        if (o[mid + 1] > row) hi = mid;
-        else lo = mid + 1;
+        if (o[mid + 1] > row)
+            hi = mid;
+        else
+            lo = mid + 1;
     }
     return lo;
 }
@@ -55,9 +60,11 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     if (w->dtype != RY_Q8_0) RY_TRY(product_operand(n, W, "w"));
     if (a) RY_TRY(product_check(n, a->product));
     if (x->rank != 2 || w->rank != 3 || w->dim[rows ? 2 : 1] != x->dim[1])
-        return ry_fail_node(n, RY_ESHAPE, "x is %s and w is %s; they must be [R,K] and %s", ry_show(x).s, ry_show(w).s, rows ? "[E,N,K]" : "[E,K,N]");
+        return ry_fail_node(n, RY_ESHAPE, "x is %s and w is %s; they must be [R,K] and %s", ry_show(x).s, ry_show(w).s,
+                            rows ? "[E,N,K]" : "[E,K,N]");
     RY_TRY(check_offsets(n, OFFSETS, w->dim[0]));
-    out[0] = (ry_spec){.dtype = product_result(x->dtype, w->dtype), .rank = 2, .dim = {x->dim[0], w->dim[rows ? 1 : 2]}};
+    out[0] =
+        (ry_spec){.dtype = product_result(x->dtype, w->dtype), .rank = 2, .dim = {x->dim[0], w->dim[rows ? 1 : 2]}};
     return RY_OK;
 }
 
@@ -66,16 +73,22 @@ static simd_gemm shape(const ry_node *n) {
     const ry_value *x = n->src[X], *w = n->src[W];
     const ry_spec *o = &n->out[0].spec;
     int k = a->w_rows ? 2 : 1, c = a->w_rows ? 1 : 2;
-    return (simd_gemm){.m = least(o->dim[0], ROWS), .n = least(o->dim[1], COLUMNS), .k = x->spec.dim[1],
-                       .a = {NULL, x->spec.dtype, x->stride[0], x->stride[1]}, .b = {NULL, w->spec.dtype, w->stride[k], w->stride[c]},
-                       .c_dtype = o->dtype, .ldc = o->dim[1], .product = product_of(a->product)};
+    return (simd_gemm){.m = least(o->dim[0], ROWS),
+                       .n = least(o->dim[1], COLUMNS),
+                       .k = x->spec.dim[1],
+                       .a = {NULL, x->spec.dtype, x->stride[0], x->stride[1]},
+                       .b = {NULL, w->spec.dtype, w->stride[k], w->stride[c]},
+                       .c_dtype = o->dtype,
+                       .ldc = o->dim[1],
+                       .product = product_of(a->product)};
 }
 
 static ry_work work(const ry_node *n) {
     const ry_spec *o = &n->out[0].spec;
     if (ry_count(o) == 0) return (ry_work){0};
     simd_gemm g = shape(n);
-    return (ry_work){.parts = {div_up(o->dim[0], ROWS) * div_up(o->dim[1], COLUMNS)}, .local = simd_gemm_tile_local(&g)};
+    return (ry_work){.parts = {div_up(o->dim[0], ROWS) * div_up(o->dim[1], COLUMNS)},
+                     .local = simd_gemm_tile_local(&g)};
 }
 
 static ry_status cpu(const ry_cpu *c) {
@@ -114,7 +127,8 @@ static ry_status cpu(const ry_cpu *c) {
 static ry_cost cost(const ry_node *n) {
     const ry_spec *x = &n->src[X]->spec, *w = &n->src[W]->spec, *o = &n->out[0].spec;
     return (ry_cost){.flops = 2 * (double)ry_count(o) * (double)x->dim[1],
-                     .bytes = (double)ry_bytes_of(x->dtype, ry_count(x)) + (double)ry_bytes_of(w->dtype, ry_count(w)) + (double)ry_bytes_of(o->dtype, ry_count(o))};
+                     .bytes = (double)ry_bytes_of(x->dtype, ry_count(x)) + (double)ry_bytes_of(w->dtype, ry_count(w)) +
+                              (double)ry_bytes_of(o->dtype, ry_count(o))};
 }
 
 static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
@@ -123,7 +137,8 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
     ry_tensor x = ry_src(g, n, X), off = ry_src(g, n, OFFSETS);
     gx[X] = RY_APPLY(g, &grouped_matmul_row, &turned, gy[0], ry_src(g, n, W), off);
     if (!ry_is_float(n->src[W]->spec.dtype)) return RY_OK;
-    gx[W] = a->w_rows ? RY_APPLY(g, &grouped_matmul_dw_row, a, gy[0], x, off) : RY_APPLY(g, &grouped_matmul_dw_row, a, x, gy[0], off);
+    gx[W] = a->w_rows ? RY_APPLY(g, &grouped_matmul_dw_row, a, gy[0], x, off)
+                      : RY_APPLY(g, &grouped_matmul_dw_row, a, x, gy[0], off);
     return RY_OK;
 }
 
@@ -131,7 +146,8 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
 static ry_tensor members(ry_graph *g, ry_tensor offsets, int64_t experts, int64_t rows) {
     ry_spec count = {.dtype = RY_I32, .rank = 2, .dim = {1, rows}};
     ry_tensor r = ry_iota(g, &count, 1, 0, 1);
-    ry_tensor from = RY_RESHAPE(g, ry_slice(g, offsets, 0, 0, experts, 1), experts, 1), to = RY_RESHAPE(g, ry_slice(g, offsets, 0, 1, experts + 1, 1), experts, 1);
+    ry_tensor from = RY_RESHAPE(g, ry_slice(g, offsets, 0, 0, experts, 1), experts, 1),
+              to = RY_RESHAPE(g, ry_slice(g, offsets, 0, 1, experts + 1, 1), experts, 1);
     return RY_RESHAPE(g, ry_cast(g, ry_and(g, ry_ge(g, r, from), ry_lt(g, r, to)), RY_F32), experts, rows, 1);
 }
 
@@ -160,26 +176,34 @@ static ry_status dw_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     RY_TRY(product_operand(n, DW_B, "b"));
     if (args) RY_TRY(product_check(n, args->product));
     if (a->rank != 2 || b->rank != 2 || a->dim[0] != b->dim[0])
-        return ry_fail_node(n, RY_ESHAPE, "a is %s and b is %s; they must be [R,N] and [R,K]", ry_show(a).s, ry_show(b).s);
+        return ry_fail_node(n, RY_ESHAPE, "a is %s and b is %s; they must be [R,N] and [R,K]", ry_show(a).s,
+                            ry_show(b).s);
     RY_TRY(check_offsets(n, DW_OFFSETS, -1));
     out[0] = (ry_spec){.dtype = RY_F32, .rank = 3, .dim = {n->src[DW_OFFSETS]->spec.dim[0] - 1, a->dim[1], b->dim[1]}};
-    if (ry_numel(&out[0]) < 0) return ry_fail_node(n, RY_ESHAPE, "%s by %s for each expert is too large", ry_show(a).s, ry_show(b).s);
+    if (ry_numel(&out[0]) < 0)
+        return ry_fail_node(n, RY_ESHAPE, "%s by %s for each expert is too large", ry_show(a).s, ry_show(b).s);
     return RY_OK;
 }
 
 static simd_gemm dw_shape(const ry_node *n) {
     const grouped_args *args = n->args;
     const ry_value *a = n->src[DW_A], *b = n->src[DW_B];
-    return (simd_gemm){.m = least(a->spec.dim[1], COLUMNS), .n = least(b->spec.dim[1], COLUMNS), .k = a->spec.dim[0],
-                       .a = {NULL, a->spec.dtype, a->stride[1], a->stride[0]}, .b = {NULL, b->spec.dtype, b->stride[0], b->stride[1]},
-                       .c_dtype = RY_F32, .ldc = b->spec.dim[1], .product = product_of(args->product)};
+    return (simd_gemm){.m = least(a->spec.dim[1], COLUMNS),
+                       .n = least(b->spec.dim[1], COLUMNS),
+                       .k = a->spec.dim[0],
+                       .a = {NULL, a->spec.dtype, a->stride[1], a->stride[0]},
+                       .b = {NULL, b->spec.dtype, b->stride[0], b->stride[1]},
+                       .c_dtype = RY_F32,
+                       .ldc = b->spec.dim[1],
+                       .product = product_of(args->product)};
 }
 
 static ry_work dw_work(const ry_node *n) {
     const ry_spec *o = &n->out[0].spec;
     if (ry_count(o) == 0) return (ry_work){0};
     simd_gemm g = dw_shape(n);
-    return (ry_work){.parts = {o->dim[0] * div_up(o->dim[1], COLUMNS) * div_up(o->dim[2], COLUMNS)}, .local = simd_gemm_tile_local(&g)};
+    return (ry_work){.parts = {o->dim[0] * div_up(o->dim[1], COLUMNS) * div_up(o->dim[2], COLUMNS)},
+                     .local = simd_gemm_tile_local(&g)};
 }
 
 static ry_status dw_cpu(const ry_cpu *c) {
@@ -190,7 +214,8 @@ static ry_status dw_cpu(const ry_cpu *c) {
     if (c->part == 0) RY_TRY(read_offsets(n, off, o->dim[0], n->src[DW_A]->spec.dim[0]));
     if (ry_count(o) == 0) return RY_OK;
     simd_gemm g = dw_shape(n);
-    int64_t e = c->part / (across * down), i = c->part / across % down * COLUMNS, j = c->part % across * COLUMNS, from = off[e], rows = off[e + 1] - from;
+    int64_t e = c->part / (across * down), i = c->part / across % down * COLUMNS, j = c->part % across * COLUMNS,
+            from = off[e], rows = off[e + 1] - from;
     if (from < 0 || rows < 0 || from + rows > n->src[DW_A]->spec.dim[0]) return RY_OK; /* part 0 says so */
     g.m = least(COLUMNS, N - i), g.n = least(COLUMNS, K - j), g.k = rows;
     g.a.data = product_at(c->src[DW_A], g.a.dtype, from * g.a.cs + i * g.a.rs);
@@ -203,7 +228,8 @@ static ry_status dw_cpu(const ry_cpu *c) {
 static ry_cost dw_cost(const ry_node *n) {
     const ry_spec *a = &n->src[DW_A]->spec, *b = &n->src[DW_B]->spec;
     return (ry_cost){.flops = 2 * (double)ry_count(a) * (double)b->dim[1],
-                     .bytes = (double)ry_bytes_of(a->dtype, ry_count(a)) + (double)ry_bytes_of(b->dtype, ry_count(b)) + 4 * (double)ry_count(&n->out[0].spec)};
+                     .bytes = (double)ry_bytes_of(a->dtype, ry_count(a)) + (double)ry_bytes_of(b->dtype, ry_count(b)) +
+                              4 * (double)ry_count(&n->out[0].spec)};
 }
 
 /* out[e,n,k] = sum over r of a[r,n] b[r,k]: linear in both. */
@@ -227,18 +253,35 @@ static ry_status dw_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
 }
 
 static const grouped_args by_rows = {.w_rows = true};
-static const int32_t three[] = {0, 4, 4, 9}, outside[] = {2, 5, 7}, big[] = {0, 200, 210, 210, 300}, one_expert[] = {0, 1}, even[] = {0, 512, 1024, 1536, 2048};
-#define M2(r, c) {.dtype = RY_F32, .rank = 2, .dim = {r, c}}
-#define M3(e, r, c) {.dtype = RY_F32, .rank = 3, .dim = {e, r, c}}
-#define OFF(n, v) {.dtype = RY_I32, .rank = 1, .dim = {n}, .values = v}
+static const int32_t three[] = {0, 4, 4, 9}, outside[] = {2, 5, 7}, big[] = {0, 200, 210, 210, 300},
+                     one_expert[] = {0, 1}, even[] = {0, 512, 1024, 1536, 2048};
+#define M2(r, c)                                    \
+    {                                               \
+        .dtype = RY_F32, .rank = 2, .dim = { r, c } \
+    }
+#define M3(e, r, c)                                    \
+    {                                                  \
+        .dtype = RY_F32, .rank = 3, .dim = { e, r, c } \
+    }
+#define OFF(n, v) \
+    { .dtype = RY_I32, .rank = 1, .dim = {n}, .values = v }
 static const ry_sample samples[] = {
     {.name = "three experts, one idle", .src = {M2(9, 5), M3(3, 4, 5), OFF(4, three)}, .args = &by_rows},
     {.name = "w by columns", .src = {M2(9, 5), M3(3, 5, 4), OFF(4, three)}},
     {.name = "rows of no expert", .src = {M2(9, 3), M3(2, 4, 3), OFF(3, outside)}, .args = &by_rows},
-    {.name = "several blocks", .src = {M2(300, 7), M3(4, 270, 7), OFF(5, big)}, .args = &by_rows, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "several blocks",
+     .src = {M2(300, 7), M3(4, 270, 7), OFF(5, big)},
+     .args = &by_rows,
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "one row", .src = {M2(1, 3), M3(1, 2, 3), OFF(2, one_expert)}, .args = &by_rows},
-    {.name = "q8_0", .src = {M2(9, 32), {.dtype = RY_Q8_0, .rank = 3, .dim = {3, 4, 32}}, OFF(4, three)}, .args = &by_rows, .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "2048 rows", .src = {M2(2048, 512), M3(4, 1024, 512), OFF(5, even)}, .args = &by_rows, .flags = RY_SAMPLE_BENCH},
+    {.name = "q8_0",
+     .src = {M2(9, 32), {.dtype = RY_Q8_0, .rank = 3, .dim = {3, 4, 32}}, OFF(4, three)},
+     .args = &by_rows,
+     .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "2048 rows",
+     .src = {M2(2048, 512), M3(4, 1024, 512), OFF(5, even)},
+     .args = &by_rows,
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 static const ry_sample dw_samples[] = {
     {.name = "three experts, one idle", .src = {M2(9, 4), M2(9, 5), OFF(4, three)}},
@@ -249,13 +292,39 @@ static const ry_sample dw_samples[] = {
     {0}};
 
 static const ry_op grouped_matmul_row = {
-    .name = "grouped_matmul", .doc = "x [R,K], w [E,K,N] (w_rows: [E,N,K]), offsets [E+1] -> [R,N]; rows of no expert are 0",
-    .arg_size = sizeof(grouped_args), .args = args_of, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED, .strided = 1u << X | 1u << W,
-    .infer = infer, .work = work, .cpu = cpu, .lower = lower, .vjp = vjp, .cost = cost, .tol = 1e-5f, .samples = samples};
+    .name = "grouped_matmul",
+    .doc = "x [R,K], w [E,K,N] (w_rows: [E,N,K]), offsets [E+1] -> [R,N]; rows of no expert are 0",
+    .arg_size = sizeof(grouped_args),
+    .args = args_of,
+    .min_src = 3,
+    .max_src = 3,
+    .flags = RY_OP_CHECKED,
+    .strided = 1u << X | 1u << W,
+    .infer = infer,
+    .work = work,
+    .cpu = cpu,
+    .lower = lower,
+    .vjp = vjp,
+    .cost = cost,
+    .tol = 1e-5f,
+    .samples = samples};
 static const ry_op grouped_matmul_dw_row = {
-    .name = "grouped_matmul_dw", .doc = "a [R,N], b [R,K], offsets [E+1] -> [E,N,K] f32: a^T b over each expert's rows",
-    .arg_size = sizeof(grouped_args), .args = args_of, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED, .strided = 1u << DW_A | 1u << DW_B,
-    .infer = dw_infer, .work = dw_work, .cpu = dw_cpu, .lower = dw_lower, .vjp = dw_vjp, .cost = dw_cost, .tol = 1e-5f, .samples = dw_samples};
+    .name = "grouped_matmul_dw",
+    .doc = "a [R,N], b [R,K], offsets [E+1] -> [E,N,K] f32: a^T b over each expert's rows",
+    .arg_size = sizeof(grouped_args),
+    .args = args_of,
+    .min_src = 3,
+    .max_src = 3,
+    .flags = RY_OP_CHECKED,
+    .strided = 1u << DW_A | 1u << DW_B,
+    .infer = dw_infer,
+    .work = dw_work,
+    .cpu = dw_cpu,
+    .lower = dw_lower,
+    .vjp = dw_vjp,
+    .cost = dw_cost,
+    .tol = 1e-5f,
+    .samples = dw_samples};
 
 ry_tensor ry_grouped_matmul(ry_graph *g, ry_tensor x, ry_tensor w, ry_tensor offsets) {
     grouped_args args = {.product = (int32_t)ry_graph_product(g), .w_rows = true};

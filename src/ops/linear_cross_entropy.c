@@ -16,8 +16,11 @@ typedef struct lce_args {
     int32_t product;
     bool with_grad;
 } lce_args;
-static const ry_arg args_of[] = {RY_ARG(lce_args, ignore, RY_ARG_I64), RY_ARG(lce_args, softcap, RY_ARG_F64), RY_ARG(lce_args, product, RY_ARG_I32),
-                                 RY_ARG(lce_args, with_grad, RY_ARG_BOOL), {0}};
+static const ry_arg args_of[] = {RY_ARG(lce_args, ignore, RY_ARG_I64),
+                                 RY_ARG(lce_args, softcap, RY_ARG_F64),
+                                 RY_ARG(lce_args, product, RY_ARG_I32),
+                                 RY_ARG(lce_args, with_grad, RY_ARG_BOOL),
+                                 {0}};
 static const ry_op linear_cross_entropy_row;
 enum { X, W, TARGETS, SCALE };
 enum { LOSS, DX, DW };
@@ -28,15 +31,19 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     RY_TRY(product_operand(n, X, "x"));
     if (w->dtype != RY_Q8_0) RY_TRY(product_operand(n, W, "w"));
     if (x->rank != 2 || w->rank != 2 || x->dim[1] != w->dim[1])
-        return ry_fail_node(n, RY_ESHAPE, "x is %s and w is %s; they must be [R,C] and [V,C]", ry_show(x).s, ry_show(w).s);
+        return ry_fail_node(n, RY_ESHAPE, "x is %s and w is %s; they must be [R,C] and [V,C]", ry_show(x).s,
+                            ry_show(w).s);
     if ((t->dtype != RY_I32 && t->dtype != RY_I64) || t->rank != 1 || t->dim[0] != x->dim[0])
-        return ry_fail_node(n, RY_ESHAPE, "targets are %s, with x %s they must be [%lld] of i32 or i64", ry_show(t).s, ry_show(x).s, (long long)x->dim[0]);
-    if (n->n_src > SCALE && n->src[SCALE] && (!ry_is_float(n->src[SCALE]->spec.dtype) || ry_numel(&n->src[SCALE]->spec) != 1))
+        return ry_fail_node(n, RY_ESHAPE, "targets are %s, with x %s they must be [%lld] of i32 or i64", ry_show(t).s,
+                            ry_show(x).s, (long long)x->dim[0]);
+    if (n->n_src > SCALE && n->src[SCALE] &&
+        (!ry_is_float(n->src[SCALE]->spec.dtype) || ry_numel(&n->src[SCALE]->spec) != 1))
         return ry_fail_node(n, RY_ESHAPE, "scale is %s, it must be one float", ry_show(&n->src[SCALE]->spec).s);
     out[LOSS] = (ry_spec){.dtype = RY_F32};
     if (!a) return RY_OK;
     RY_TRY(product_check(n, a->product));
-    if (!(a->softcap >= 0) || !isfinite(a->softcap)) return ry_fail_node(n, RY_EARG, "softcap %g must be 0 or positive", a->softcap);
+    if (!(a->softcap >= 0) || !isfinite(a->softcap))
+        return ry_fail_node(n, RY_EARG, "softcap %g must be 0 or positive", a->softcap);
     if (!a->with_grad) return RY_OK;
     out[DX] = *x;
     out[DX].dtype = RY_F32;
@@ -48,9 +55,16 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 
 /* ---- how the work is cut ---- */
 
-enum { CHUNK_BYTES = 4 << 20, LEAST_ROWS = 128, ROW_BLOCK = 256, COLUMN_BLOCK = 256, /* with gradients */
-       LOSS_ROWS = 128, LOSS_COLUMNS = 512, LOSS_SPLIT = 2048 /* without */,
-       SCALED_ELEMENTS = 65536 /* of a part of phase 1 */ };
+enum {
+    CHUNK_BYTES = 4 << 20,
+    LEAST_ROWS = 128,
+    ROW_BLOCK = 256,
+    COLUMN_BLOCK = 256, /* with gradients */
+    LOSS_ROWS = 128,
+    LOSS_COLUMNS = 512,
+    LOSS_SPLIT = 2048 /* without */,
+    SCALED_ELEMENTS = 65536 /* of a part of phase 1 */
+};
 
 static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -68,7 +82,13 @@ typedef struct cut {
 static cut cut_of(const ry_node *n) {
     const lce_args *a = n->args;
     const ry_spec *x = &n->src[X]->spec, *w = &n->src[W]->spec;
-    cut c = {.R = x->dim[0], .C = x->dim[1], .V = w->dim[0], .rounds = 1, .grad = a->with_grad, .dw = ry_is_float(w->dtype), .cap = (float)a->softcap,
+    cut c = {.R = x->dim[0],
+             .C = x->dim[1],
+             .V = w->dim[0],
+             .rounds = 1,
+             .grad = a->with_grad,
+             .dw = ry_is_float(w->dtype),
+             .cap = (float)a->softcap,
              .product = product_of(a->product)};
     c.rows = c.R;
     c.ld = (c.V + 15) / 16 * 16 + 16;
@@ -87,8 +107,12 @@ static cut cut_of(const ry_node *n) {
 }
 
 /* Scratch: a loss for every row; (m, sum) for every row and block; the target's logit for every row; the chunk. */
-typedef struct buffers { float *loss, *stat, *target, *chunk; } buffers;
-static size_t scratch_floats(const cut *c) { return (size_t)(c->R + c->rows * (2 * c->blocks + 1) + 16 + (c->grad ? c->rows * c->ld : 0)); }
+typedef struct buffers {
+    float *loss, *stat, *target, *chunk;
+} buffers;
+static size_t scratch_floats(const cut *c) {
+    return (size_t)(c->R + c->rows * (2 * c->blocks + 1) + 16 + (c->grad ? c->rows * c->ld : 0));
+}
 static buffers buffers_of(const cut *c, void *scratch) {
     buffers b = {.loss = scratch};
     b.stat = b.loss + c->R;
@@ -98,21 +122,41 @@ static buffers buffers_of(const cut *c, void *scratch) {
 }
 
 /* The products of a round of m rows; data pointers from c, or NULL. */
-static simd_gemm logits_of(const cut *p, const ry_node *n, const ry_cpu *c, int64_t row, int64_t m, int64_t col, int64_t cols) {
+static simd_gemm logits_of(const cut *p, const ry_node *n, const ry_cpu *c, int64_t row, int64_t m, int64_t col,
+                           int64_t cols) {
     ry_dtype xt = n->src[X]->spec.dtype, wt = n->src[W]->spec.dtype;
-    return (simd_gemm){.m = m, .n = cols, .k = p->C, .a = {product_at(c ? c->src[X] : NULL, xt, row * p->C), xt, p->C, 1},
-                       .b = {product_at(c ? c->src[W] : NULL, wt, col * p->C), wt, 1, p->C}, .c_dtype = RY_F32, .product = p->product};
+    return (simd_gemm){.m = m,
+                       .n = cols,
+                       .k = p->C,
+                       .a = {product_at(c ? c->src[X] : NULL, xt, row * p->C), xt, p->C, 1},
+                       .b = {product_at(c ? c->src[W] : NULL, wt, col * p->C), wt, 1, p->C},
+                       .c_dtype = RY_F32,
+                       .product = p->product};
 }
 static simd_gemm dx_of(const cut *p, const ry_node *n, const ry_cpu *c, const float *chunk, int64_t row, int64_t m) {
     ry_dtype wt = n->src[W]->spec.dtype;
-    return (simd_gemm){.m = m, .n = p->C, .k = p->V, .a = {chunk, RY_F32, p->ld, 1}, .b = {c ? c->src[W] : NULL, wt, p->C, 1},
-                       .c = c ? (float *)c->out[DX] + row * p->C : NULL, .c_dtype = RY_F32, .ldc = p->C, .product = p->product};
+    return (simd_gemm){.m = m,
+                       .n = p->C,
+                       .k = p->V,
+                       .a = {chunk, RY_F32, p->ld, 1},
+                       .b = {c ? c->src[W] : NULL, wt, p->C, 1},
+                       .c = c ? (float *)c->out[DX] + row * p->C : NULL,
+                       .c_dtype = RY_F32,
+                       .ldc = p->C,
+                       .product = p->product};
 }
 static simd_gemm dw_of(const cut *p, const ry_node *n, const ry_cpu *c, const float *chunk, int64_t row, int64_t m) {
     ry_dtype xt = n->src[X]->spec.dtype;
-    return (simd_gemm){.m = p->V, .n = p->C, .k = m, .a = {chunk, RY_F32, 1, p->ld},
-                       .b = {product_at(c ? c->src[X] : NULL, xt, row * p->C), xt, p->C, 1}, .c = c ? c->out[DW] : NULL, .c_dtype = RY_F32,
-                       .ldc = p->C, .product = p->product, .accumulate = row > 0};
+    return (simd_gemm){.m = p->V,
+                       .n = p->C,
+                       .k = m,
+                       .a = {chunk, RY_F32, 1, p->ld},
+                       .b = {product_at(c ? c->src[X] : NULL, xt, row * p->C), xt, p->C, 1},
+                       .c = c ? c->out[DW] : NULL,
+                       .c_dtype = RY_F32,
+                       .ldc = p->C,
+                       .product = p->product,
+                       .accumulate = row > 0};
 }
 
 static int64_t parts_of(const simd_gemm *g) { return g->m && g->n ? simd_gemm_parts(g) : 0; }
@@ -140,7 +184,8 @@ static ry_work work(const ry_node *n) {
     w.parts[2] = 1; /* the sum of losses */
     int64_t last = c.R - (c.rounds - 1) * c.rows, dx = 0, dw = 0;
     for (int i = 0; i < 2; i++) { /* a round in full, and the last one */
-        simd_gemm gx = dx_of(&c, n, NULL, NULL, 0, i ? last : c.rows), gw = dw_of(&c, n, NULL, NULL, 0, i ? last : c.rows);
+        simd_gemm gx = dx_of(&c, n, NULL, NULL, 0, i ? last : c.rows),
+                  gw = dw_of(&c, n, NULL, NULL, 0, i ? last : c.rows);
         dx = most(dx, parts_of(&gx));
         w.local = product_align((size_t)most((int64_t)w.local, (int64_t)simd_gemm_local(&gx)));
         if (!c.dw) continue;
@@ -165,15 +210,15 @@ static ry_status target_of(const ry_cpu *c, const cut *p, int64_t row, int64_t *
     *out = -1;
     if (t == a->ignore) return RY_OK;
     if (t < 0 || t >= p->V)
-        return ry_fail_node(c->n, RY_EARG, "target %lld of row %lld is not in [0,%lld) nor the ignored %lld", (long long)t, (long long)row, (long long)p->V,
-                            (long long)a->ignore);
+        return ry_fail_node(c->n, RY_EARG, "target %lld of row %lld is not in [0,%lld) nor the ignored %lld",
+                            (long long)t, (long long)row, (long long)p->V, (long long)a->ignore);
     *out = t;
     return RY_OK;
 }
 
 /* Logits of rows [row, row + m) and columns [col, col + cols) into z; m and sum of each row join those in stat. */
-static void logits(const ry_cpu *c, const cut *p, int64_t row, int64_t m, int64_t col, int64_t cols, float *z, int64_t ld, float *stat,
-                   int64_t stat_step, float *target, bool keep_exp, void *local) {
+static void logits(const ry_cpu *c, const cut *p, int64_t row, int64_t m, int64_t col, int64_t cols, float *z,
+                   int64_t ld, float *stat, int64_t stat_step, float *target, bool keep_exp, void *local) {
     const simd_rows_table *r = simd_rows();
     simd_gemm g = logits_of(p, c->n, c, row, m, col, cols);
     g.c = z;
@@ -252,29 +297,32 @@ static void reset_stat(float *stat, int64_t m, int64_t step) {
 }
 
 static void loss_part(const ry_cpu *c, const cut *p, const buffers *buf) {
-    int64_t row = c->part / p->blocks * LOSS_ROWS, b = c->part % p->blocks, m = least(LOSS_ROWS, p->R - row), end = least((b + 1) * LOSS_SPLIT, p->V);
+    int64_t row = c->part / p->blocks * LOSS_ROWS, b = c->part % p->blocks, m = least(LOSS_ROWS, p->R - row),
+            end = least((b + 1) * LOSS_SPLIT, p->V);
     float *z = c->local, *stat = buf->stat + (row * p->blocks + b) * 2;
     reset_stat(stat, m, 2 * p->blocks);
     for (int64_t col = b * LOSS_SPLIT; col < end; col += LOSS_COLUMNS)
-        logits(c, p, row, m, col, least(LOSS_COLUMNS, end - col), z, LOSS_COLUMNS, stat, 2 * p->blocks, buf->target + row, false,
-               (float *)c->local + LOSS_ROWS * LOSS_COLUMNS);
+        logits(c, p, row, m, col, least(LOSS_COLUMNS, end - col), z, LOSS_COLUMNS, stat, 2 * p->blocks,
+               buf->target + row, false, (float *)c->local + LOSS_ROWS * LOSS_COLUMNS);
 }
 
 static ry_status cpu(const ry_cpu *c) {
     cut p = cut_of(c->n);
     buffers buf = buffers_of(&p, c->scratch);
     float scale = 1;
-    if (c->n->n_src > SCALE && c->n->src[SCALE]) scale = *ry_load_row(c->src[SCALE], c->n->src[SCALE]->spec.dtype, 0, 1, &scale);
+    if (c->n->n_src > SCALE && c->n->src[SCALE])
+        scale = *ry_load_row(c->src[SCALE], c->n->src[SCALE]->spec.dtype, 0, 1, &scale);
     int64_t first = c->round * p.rows, m = least(p.rows, p.R - first);
     if (c->phase == 0 && !p.grad) {
         if (p.R && p.V) loss_part(c, &p, &buf);
     } else if (c->phase == 0) {
-        int64_t row = p.blocks ? c->part / p.blocks * ROW_BLOCK : 0, b = p.blocks ? c->part % p.blocks : 0, col = b * COLUMN_BLOCK, rows = least(ROW_BLOCK, m - row);
+        int64_t row = p.blocks ? c->part / p.blocks * ROW_BLOCK : 0, b = p.blocks ? c->part % p.blocks : 0,
+                col = b * COLUMN_BLOCK, rows = least(ROW_BLOCK, m - row);
         if (rows <= 0 || !p.V) return RY_OK;
         float *stat = buf.stat + (row * p.blocks + b) * 2;
         reset_stat(stat, rows, 2 * p.blocks);
-        logits(c, &p, first + row, rows, col, least(COLUMN_BLOCK, p.V - col), buf.chunk + row * p.ld + col, p.ld, stat, 2 * p.blocks,
-               buf.target + row, p.cap == 0, c->local);
+        logits(c, &p, first + row, rows, col, least(COLUMN_BLOCK, p.V - col), buf.chunk + row * p.ld + col, p.ld, stat,
+               2 * p.blocks, buf.target + row, p.cap == 0, c->local);
     } else if (c->phase == 1) {
         return finish_rows(c, &p, &buf, first, m, scale);
     } else if (c->part == 0) {
@@ -306,7 +354,8 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
     lce_args args = *(const lce_args *)n->args;
     ry_tensor loss = ry_res(g, n, LOSS), scale = ry_src(g, n, SCALE), up = gy[LOSS];
     if (args.with_grad && (!ry_is_null(gy[DX]) || !ry_is_null(gy[DW])))
-        return ry_fail_node(n, RY_EUNSUPPORTED, "has no second derivative: build the loss from ry_linear and ry_cross_entropy");
+        return ry_fail_node(n, RY_EUNSUPPORTED,
+                            "has no second derivative: build the loss from ry_linear and ry_cross_entropy");
     if (!args.with_grad) { /* asked for after all: the whole pass once more */
         args.with_grad = true;
         loss = ry_apply_row(g, &linear_cross_entropy_row, (size_t)n->n_src,
@@ -326,7 +375,8 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
 static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     const lce_args *a = n->args;
     int64_t R = n->src[X]->spec.dim[0], V = n->src[W]->spec.dim[0];
-    ry_tensor x = ry_cast(g, ry_src(g, n, X), RY_F32), w = ry_cast(g, ry_src(g, n, W), RY_F32), scale = ry_src(g, n, SCALE), slope = RY_NULL;
+    ry_tensor x = ry_cast(g, ry_src(g, n, X), RY_F32), w = ry_cast(g, ry_src(g, n, W), RY_F32),
+              scale = ry_src(g, n, SCALE), slope = RY_NULL;
     if (!ry_is_null(scale)) scale = ry_cast(g, scale, RY_F32);
     ry_dtype was = ry_graph_product(g);
     ry_graph_precision(g, product_of(a->product));
@@ -353,13 +403,20 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     return RY_OK;
 }
 
-static const lce_args plain = {.ignore = -100}, grads = {.ignore = -100, .with_grad = true}, capped = {.ignore = -100, .softcap = 1.5},
+static const lce_args plain = {.ignore = -100}, grads = {.ignore = -100, .with_grad = true},
+                      capped = {.ignore = -100, .softcap = 1.5},
                       capped_grads = {.ignore = -100, .softcap = 1.5, .with_grad = true};
 static const int32_t some[] = {3, -100, 0, 6, 2}, none[] = {-100, -100, -100};
-#define M2(r, c) {.dtype = RY_F32, .rank = 2, .dim = {r, c}}
-#define T1(n, v) {.dtype = RY_I32, .rank = 1, .dim = {n}, .values = v}
-#define T1_BELOW(n, v) {.dtype = RY_I32, .rank = 1, .dim = {n}, .lo = 0, .hi = v}
-#define S0 {.dtype = RY_F32, .rank = 0, .lo = 0.5f, .hi = 1.5f}
+#define M2(r, c)                                    \
+    {                                               \
+        .dtype = RY_F32, .rank = 2, .dim = { r, c } \
+    }
+#define T1(n, v) \
+    { .dtype = RY_I32, .rank = 1, .dim = {n}, .values = v }
+#define T1_BELOW(n, v) \
+    { .dtype = RY_I32, .rank = 1, .dim = {n}, .lo = 0, .hi = v }
+#define S0 \
+    { .dtype = RY_F32, .rank = 0, .lo = 0.5f, .hi = 1.5f }
 static const ry_sample samples[] = {
     {.name = "loss", .src = {M2(5, 4), M2(7, 4), T1(5, some)}, .n_src = 3, .args = &plain},
     {.name = "loss and gradients", .src = {M2(5, 4), M2(7, 4), T1(5, some)}, .n_src = 3, .args = &grads},
@@ -368,24 +425,60 @@ static const ry_sample samples[] = {
     {.name = "softcap", .src = {M2(5, 4), M2(7, 4), T1(5, some)}, .n_src = 3, .args = &capped},
     {.name = "softcap, with gradients", .src = {M2(5, 4), M2(7, 4), T1(5, some)}, .n_src = 3, .args = &capped_grads},
     {.name = "all ignored", .src = {M2(3, 4), M2(7, 4), T1(3, none)}, .n_src = 3, .args = &grads},
-    {.name = "several blocks", .src = {M2(150, 5), M2(2600, 5), T1_BELOW(150, 2600)}, .n_src = 3, .args = &plain, .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "several blocks, with gradients", .src = {M2(300, 5), M2(600, 5), T1_BELOW(300, 600)}, .n_src = 3, .args = &grads, .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "several rounds", .src = {M2(200, 3), M2(9000, 3), T1_BELOW(200, 9000)}, .n_src = 3, .args = &grads, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "several blocks",
+     .src = {M2(150, 5), M2(2600, 5), T1_BELOW(150, 2600)},
+     .n_src = 3,
+     .args = &plain,
+     .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "several blocks, with gradients",
+     .src = {M2(300, 5), M2(600, 5), T1_BELOW(300, 600)},
+     .n_src = 3,
+     .args = &grads,
+     .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "several rounds",
+     .src = {M2(200, 3), M2(9000, 3), T1_BELOW(200, 9000)},
+     .n_src = 3,
+     .args = &grads,
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "no rows", .src = {M2(0, 4), M2(7, 4), T1_BELOW(0, 7)}, .n_src = 3, .args = &grads},
-    {.name = "q8_0 head", .src = {M2(3, 32), {.dtype = RY_Q8_0, .rank = 2, .dim = {7, 32}}, T1_BELOW(3, 7)}, .n_src = 3, .args = &grads, .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "train 1024 x 4096", .src = {M2(1024, 288), M2(4096, 288), T1_BELOW(1024, 4096)}, .n_src = 3, .args = &grads, .flags = RY_SAMPLE_BENCH},
+    {.name = "q8_0 head",
+     .src = {M2(3, 32), {.dtype = RY_Q8_0, .rank = 2, .dim = {7, 32}}, T1_BELOW(3, 7)},
+     .n_src = 3,
+     .args = &grads,
+     .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "train 1024 x 4096",
+     .src = {M2(1024, 288), M2(4096, 288), T1_BELOW(1024, 4096)},
+     .n_src = 3,
+     .args = &grads,
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 
 static const ry_op linear_cross_entropy_row = {
-    .name = "linear_cross_entropy", .doc = "x [R,C], w [V,C], targets [R], scale [] or none -> loss [], and with_grad: dx [R,C], dw [V,C] in f32",
-    .arg_size = sizeof(lce_args), .args = args_of, .min_src = 3, .max_src = 4, .flags = RY_OP_CHECKED, .optional = 1u << SCALE,
-    .infer = infer, .work = work, .cpu = cpu, .lower = lower, .vjp = vjp, .cost = cost, .tol = 1e-5f, .samples = samples};
+    .name = "linear_cross_entropy",
+    .doc = "x [R,C], w [V,C], targets [R], scale [] or none -> loss [], and with_grad: dx [R,C], dw [V,C] in f32",
+    .arg_size = sizeof(lce_args),
+    .args = args_of,
+    .min_src = 3,
+    .max_src = 4,
+    .flags = RY_OP_CHECKED,
+    .optional = 1u << SCALE,
+    .infer = infer,
+    .work = work,
+    .cpu = cpu,
+    .lower = lower,
+    .vjp = vjp,
+    .cost = cost,
+    .tol = 1e-5f,
+    .samples = samples};
 
-ry_tensor ry_linear_cross_entropy(ry_graph *g, ry_tensor x, ry_tensor w, ry_tensor targets, const ry_linear_ce_options *o) {
+ry_tensor ry_linear_cross_entropy(ry_graph *g, ry_tensor x, ry_tensor w, ry_tensor targets,
+                                  const ry_linear_ce_options *o) {
     static const ry_linear_ce_options defaults = {.ignore = -100};
     if (!o) o = &defaults;
-    lce_args args = {.ignore = o->ignore, .softcap = o->softcap, .product = (int32_t)ry_graph_product(g), .with_grad = o->with_grad};
-    return ry_apply_row(g, &linear_cross_entropy_row, ry_is_null(o->scale) ? 3 : 4, (ry_tensor[]){x, w, targets, o->scale}, &args);
+    lce_args args = {
+        .ignore = o->ignore, .softcap = o->softcap, .product = (int32_t)ry_graph_product(g), .with_grad = o->with_grad};
+    return ry_apply_row(g, &linear_cross_entropy_row, ry_is_null(o->scale) ? 3 : 4,
+                        (ry_tensor[]){x, w, targets, o->scale}, &args);
 }
 
 RY_OP_MODULE(linear_cross_entropy, &linear_cross_entropy_row);

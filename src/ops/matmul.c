@@ -7,7 +7,8 @@ typedef struct matmul_args {
     int32_t product; /* dtype of the factors */
     bool b_rows;     /* b is [..,N,K]: a linear layer's weight, or any right side kept by rows */
 } matmul_args;
-static const ry_arg args_of[] = {RY_ARG(matmul_args, product, RY_ARG_I32), RY_ARG(matmul_args, b_rows, RY_ARG_BOOL), {0}};
+static const ry_arg args_of[] = {
+    RY_ARG(matmul_args, product, RY_ARG_I32), RY_ARG(matmul_args, b_rows, RY_ARG_BOOL), {0}};
 
 enum { A, W, BIAS };
 static const ry_op matmul_row;
@@ -23,8 +24,8 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
         return ry_fail_node(n, RY_ESHAPE, "both sides need two dims, they are %s and %s", ry_show(a).s, ry_show(b).s);
     int64_t k = a->dim[a->rank - 1], kb = b->dim[b->rank - (rows ? 1 : 2)], nn = b->dim[b->rank - (rows ? 2 : 1)];
     if (k != kb)
-        return ry_fail_node(n, RY_ESHAPE, "inner lengths differ: %s times %s%s has %lld and %lld", ry_show(a).s, ry_show(b).s,
-                            rows ? " by rows" : "", (long long)k, (long long)kb);
+        return ry_fail_node(n, RY_ESHAPE, "inner lengths differ: %s times %s%s has %lld and %lld", ry_show(a).s,
+                            ry_show(b).s, rows ? " by rows" : "", (long long)k, (long long)kb);
     ry_spec ba = *a, bb = *b;
     ba.rank -= 2, bb.rank -= 2;
     if (ry_broadcast(&out[0], &ba, &bb) != RY_OK)
@@ -32,7 +33,8 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     out[0].dim[out[0].rank++] = a->dim[a->rank - 2];
     out[0].dim[out[0].rank++] = nn;
     out[0].dtype = product_result(a->dtype, b->dtype);
-    if (ry_numel(&out[0]) < 0) return ry_fail_node(n, RY_ESHAPE, "the product of %s and %s is too large", ry_show(a).s, ry_show(b).s);
+    if (ry_numel(&out[0]) < 0)
+        return ry_fail_node(n, RY_ESHAPE, "the product of %s and %s is too large", ry_show(a).s, ry_show(b).s);
     if (n->n_src > BIAS && n->src[BIAS]) {
         const ry_spec *s = &n->src[BIAS]->spec;
         if (!ry_is_float(s->dtype) || s->rank != 1 || s->dim[0] != nn)
@@ -58,16 +60,20 @@ static layout lay_out(const ry_node *n) {
     int ra = a->spec.rank, rb = b->spec.rank, batch = o->rank - 2;
     int bk = args->b_rows ? rb - 1 : rb - 2, bn = args->b_rows ? rb - 2 : rb - 1;
     layout l = {.batches = 1, .group = 1};
-    l.g = (simd_gemm){.m = a->spec.dim[ra - 2], .n = b->spec.dim[bn], .k = a->spec.dim[ra - 1],
+    l.g = (simd_gemm){.m = a->spec.dim[ra - 2],
+                      .n = b->spec.dim[bn],
+                      .k = a->spec.dim[ra - 1],
                       .a = {NULL, a->spec.dtype, a->stride[ra - 2], a->stride[ra - 1]},
                       .b = {NULL, b->spec.dtype, b->stride[bk], b->stride[bn]},
-                      .c_dtype = o->dtype, .product = product_of(args->product)};
+                      .c_dtype = o->dtype,
+                      .product = product_of(args->product)};
     l.g.ldc = l.g.n;
     bool rows = true;
     for (int i = batch - 1; i >= 0; i--) {
         int ia = i - (batch - (ra - 2)), ib = i - (batch - (rb - 2));
         int64_t d = o->dim[i];
-        int64_t sa = ia >= 0 && a->spec.dim[ia] != 1 ? a->stride[ia] : 0, sb = ib >= 0 && b->spec.dim[ib] != 1 ? b->stride[ib] : 0;
+        int64_t sa = ia >= 0 && a->spec.dim[ia] != 1 ? a->stride[ia] : 0,
+                sb = ib >= 0 && b->spec.dim[ib] != 1 ? b->stride[ib] : 0;
         if (d == 1) continue;
         if (rows && sb == 0 && (l.g.m == 1 || sa == l.g.m * l.g.a.rs)) {
             if (l.g.m == 1) l.g.a.rs = sa;
@@ -108,7 +114,9 @@ static ry_status cpu(const ry_cpu *c) {
     layout l = lay_out(n);
     if (l.batches == 0) return RY_OK;
     simd_gemm g = l.g;
-    if (bias_of(n)) g.bias = ry_load_row(c->src[BIAS], n->src[BIAS]->spec.dtype, 0, g.n, (float *)((char *)c->local + product_align(simd_gemm_local(&l.g))));
+    if (bias_of(n))
+        g.bias = ry_load_row(c->src[BIAS], n->src[BIAS]->spec.dtype, 0, g.n,
+                             (float *)((char *)c->local + product_align(simd_gemm_local(&l.g))));
     int64_t first = l.parts > 1 ? c->part / l.parts : c->part * l.group, last = first + l.group;
     if (last > l.batches) last = l.batches;
     for (int64_t i = first; i < last; i++) {
@@ -129,7 +137,8 @@ static ry_cost cost(const ry_node *n) {
     const ry_spec *a = &n->src[A]->spec, *b = &n->src[W]->spec, *o = &n->out[0].spec;
     double bytes_b = (double)ry_bytes_of(b->dtype, ry_count(b));
     return (ry_cost){.flops = 2.0 * (double)ry_count(o) * (double)a->dim[a->rank - 1],
-                     .bytes = (double)ry_bytes_of(a->dtype, ry_count(a)) + bytes_b + (double)ry_bytes_of(o->dtype, ry_count(o))};
+                     .bytes = (double)ry_bytes_of(a->dtype, ry_count(a)) + bytes_b +
+                              (double)ry_bytes_of(o->dtype, ry_count(o))};
 }
 
 static ry_tensor swap_last(ry_graph *g, ry_tensor x) { return ry_transpose(g, x, -1, -2); }
@@ -149,7 +158,9 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
     if (ry_is_float(sb->dtype)) {
         ry_tensor left = args->b_rows ? up : a, right = args->b_rows ? a : up;
         bool flat = ry_count_range(sb, 0, sb->rank - 2) == 1 && n->src[A]->spec.rank == so->rank;
-        if (flat) left = as_rows(g, left), right = as_rows(g, right); /* one b for all rows: no batched product to be summed */
+        if (flat)
+            left = as_rows(g, left),
+            right = as_rows(g, right); /* one b for all rows: no batched product to be summed */
         gx[W] = RY_APPLY(g, &matmul_row, (&(matmul_args){args->product, false}), swap_last(g, left), right);
         if (flat) gx[W] = ry_reshape_like(g, gx[W], sb);
     }
@@ -166,11 +177,13 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     const matmul_args *args = n->args;
     ry_tensor a = ry_src(g, n, A), b = ry_cast(g, ry_src(g, n, W), RY_F32);
     if (!args->b_rows) b = swap_last(g, b);
-    if (product_of(args->product) == RY_BF16) a = ry_cast(g, a, RY_BF16), b = ry_cast(g, ry_cast(g, b, RY_BF16), RY_F32);
+    if (product_of(args->product) == RY_BF16)
+        a = ry_cast(g, a, RY_BF16), b = ry_cast(g, ry_cast(g, b, RY_BF16), RY_F32);
     a = ry_cast(g, a, RY_F32);
     const ry_spec *sa = ry_spec_of(g, a), *sb = ry_spec_of(g, b);
     if (!sa || !sb) return ry_graph_status(g);
-    if (n->out[0].spec.rank >= RY_MAX_RANK) return ry_fail_node(n, RY_EUNSUPPORTED, "lowered products have at most %d dims", RY_MAX_RANK - 1);
+    if (n->out[0].spec.rank >= RY_MAX_RANK)
+        return ry_fail_node(n, RY_EUNSUPPORTED, "lowered products have at most %d dims", RY_MAX_RANK - 1);
     int64_t da[RY_MAX_RANK], db[RY_MAX_RANK];
     int ra = 0, rb = 0;
     for (int i = 0; i < sa->rank; i++) {
@@ -187,11 +200,24 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     return RY_OK;
 }
 
-static const matmul_args by_rows = {.b_rows = true}, bf16_args = {.product = RY_BF16}, bf16_rows = {.product = RY_BF16, .b_rows = true};
-#define M2(r, c) {.dtype = RY_F32, .rank = 2, .dim = {r, c}}
-#define M3(b, r, c) {.dtype = RY_F32, .rank = 3, .dim = {b, r, c}}
-#define M4(x, b, r, c) {.dtype = RY_F32, .rank = 4, .dim = {x, b, r, c}}
-#define V1(c) {.dtype = RY_F32, .rank = 1, .dim = {c}}
+static const matmul_args by_rows = {.b_rows = true}, bf16_args = {.product = RY_BF16},
+                         bf16_rows = {.product = RY_BF16, .b_rows = true};
+#define M2(r, c)                                    \
+    {                                               \
+        .dtype = RY_F32, .rank = 2, .dim = { r, c } \
+    }
+#define M3(b, r, c)                                    \
+    {                                                  \
+        .dtype = RY_F32, .rank = 3, .dim = { b, r, c } \
+    }
+#define M4(x, b, r, c)                                    \
+    {                                                     \
+        .dtype = RY_F32, .rank = 4, .dim = { x, b, r, c } \
+    }
+#define V1(c)                                    \
+    {                                            \
+        .dtype = RY_F32, .rank = 1, .dim = { c } \
+    }
 static const ry_sample samples[] = {
     {.name = "plain", .src = {M2(4, 6), M2(6, 5)}, .n_src = 2},
     {.name = "linear", .src = {M3(2, 3, 8), M2(5, 8), V1(5)}, .n_src = 3, .args = &by_rows},
@@ -203,18 +229,45 @@ static const ry_sample samples[] = {
     {.name = "empty inner", .src = {M2(3, 0), M2(0, 4), V1(4)}, .n_src = 3},
     {.name = "empty rows", .src = {M3(2, 0, 4), M2(4, 3)}, .n_src = 2},
     {.name = "one row", .src = {M2(1, 70), M2(37, 70), V1(37)}, .n_src = 3, .args = &by_rows},
-    {.name = "bf16 factors", .src = {M2(9, 40), M2(17, 40)}, .n_src = 2, .args = &bf16_rows, .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "q8_0 by rows", .src = {M2(5, 64), {.dtype = RY_Q8_0, .rank = 2, .dim = {33, 64}}, V1(33)}, .n_src = 3, .args = &by_rows, .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "q8_0", .src = {M2(5, 33), {.dtype = RY_Q8_0, .rank = 2, .dim = {33, 64}}}, .n_src = 2, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "bf16 factors",
+     .src = {M2(9, 40), M2(17, 40)},
+     .n_src = 2,
+     .args = &bf16_rows,
+     .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "q8_0 by rows",
+     .src = {M2(5, 64), {.dtype = RY_Q8_0, .rank = 2, .dim = {33, 64}}, V1(33)},
+     .n_src = 3,
+     .args = &by_rows,
+     .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "q8_0",
+     .src = {M2(5, 33), {.dtype = RY_Q8_0, .rank = 2, .dim = {33, 64}}},
+     .n_src = 2,
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "1024", .src = {M2(1024, 1024), M2(1024, 1024)}, .n_src = 2, .flags = RY_SAMPLE_BENCH},
-    {.name = "1024 bf16 factors", .src = {M2(1024, 1024), M2(1024, 1024)}, .n_src = 2, .args = &bf16_args, .flags = RY_SAMPLE_BENCH},
+    {.name = "1024 bf16 factors",
+     .src = {M2(1024, 1024), M2(1024, 1024)},
+     .n_src = 2,
+     .args = &bf16_args,
+     .flags = RY_SAMPLE_BENCH},
     {.name = "decode", .src = {M2(1, 2048), M2(8192, 2048)}, .n_src = 2, .args = &by_rows, .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op matmul_row = {
-    .name = "matmul", .doc = "a [..,T,K], b [..,K,N] (b_rows: [..,N,K]), bias [N] or none -> [..,T,N]",
-    .arg_size = sizeof(matmul_args), .args = args_of, .min_src = 2, .max_src = 3, .strided = 1u << A | 1u << W, .optional = 1u << BIAS,
-    .infer = infer, .work = work, .cpu = cpu, .lower = lower, .vjp = vjp, .cost = cost, .tol = 1e-5f, .samples = samples};
+static const ry_op matmul_row = {.name = "matmul",
+                                 .doc = "a [..,T,K], b [..,K,N] (b_rows: [..,N,K]), bias [N] or none -> [..,T,N]",
+                                 .arg_size = sizeof(matmul_args),
+                                 .args = args_of,
+                                 .min_src = 2,
+                                 .max_src = 3,
+                                 .strided = 1u << A | 1u << W,
+                                 .optional = 1u << BIAS,
+                                 .infer = infer,
+                                 .work = work,
+                                 .cpu = cpu,
+                                 .lower = lower,
+                                 .vjp = vjp,
+                                 .cost = cost,
+                                 .tol = 1e-5f,
+                                 .samples = samples};
 
 /* f64 is stored, never multiplied. */
 static ry_tensor product(ry_graph *g, ry_tensor a, ry_tensor b, ry_tensor bias, bool b_rows) {

@@ -9,18 +9,24 @@ typedef struct pool_args {
     int64_t in[2];                      /* avg_pool2d_grad: the plane's size */
     bool ceil_mode, count_pad;
 } pool_args;
-static const ry_arg args_of[] = {RY_ARG_ARRAY(pool_args, size, RY_ARG_I64, 2), RY_ARG_ARRAY(pool_args, stride, RY_ARG_I64, 2),
-                                 RY_ARG_ARRAY(pool_args, pad, RY_ARG_I64, 2), RY_ARG_ARRAY(pool_args, in, RY_ARG_I64, 2),
-                                 RY_ARG(pool_args, ceil_mode, RY_ARG_BOOL), RY_ARG(pool_args, count_pad, RY_ARG_BOOL), {0}};
+static const ry_arg args_of[] = {RY_ARG_ARRAY(pool_args, size, RY_ARG_I64, 2),
+                                 RY_ARG_ARRAY(pool_args, stride, RY_ARG_I64, 2),
+                                 RY_ARG_ARRAY(pool_args, pad, RY_ARG_I64, 2),
+                                 RY_ARG_ARRAY(pool_args, in, RY_ARG_I64, 2),
+                                 RY_ARG(pool_args, ceil_mode, RY_ARG_BOOL),
+                                 RY_ARG(pool_args, count_pad, RY_ARG_BOOL),
+                                 {0}};
 static const ry_op max_pool2d_row, max_pool2d_grad_row, avg_pool2d_row, avg_pool2d_grad_row;
 
 static ry_status geometry(windows *w, const ry_node *n, const int64_t in[2]) {
     static const pool_args unset;
     const pool_args *a = n->args ? n->args : &unset;
     for (int i = 0; i < 2; i++) {
-        w->in[i] = in[i], w->size[i] = a->size[i], w->stride[i] = a->stride[i] ? a->stride[i] : a->size[i], w->pad[i] = a->pad[i], w->dilation[i] = 1;
+        w->in[i] = in[i], w->size[i] = a->size[i], w->stride[i] = a->stride[i] ? a->stride[i] : a->size[i],
+        w->pad[i] = a->pad[i], w->dilation[i] = 1;
         if (2 * w->pad[i] > w->size[i] && w->pad[i] > 0)
-            return ry_fail_node(n, RY_EARG, "padding %lld is more than half of the window %lld", (long long)w->pad[i], (long long)w->size[i]);
+            return ry_fail_node(n, RY_EARG, "padding %lld is more than half of the window %lld", (long long)w->pad[i],
+                                (long long)w->size[i]);
     }
     RY_TRY(windows_check(w, n));
     return windows_count(w, n, a->ceil_mode);
@@ -61,15 +67,19 @@ static ry_work work_of(const job *j) {
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-typedef struct box { int64_t y0, y1, x0, x1; } box;
-static box window_at(const windows *w, int64_t oy, int64_t ox, bool padding) { /* clipped to the plane, or to the plane with its padding */
+typedef struct box {
+    int64_t y0, y1, x0, x1;
+} box;
+static box window_at(const windows *w, int64_t oy, int64_t ox,
+                     bool padding) { /* clipped to the plane, or to the plane with its padding */
     int64_t y = oy * w->stride[0] - w->pad[0], x = ox * w->stride[1] - w->pad[1];
     box b = {y, least(y + w->size[0], w->in[0] + w->pad[0]), x, least(x + w->size[1], w->in[1] + w->pad[1])};
     if (!padding) b = (box){most(b.y0, 0), least(b.y1, w->in[0]), most(b.x0, 0), least(b.x1, w->in[1])};
     return b;
 }
 
-static int64_t first_max(const windows *w, const float *x, int64_t oy, int64_t ox) { /* index into the plane; a NaN is the maximum */
+static int64_t first_max(const windows *w, const float *x, int64_t oy,
+                         int64_t ox) { /* index into the plane; a NaN is the maximum */
     box b = window_at(w, oy, ox, false);
     int64_t at = b.y0 * w->in[1] + b.x0;
     for (int64_t y = b.y0; y < b.y1; y++)
@@ -131,7 +141,8 @@ static ry_status max_grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     RY_TRY(geometry(&w, n, y.dim + 2));
     y.dim[2] = w.out[0], y.dim[3] = w.out[1];
     if (!ry_same_shape(&y, &n->src[1]->spec))
-        return ry_fail_node(n, RY_ESHAPE, "the gradient is %s, it must have the shape of %s", ry_show(&n->src[1]->spec).s, ry_show(&y).s);
+        return ry_fail_node(n, RY_ESHAPE, "the gradient is %s, it must have the shape of %s",
+                            ry_show(&n->src[1]->spec).s, ry_show(&y).s);
     out[0] = n->src[0]->spec;
     out[0].dtype = RY_F32;
     return RY_OK;
@@ -165,7 +176,8 @@ static ry_status max_grad_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) 
     ry_tensor up = ry_cast(g, ry_src(g, n, 1), RY_F32), zero = ry_scalar(g, 0), taken = RY_NULL, d = RY_NULL;
     for (int64_t i = 0; i < j.w.size[0]; i++)
         for (int64_t k = 0; k < j.w.size[1]; k++) {
-            ry_tensor hit = ry_eq(g, windows_tap(g, x, &j.w, i, k), top), own = ry_is_null(taken) ? hit : ry_and(g, hit, ry_not(g, taken));
+            ry_tensor hit = ry_eq(g, windows_tap(g, x, &j.w, i, k), top),
+                      own = ry_is_null(taken) ? hit : ry_and(g, hit, ry_not(g, taken));
             taken = ry_is_null(taken) ? hit : ry_or(g, taken, hit);
             ry_tensor part = windows_place(g, ry_select(g, own, up, zero), &j.w, i, k);
             d = ry_is_null(d) ? part : ry_add(g, d, part);
@@ -215,7 +227,8 @@ static ry_tensor counts(ry_graph *g, const windows *w, const pool_args *a) {
     ry_spec s = {.dtype = RY_F32, .rank = 4, .dim = {1, 1, w->in[0], w->in[1]}};
     ry_tensor ones = ry_fill(g, &s, 1), sum = RY_NULL;
     if (a->count_pad) { /* padding counts, what lies beyond it does not */
-        int64_t before[] = {0, 0, w->pad[0], w->pad[1]}, after[] = {0, 0, 0, 0}, rest[] = {0, 0, 0, 0}, none[] = {0, 0, 0, 0};
+        int64_t before[] = {0, 0, w->pad[0], w->pad[1]}, after[] = {0, 0, 0, 0}, rest[] = {0, 0, 0, 0},
+                none[] = {0, 0, 0, 0};
         for (int i = 0; i < 2; i++) {
             int64_t beyond = windows_span(w, i) - w->pad[i] - w->in[i];
             after[2 + i] = least(beyond, w->pad[i]);
@@ -251,10 +264,12 @@ static ry_status avg_grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     windows w;
     RY_TRY(check_planes(n, 0));
     const ry_spec *up = &n->src[0]->spec;
-    if (a->in[0] < 0 || a->in[1] < 0) return ry_fail_node(n, RY_EARG, "a plane of %lld x %lld", (long long)a->in[0], (long long)a->in[1]);
+    if (a->in[0] < 0 || a->in[1] < 0)
+        return ry_fail_node(n, RY_EARG, "a plane of %lld x %lld", (long long)a->in[0], (long long)a->in[1]);
     RY_TRY(geometry(&w, n, a->in));
     if (up->dim[2] != w.out[0] || up->dim[3] != w.out[1])
-        return ry_fail_node(n, RY_ESHAPE, "the gradient is %s, its planes must be %lld x %lld", ry_show(up).s, (long long)w.out[0], (long long)w.out[1]);
+        return ry_fail_node(n, RY_ESHAPE, "the gradient is %s, its planes must be %lld x %lld", ry_show(up).s,
+                            (long long)w.out[0], (long long)w.out[1]);
     out[0] = *up;
     out[0].dtype = RY_F32;
     out[0].dim[2] = a->in[0], out[0].dim[3] = a->in[1];
@@ -302,16 +317,31 @@ static ry_status avg_grad_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) 
     return RY_OK;
 }
 
-static const pool_args two = {.size = {2, 2}}, padded = {.size = {3, 2}, .stride = {2, 1}, .pad = {1, 1}}, ceiled = {.size = {3, 3}, .stride = {2, 2}, .pad = {1, 1}, .ceil_mode = true},
-                       counted = {.size = {3, 3}, .stride = {2, 2}, .pad = {1, 1}, .ceil_mode = true, .count_pad = true};
-static const pool_args two_in = {.size = {2, 2}, .in = {6, 4}}, padded_in = {.size = {3, 2}, .stride = {2, 1}, .pad = {1, 1}, .in = {7, 5}},
-                       counted_in = {.size = {3, 3}, .stride = {2, 2}, .pad = {1, 1}, .in = {8, 6}, .ceil_mode = true, .count_pad = true};
-#define P4(n, c, h, w) {.dtype = RY_F32, .rank = 4, .dim = {n, c, h, w}}
-#define POOL_SAMPLES                                                                                       \
-    {.name = "two by two", .src = {P4(2, 3, 6, 4)}, .args = &two}, {.name = "padded", .src = {P4(1, 2, 7, 5)}, .args = &padded}, \
-    {.name = "ceil", .src = {P4(2, 1, 8, 6)}, .args = &ceiled}, {.name = "ceil, padding counts", .src = {P4(2, 1, 8, 6)}, .args = &counted}, \
-    {.name = "no images", .src = {P4(0, 3, 6, 4)}, .args = &two}, \
-    {.name = "64 MB", .src = {P4(16, 64, 112, 112)}, .args = &two, .flags = RY_SAMPLE_BENCH}, {0}
+static const pool_args two = {.size = {2, 2}}, padded = {.size = {3, 2}, .stride = {2, 1}, .pad = {1, 1}},
+                       ceiled = {.size = {3, 3}, .stride = {2, 2}, .pad = {1, 1}, .ceil_mode = true},
+                       counted = {
+                           .size = {3, 3}, .stride = {2, 2}, .pad = {1, 1}, .ceil_mode = true, .count_pad = true};
+static const pool_args two_in = {.size = {2, 2}, .in = {6, 4}},
+                       padded_in = {.size = {3, 2}, .stride = {2, 1}, .pad = {1, 1}, .in = {7, 5}},
+                       counted_in = {.size = {3, 3},
+                                     .stride = {2, 2},
+                                     .pad = {1, 1},
+                                     .in = {8, 6},
+                                     .ceil_mode = true,
+                                     .count_pad = true};
+#define P4(n, c, h, w)                                    \
+    {                                                     \
+        .dtype = RY_F32, .rank = 4, .dim = { n, c, h, w } \
+    }
+#define POOL_SAMPLES                                                                                \
+    {.name = "two by two", .src = {P4(2, 3, 6, 4)}, .args = &two},                                  \
+        {.name = "padded", .src = {P4(1, 2, 7, 5)}, .args = &padded},                               \
+        {.name = "ceil", .src = {P4(2, 1, 8, 6)}, .args = &ceiled},                                 \
+        {.name = "ceil, padding counts", .src = {P4(2, 1, 8, 6)}, .args = &counted},                \
+        {.name = "no images", .src = {P4(0, 3, 6, 4)}, .args = &two},                               \
+        {.name = "64 MB", .src = {P4(16, 64, 112, 112)}, .args = &two, .flags = RY_SAMPLE_BENCH}, { \
+        0                                                                                           \
+    }
 static const ry_sample samples[] = {POOL_SAMPLES};
 static const ry_sample max_grad_samples[] = {
     {.name = "two by two", .src = {P4(2, 3, 6, 4), P4(2, 3, 3, 2)}, .args = &two},
@@ -324,15 +354,38 @@ static const ry_sample avg_grad_samples[] = {
     {.name = "ceil, padding counts", .src = {P4(2, 1, 5, 4)}, .args = &counted_in},
     {0}};
 
-#define POOL(name_, sources, doc_) .name = name_, .doc = doc_, .arg_size = sizeof(pool_args), .args = args_of, .min_src = sources, .max_src = sources, .tol = 1e-5f
-static const ry_op max_pool2d_row = {POOL("max_pool2d", 1, "x [N,C,H,W] -> [N,C,OH,OW]"), .infer = infer, .work = work, .cpu = max_cpu, .lower = max_lower,
-                                     .vjp = max_vjp, .samples = samples};
-static const ry_op max_pool2d_grad_row = {POOL("max_pool2d_grad", 2, "x [N,C,H,W], gradient [N,C,OH,OW] -> [N,C,H,W] f32, to the first maximum of each window"),
-                                          .infer = max_grad_infer, .work = max_grad_work, .cpu = max_grad_cpu, .lower = max_grad_lower, .samples = max_grad_samples};
-static const ry_op avg_pool2d_row = {POOL("avg_pool2d", 1, "x [N,C,H,W] -> [N,C,OH,OW]"), .infer = infer, .work = work, .cpu = avg_cpu, .lower = avg_lower,
-                                     .vjp = avg_vjp, .samples = samples};
-static const ry_op avg_pool2d_grad_row = {POOL("avg_pool2d_grad", 1, "gradient [N,C,OH,OW] -> [N,C,H,W] f32"), .infer = avg_grad_infer, .work = avg_grad_work,
-                                          .cpu = avg_grad_cpu, .lower = avg_grad_lower, .vjp = avg_grad_vjp, .samples = avg_grad_samples};
+#define POOL(name_, sources, doc_)                                                                  \
+    .name = name_, .doc = doc_, .arg_size = sizeof(pool_args), .args = args_of, .min_src = sources, \
+    .max_src = sources, .tol = 1e-5f
+static const ry_op max_pool2d_row = {POOL("max_pool2d", 1, "x [N,C,H,W] -> [N,C,OH,OW]"),
+                                     .infer = infer,
+                                     .work = work,
+                                     .cpu = max_cpu,
+                                     .lower = max_lower,
+                                     .vjp = max_vjp,
+                                     .samples = samples};
+static const ry_op max_pool2d_grad_row = {
+    POOL("max_pool2d_grad", 2,
+         "x [N,C,H,W], gradient [N,C,OH,OW] -> [N,C,H,W] f32, to the first maximum of each window"),
+    .infer = max_grad_infer,
+    .work = max_grad_work,
+    .cpu = max_grad_cpu,
+    .lower = max_grad_lower,
+    .samples = max_grad_samples};
+static const ry_op avg_pool2d_row = {POOL("avg_pool2d", 1, "x [N,C,H,W] -> [N,C,OH,OW]"),
+                                     .infer = infer,
+                                     .work = work,
+                                     .cpu = avg_cpu,
+                                     .lower = avg_lower,
+                                     .vjp = avg_vjp,
+                                     .samples = samples};
+static const ry_op avg_pool2d_grad_row = {POOL("avg_pool2d_grad", 1, "gradient [N,C,OH,OW] -> [N,C,H,W] f32"),
+                                          .infer = avg_grad_infer,
+                                          .work = avg_grad_work,
+                                          .cpu = avg_grad_cpu,
+                                          .lower = avg_grad_lower,
+                                          .vjp = avg_grad_vjp,
+                                          .samples = avg_grad_samples};
 
 static ry_tensor pool(ry_graph *g, const ry_op *row, ry_tensor x, const ry_pool2d_options *o) {
     if (!o) return ry_graph_fail(g, RY_EARG, "%s: the size of the window is missing", row->name);

@@ -10,8 +10,11 @@ typedef struct rope_args {
     int64_t rotary; /* 0 = all of D */
     bool interleaved, inverse;
 } rope_args;
-static const ry_arg args_of[] = {RY_ARG(rope_args, scale, RY_ARG_F64), RY_ARG(rope_args, rotary, RY_ARG_I64),
-                                 RY_ARG(rope_args, interleaved, RY_ARG_BOOL), RY_ARG(rope_args, inverse, RY_ARG_BOOL), {0}};
+static const ry_arg args_of[] = {RY_ARG(rope_args, scale, RY_ARG_F64),
+                                 RY_ARG(rope_args, rotary, RY_ARG_I64),
+                                 RY_ARG(rope_args, interleaved, RY_ARG_BOOL),
+                                 RY_ARG(rope_args, inverse, RY_ARG_BOOL),
+                                 {0}};
 static const ry_op rope_row;
 enum { X, POS, FREQ };
 
@@ -23,15 +26,20 @@ static double scale_of(const rope_args *a) { return a->scale != 0 ? a->scale : 1
 
 static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_spec *x = &n->src[X]->spec, *p = &n->src[POS]->spec, *f = &n->src[FREQ]->spec;
-    if (!ry_is_float(x->dtype) || x->rank != 4) return ry_fail_node(n, RY_ESHAPE, "x is %s, it must be [B,T,H,D] of floats", ry_show(x).s);
+    if (!ry_is_float(x->dtype) || x->rank != 4)
+        return ry_fail_node(n, RY_ESHAPE, "x is %s, it must be [B,T,H,D] of floats", ry_show(x).s);
     int64_t rotary = rotary_of(n);
     if (rotary < 0 || rotary > x->dim[3] || rotary % 2)
-        return ry_fail_node(n, RY_EARG, "%lld dims cannot turn in pairs: rotary must be even and at most D of x %s", (long long)rotary, ry_show(x).s);
-    bool shared = p->rank == 1 && p->dim[0] == x->dim[1], own = p->rank == 2 && p->dim[0] == x->dim[0] && p->dim[1] == x->dim[1];
+        return ry_fail_node(n, RY_EARG, "%lld dims cannot turn in pairs: rotary must be even and at most D of x %s",
+                            (long long)rotary, ry_show(x).s);
+    bool shared = p->rank == 1 && p->dim[0] == x->dim[1],
+         own = p->rank == 2 && p->dim[0] == x->dim[0] && p->dim[1] == x->dim[1];
     if ((p->dtype != RY_I32 && p->dtype != RY_I64) || (!shared && !own))
-        return ry_fail_node(n, RY_ESHAPE, "pos is %s, with x %s it must be [B,T] or [T] of i32", ry_show(p).s, ry_show(x).s);
+        return ry_fail_node(n, RY_ESHAPE, "pos is %s, with x %s it must be [B,T] or [T] of i32", ry_show(p).s,
+                            ry_show(x).s);
     if (!ry_is_float(f->dtype) || f->rank != 1 || f->dim[0] != rotary / 2)
-        return ry_fail_node(n, RY_ESHAPE, "freq is %s, it must be [%lld] of floats", ry_show(f).s, (long long)(rotary / 2));
+        return ry_fail_node(n, RY_ESHAPE, "freq is %s, it must be [%lld] of floats", ry_show(f).s,
+                            (long long)(rotary / 2));
     out[0] = *x;
     return RY_OK;
 }
@@ -57,7 +65,8 @@ static ry_status cpu(const ry_cpu *c) {
     const simd_rows_table *r = simd_rows();
     int64_t T = s->dim[1], H = s->dim[2], D = s->dim[3], rotary = rotary_of(n), half = rotary / 2;
     if (ry_count(s) == 0) return RY_OK;
-    float *angle = c->local, *cosine = angle + half, *sine = cosine + half, *freq = sine + half, *in = freq + half, *res = in + D;
+    float *angle = c->local, *cosine = angle + half, *sine = cosine + half, *freq = sine + half, *in = freq + half,
+          *res = in + D;
     const float *f = ry_load_row(c->src[FREQ], n->src[FREQ]->spec.dtype, 0, half, freq);
     float scale = (float)scale_of(a), turn = a->inverse ? -scale : scale;
     int64_t each = rows_each(s), end = (c->part + 1) * each < s->dim[0] * T ? (c->part + 1) * each : s->dim[0] * T;
@@ -95,7 +104,8 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     int64_t rotary = rotary_of(n), half = rotary / 2, B = x.dim[0], T = x.dim[1], H = x.dim[2];
     ry_tensor f = ry_cast(g, ry_src(g, n, FREQ), RY_F32), p = ry_cast(g, ry_src(g, n, POS), RY_F32);
     ry_tensor angle = ry_mul(g, RY_RESHAPE(g, p, pos.rank == 2 ? B : 1, T, 1, 1), f), scale = ry_scalar(g, scale_of(a));
-    ry_tensor c = ry_mul(g, ry_cos(g, angle), scale), s = ry_mul(g, ry_sin(g, angle), a->inverse ? ry_neg(g, scale) : scale);
+    ry_tensor c = ry_mul(g, ry_cos(g, angle), scale),
+              s = ry_mul(g, ry_sin(g, angle), a->inverse ? ry_neg(g, scale) : scale);
     ry_tensor all = ry_cast(g, ry_src(g, n, X), RY_F32), turned = ry_slice(g, all, 3, 0, rotary, 1), u, v;
     if (a->interleaved) {
         u = ry_slice(g, turned, 3, 0, rotary, 2);
@@ -104,7 +114,8 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
         u = ry_slice(g, turned, 3, 0, half, 1);
         v = ry_slice(g, turned, 3, half, rotary, 1);
     }
-    ry_tensor first = ry_sub(g, ry_mul(g, u, c), ry_mul(g, v, s)), second = ry_add(g, ry_mul(g, v, c), ry_mul(g, u, s)), y;
+    ry_tensor first = ry_sub(g, ry_mul(g, u, c), ry_mul(g, v, s)), second = ry_add(g, ry_mul(g, v, c), ry_mul(g, u, s)),
+              y;
     if (a->interleaved) {
         ry_tensor pair[] = {RY_RESHAPE(g, first, B, T, H, half, 1), RY_RESHAPE(g, second, B, T, H, half, 1)};
         y = RY_RESHAPE(g, ry_concat(g, 2, pair, 4), B, T, H, rotary);
@@ -119,14 +130,22 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
 static ry_cost cost(const ry_node *n) {
     double elements = (double)ry_count(&n->out[0].spec), turned = (double)rotary_of(n);
     double share = n->out[0].spec.dim[3] ? turned / (double)n->out[0].spec.dim[3] : 0;
-    return (ry_cost){.flops = 3 * elements * share, .bytes = 2 * elements * (double)ry_bytes_of(n->out[0].spec.dtype, 1)};
+    return (ry_cost){.flops = 3 * elements * share,
+                     .bytes = 2 * elements * (double)ry_bytes_of(n->out[0].spec.dtype, 1)};
 }
 
-static const rope_args pairs = {.interleaved = true}, partial = {.rotary = 6, .scale = 1.25}, back = {.inverse = true}, pairs_back = {.interleaved = true, .inverse = true, .rotary = 4};
-#define Q4(b, t, h, d) {.dtype = RY_F32, .rank = 4, .dim = {b, t, h, d}}
-#define POS1(t) {.dtype = RY_I32, .rank = 1, .dim = {t}, .lo = 0, .hi = 50}
-#define POS2(b, t) {.dtype = RY_I32, .rank = 2, .dim = {b, t}, .lo = 0, .hi = 50}
-#define FREQS(n) {.dtype = RY_F32, .rank = 1, .dim = {n}, .lo = 0.01f, .hi = 1}
+static const rope_args pairs = {.interleaved = true}, partial = {.rotary = 6, .scale = 1.25}, back = {.inverse = true},
+                       pairs_back = {.interleaved = true, .inverse = true, .rotary = 4};
+#define Q4(b, t, h, d)                                    \
+    {                                                     \
+        .dtype = RY_F32, .rank = 4, .dim = { b, t, h, d } \
+    }
+#define POS1(t) \
+    { .dtype = RY_I32, .rank = 1, .dim = {t}, .lo = 0, .hi = 50 }
+#define POS2(b, t) \
+    { .dtype = RY_I32, .rank = 2, .dim = {b, t}, .lo = 0, .hi = 50 }
+#define FREQS(n) \
+    { .dtype = RY_F32, .rank = 1, .dim = {n}, .lo = 0.01f, .hi = 1 }
 static const ry_sample samples[] = {
     {.name = "half split", .src = {Q4(2, 5, 3, 8), POS1(5), FREQS(4)}},
     {.name = "interleaved", .src = {Q4(2, 5, 3, 8), POS2(2, 5), FREQS(4)}, .args = &pairs},
@@ -139,9 +158,22 @@ static const ry_sample samples[] = {
     {0}};
 
 static const ry_op rope_row = {
-    .name = "rope", .doc = "x [B,T,H,D], pos [B,T] or [T], freq [rotary/2] -> [B,T,H,D]; pos and freq are data and have no gradient",
-    .arg_size = sizeof(rope_args), .args = args_of, .min_src = 3, .max_src = 3, .rows = 1u << X, .flags = RY_OP_INPLACE0,
-    .infer = infer, .work = work, .cpu = cpu, .lower = lower, .vjp = vjp, .cost = cost, .tol = 1e-5f, .samples = samples};
+    .name = "rope",
+    .doc = "x [B,T,H,D], pos [B,T] or [T], freq [rotary/2] -> [B,T,H,D]; pos and freq are data and have no gradient",
+    .arg_size = sizeof(rope_args),
+    .args = args_of,
+    .min_src = 3,
+    .max_src = 3,
+    .rows = 1u << X,
+    .flags = RY_OP_INPLACE0,
+    .infer = infer,
+    .work = work,
+    .cpu = cpu,
+    .lower = lower,
+    .vjp = vjp,
+    .cost = cost,
+    .tol = 1e-5f,
+    .samples = samples};
 
 ry_tensor ry_rope(ry_graph *g, ry_tensor x, ry_tensor pos, ry_tensor freq, const ry_rope_options *o) {
     static const ry_rope_options none;

@@ -5,7 +5,9 @@
 #include "core/op.h"
 #include <rusty/ops.h>
 
-typedef struct windows { int64_t in[2], size[2], stride[2], pad[2], dilation[2], out[2]; } windows;
+typedef struct windows {
+    int64_t in[2], size[2], stride[2], pad[2], dilation[2], out[2];
+} windows;
 
 /* Reach of a window from its first to its last element. */
 static inline int64_t windows_reach(const windows *w, int i) { return w->dilation[i] * (w->size[i] - 1) + 1; }
@@ -15,9 +17,12 @@ static inline ry_status windows_count(windows *w, const ry_node *n, bool ceil_mo
     for (int i = 0; i < 2; i++) {
         int64_t room = w->in[i] + 2 * w->pad[i] - windows_reach(w, i);
         if (room < 0)
-            return ry_fail_node(n, RY_ESHAPE, "a window reaches over %lld elements, the plane with its padding has %lld", (long long)windows_reach(w, i), (long long)(w->in[i] + 2 * w->pad[i]));
+            return ry_fail_node(n, RY_ESHAPE,
+                                "a window reaches over %lld elements, the plane with its padding has %lld",
+                                (long long)windows_reach(w, i), (long long)(w->in[i] + 2 * w->pad[i]));
         w->out[i] = (room + (ceil_mode ? w->stride[i] - 1 : 0)) / w->stride[i] + 1;
-        if (ceil_mode && (w->out[i] - 1) * w->stride[i] >= w->in[i] + w->pad[i]) w->out[i]--; /* the last window must begin inside */
+        if (ceil_mode && (w->out[i] - 1) * w->stride[i] >= w->in[i] + w->pad[i])
+            w->out[i]--; /* the last window must begin inside */
     }
     return RY_OK;
 }
@@ -25,10 +30,13 @@ static inline ry_status windows_count(windows *w, const ry_node *n, bool ceil_mo
 static inline ry_status windows_check(const windows *w, const ry_node *n) {
     enum { MOST = 1 << 24 };
     for (int i = 0; i < 2; i++)
-        if (w->size[i] < 1 || w->stride[i] < 1 || w->pad[i] < 0 || w->dilation[i] < 1 || w->size[i] > MOST || w->stride[i] > MOST || w->pad[i] > MOST ||
-            w->dilation[i] > MOST || w->in[i] > ((int64_t)1 << 56))
-            return ry_fail_node(n, RY_EARG, "window %lld, stride %lld, padding %lld, dilation %lld: they must be positive (padding may be 0) and below %d",
-                                (long long)w->size[i], (long long)w->stride[i], (long long)w->pad[i], (long long)w->dilation[i], MOST);
+        if (w->size[i] < 1 || w->stride[i] < 1 || w->pad[i] < 0 || w->dilation[i] < 1 || w->size[i] > MOST ||
+            w->stride[i] > MOST || w->pad[i] > MOST || w->dilation[i] > MOST || w->in[i] > ((int64_t)1 << 56))
+            return ry_fail_node(n, RY_EARG,
+                                "window %lld, stride %lld, padding %lld, dilation %lld: they must be positive (padding "
+                                "may be 0) and below %d",
+                                (long long)w->size[i], (long long)w->stride[i], (long long)w->pad[i],
+                                (long long)w->dilation[i], MOST);
     return RY_OK;
 }
 
@@ -50,7 +58,8 @@ static inline ry_tensor windows_tap(ry_graph *g, ry_tensor padded, const windows
     int64_t at[] = {i, j};
     for (int d = 0; d < 2; d++) {
         int64_t start = at[d] * w->dilation[d];
-        padded = ry_slice(g, padded, 2 + d, start, w->out[d] ? start + (w->out[d] - 1) * w->stride[d] + 1 : start, w->stride[d]);
+        padded = ry_slice(g, padded, 2 + d, start, w->out[d] ? start + (w->out[d] - 1) * w->stride[d] + 1 : start,
+                          w->stride[d]);
     }
     return padded;
 }

@@ -6,9 +6,10 @@
 #include <rusty/ops.h>
 #include <string.h>
 
-const ry_arg attention_args_of[] = {RY_ARG(attention_args, scale, RY_ARG_F64),   RY_ARG(attention_args, softcap, RY_ARG_F64),
-                                    RY_ARG(attention_args, window, RY_ARG_I64),  RY_ARG(attention_args, product, RY_ARG_I32),
-                                    RY_ARG(attention_args, causal, RY_ARG_BOOL), {0}};
+const ry_arg attention_args_of[] = {
+    RY_ARG(attention_args, scale, RY_ARG_F64),   RY_ARG(attention_args, softcap, RY_ARG_F64),
+    RY_ARG(attention_args, window, RY_ARG_I64),  RY_ARG(attention_args, product, RY_ARG_I32),
+    RY_ARG(attention_args, causal, RY_ARG_BOOL), {0}};
 
 /* ---- shapes ---- */
 
@@ -17,7 +18,8 @@ static const ry_value *option(const ry_node *n, int options, int which) {
 }
 
 static ry_status check_ids(const ry_node *n, const ry_value *v, const char *what, int rank, int64_t d0, int64_t d1) {
-    if (v->spec.dtype == RY_I32 && v->spec.rank == rank && v->spec.dim[0] == d0 && (rank < 2 || v->spec.dim[1] == d1)) return RY_OK;
+    if (v->spec.dtype == RY_I32 && v->spec.rank == rank && v->spec.dim[0] == d0 && (rank < 2 || v->spec.dim[1] == d1))
+        return RY_OK;
     ry_spec want = {.dtype = RY_I32, .rank = rank, .dim = {d0, d1}};
     return ry_fail_node(n, RY_ESHAPE, "%s is %s, it must be %s", what, ry_show(&v->spec).s, ry_show(&want).s);
 }
@@ -28,25 +30,32 @@ ry_status attention_check(const ry_node *n, int options) {
     for (int i = ATT_Q; i <= ATT_V; i++) {
         RY_TRY(product_operand(n, i, what[i]));
         if (n->src[i]->spec.rank != 4)
-            return ry_fail_node(n, RY_ESHAPE, "%s is %s, it must be [%s]", what[i], ry_show(&n->src[i]->spec).s, i ? "B,S,G,D" : "B,T,H,D");
+            return ry_fail_node(n, RY_ESHAPE, "%s is %s, it must be [%s]", what[i], ry_show(&n->src[i]->spec).s,
+                                i ? "B,S,G,D" : "B,T,H,D");
     }
     const ry_spec *q = &n->src[ATT_Q]->spec, *k = &n->src[ATT_K]->spec, *v = &n->src[ATT_V]->spec;
     if (k->dim[0] != q->dim[0] || k->dim[3] != q->dim[3])
-        return ry_fail_node(n, RY_ESHAPE, "k is %s, with q %s it must be [%lld,S,G,%lld]", ry_show(k).s, ry_show(q).s, (long long)q->dim[0], (long long)q->dim[3]);
+        return ry_fail_node(n, RY_ESHAPE, "k is %s, with q %s it must be [%lld,S,G,%lld]", ry_show(k).s, ry_show(q).s,
+                            (long long)q->dim[0], (long long)q->dim[3]);
     if (v->dim[0] != k->dim[0] || v->dim[1] != k->dim[1] || v->dim[2] != k->dim[2])
-        return ry_fail_node(n, RY_ESHAPE, "v is %s, with k %s it must be [%lld,%lld,%lld,Dv]", ry_show(v).s, ry_show(k).s, (long long)k->dim[0],
-                            (long long)k->dim[1], (long long)k->dim[2]);
+        return ry_fail_node(n, RY_ESHAPE, "v is %s, with k %s it must be [%lld,%lld,%lld,Dv]", ry_show(v).s,
+                            ry_show(k).s, (long long)k->dim[0], (long long)k->dim[1], (long long)k->dim[2]);
     if (k->dim[2] == 0 ? q->dim[2] != 0 : q->dim[2] % k->dim[2] != 0)
-        return ry_fail_node(n, RY_ESHAPE, "%lld query heads are no multiple of %lld key heads", (long long)q->dim[2], (long long)k->dim[2]);
-    const ry_value *mask = option(n, options, ATT_MASK), *sq = option(n, options, ATT_SEG_Q), *sk = option(n, options, ATT_SEG_K);
+        return ry_fail_node(n, RY_ESHAPE, "%lld query heads are no multiple of %lld key heads", (long long)q->dim[2],
+                            (long long)k->dim[2]);
+    const ry_value *mask = option(n, options, ATT_MASK), *sq = option(n, options, ATT_SEG_Q),
+                   *sk = option(n, options, ATT_SEG_K);
     const ry_value *length = option(n, options, ATT_LENGTH);
     ry_spec scores = {.dtype = RY_F32, .rank = 4, .dim = {q->dim[0], q->dim[2], q->dim[1], k->dim[1]}};
     if (ry_numel(&scores) < 0) return ry_fail_node(n, RY_ESHAPE, "%s with %s is too large", ry_show(q).s, ry_show(k).s);
     if (mask) {
         ry_spec both = scores;
-        if (!ry_is_float(mask->spec.dtype)) return ry_fail_node(n, RY_EDTYPE, "the mask is %s; it is added to the scores, so it must be of floats", ry_show(&mask->spec).s);
+        if (!ry_is_float(mask->spec.dtype))
+            return ry_fail_node(n, RY_EDTYPE, "the mask is %s; it is added to the scores, so it must be of floats",
+                                ry_show(&mask->spec).s);
         if (ry_broadcast(&both, &scores, &mask->spec) != RY_OK || !ry_same_shape(&both, &scores))
-            return ry_fail_node(n, RY_ESHAPE, "the mask is %s, it must broadcast to %s", ry_show(&mask->spec).s, ry_show(&scores).s);
+            return ry_fail_node(n, RY_ESHAPE, "the mask is %s, it must broadcast to %s", ry_show(&mask->spec).s,
+                                ry_show(&scores).s);
     }
     if (!sq != !sk) return ry_fail_node(n, RY_EARG, "segments are given for both queries and keys, or for neither");
     if (sq) RY_TRY(check_ids(n, sq, "segment_q", 2, q->dim[0], q->dim[1]));
@@ -54,7 +63,8 @@ ry_status attention_check(const ry_node *n, int options) {
     if (length) RY_TRY(check_ids(n, length, "length", 1, q->dim[0], 0));
     if (!a) return RY_OK;
     if (!(a->softcap >= 0) || !isfinite(a->softcap) || !isfinite(a->scale) || a->window < 0)
-        return ry_fail_node(n, RY_EARG, "scale %g, softcap %g and window %lld: finite, softcap and window not negative", a->scale, a->softcap, (long long)a->window);
+        return ry_fail_node(n, RY_EARG, "scale %g, softcap %g and window %lld: finite, softcap and window not negative",
+                            a->scale, a->softcap, (long long)a->window);
     return product_check(n, a->product);
 }
 
@@ -65,9 +75,19 @@ attention_operand attention_of(const ry_value *v, void *const *src, int i) {
 void attention_open(attention_job *j, const ry_node *n, void *const *src, int options) {
     const attention_args *a = n->args;
     const ry_spec *q = &n->src[ATT_Q]->spec, *k = &n->src[ATT_K]->spec, *v = &n->src[ATT_V]->spec;
-    *j = (attention_job){.B = q->dim[0], .T = q->dim[1], .H = q->dim[2], .D = q->dim[3], .S = k->dim[1], .G = k->dim[2], .Dv = v->dim[3],
-                         .q = attention_of(n->src[ATT_Q], src, ATT_Q), .k = attention_of(n->src[ATT_K], src, ATT_K),
-                         .v = attention_of(n->src[ATT_V], src, ATT_V), .cap = (float)a->softcap, .window = a->window, .causal = a->causal,
+    *j = (attention_job){.B = q->dim[0],
+                         .T = q->dim[1],
+                         .H = q->dim[2],
+                         .D = q->dim[3],
+                         .S = k->dim[1],
+                         .G = k->dim[2],
+                         .Dv = v->dim[3],
+                         .q = attention_of(n->src[ATT_Q], src, ATT_Q),
+                         .k = attention_of(n->src[ATT_K], src, ATT_K),
+                         .v = attention_of(n->src[ATT_V], src, ATT_V),
+                         .cap = (float)a->softcap,
+                         .window = a->window,
+                         .causal = a->causal,
                          .product = product_of(a->product)};
     j->scale = a->scale != 0 ? (float)a->scale : j->D ? (float)(1 / sqrt((double)j->D)) : 1.0f;
     const ry_value *mask = option(n, options, ATT_MASK);
@@ -116,11 +136,20 @@ void attention_range(const attention_job *j, const attention_tile *a, int64_t *l
 
 /* ---- scores ---- */
 
-void attention_product(const attention_job *j, int64_t m, int64_t n, int64_t k, simd_mat a, simd_mat b, float *c, int64_t ldc,
-                       float alpha, bool accumulate, void *local) {
+void attention_product(const attention_job *j, int64_t m, int64_t n, int64_t k, simd_mat a, simd_mat b, float *c,
+                       int64_t ldc, float alpha, bool accumulate, void *local) {
     if (m == 0 || n == 0) return;
-    simd_gemm g = {.m = m, .n = n, .k = k, .a = a, .b = b, .c = c, .c_dtype = RY_F32, .ldc = ldc, .product = j->product,
-                   .accumulate = accumulate, .alpha = alpha};
+    simd_gemm g = {.m = m,
+                   .n = n,
+                   .k = k,
+                   .a = a,
+                   .b = b,
+                   .c = c,
+                   .c_dtype = RY_F32,
+                   .ldc = ldc,
+                   .product = j->product,
+                   .accumulate = accumulate,
+                   .alpha = alpha};
     simd_gemm_tile(&g, local);
 }
 
@@ -129,10 +158,12 @@ size_t attention_local(const attention_job *j, int64_t m, int64_t n, int64_t k, 
     return simd_gemm_tile_local(&g);
 }
 
-static void add_mask(const attention_job *j, const attention_tile *a, int i, int64_t k0, int64_t lo, int64_t hi, float *s) {
+static void add_mask(const attention_job *j, const attention_tile *a, int i, int64_t k0, int64_t lo, int64_t hi,
+                     float *s) {
     const simd_rows_table *r = simd_rows();
     float buf[ATT_KEYS];
-    int64_t at = a->b * j->mask_step[0] + attention_head(a, i) * j->mask_step[1] + attention_time(a, i) * j->mask_step[2];
+    int64_t at =
+        a->b * j->mask_step[0] + attention_head(a, i) * j->mask_step[1] + attention_time(a, i) * j->mask_step[2];
     if (j->mask_step[3]) {
         const float *m = ry_load_row(j->mask, j->mask_dtype, at + k0 + lo, hi - lo, buf);
         r->add(s + lo, s + lo, m, hi - lo);
@@ -147,7 +178,8 @@ void attention_scores(const attention_job *j, const attention_tile *a, int64_t k
     const simd_rows_table *r = simd_rows();
     const attention_operand *q = &j->q, *k = &j->k;
     int64_t group = j->H / j->G;
-    simd_mat qm = {product_at(q->data, q->dtype, a->b * q->b + a->t * q->t + a->h * q->h), q->dtype, a->heads ? q->h : q->t, 1};
+    simd_mat qm = {product_at(q->data, q->dtype, a->b * q->b + a->t * q->t + a->h * q->h), q->dtype,
+                   a->heads ? q->h : q->t, 1};
     simd_mat km = {product_at(k->data, k->dtype, a->b * k->b + k0 * k->t + a->h / group * k->h), k->dtype, 1, k->t};
     attention_product(j, a->rows, n, j->D, qm, km, s, ATT_LD, j->cap > 0 ? j->scale / j->cap : j->scale, false, local);
     map_fn tanh_of = j->cap > 0 ? simd_map(MAP_tanh, MAP_VALUE, MAP_F32) : NULL;
@@ -227,7 +259,8 @@ static ry_tensor visible(ry_graph *g, const ry_node *n, int options) {
         all = ry_is_null(all) ? see : ry_and(g, all, see);
     }
     if (option(n, options, ATT_SEG_Q)) {
-        see = ry_eq(g, RY_RESHAPE(g, ry_src(g, n, options + ATT_SEG_Q), B, 1, T, 1), RY_RESHAPE(g, ry_src(g, n, options + ATT_SEG_K), B, 1, 1, S));
+        see = ry_eq(g, RY_RESHAPE(g, ry_src(g, n, options + ATT_SEG_Q), B, 1, T, 1),
+                    RY_RESHAPE(g, ry_src(g, n, options + ATT_SEG_K), B, 1, 1, S));
         all = ry_is_null(all) ? see : ry_and(g, all, see);
     }
     return all;
@@ -238,7 +271,8 @@ attention_composed attention_compose(ry_graph *g, const ry_node *n, int options)
     attention_job j;
     attention_open(&j, n, NULL, options);
     ry_dtype was = ry_graph_product(g);
-    attention_composed c = {.q = attention_heads_first(g, ry_src(g, n, ATT_Q), j.G), .k = attention_heads_first(g, ry_src(g, n, ATT_K), j.G),
+    attention_composed c = {.q = attention_heads_first(g, ry_src(g, n, ATT_Q), j.G),
+                            .k = attention_heads_first(g, ry_src(g, n, ATT_K), j.G),
                             .v = attention_heads_first(g, ry_src(g, n, ATT_V), j.G)};
     ry_graph_precision(g, j.product);
     ry_tensor s = ry_matmul(g, c.q, ry_transpose(g, c.k, -1, -2));
@@ -255,12 +289,13 @@ attention_composed attention_compose(ry_graph *g, const ry_node *n, int options)
     return c;
 }
 
-ry_tensor attention_compose_ds(ry_graph *g, const attention_composed *c, ry_tensor o, ry_tensor lse, ry_tensor go, ry_tensor glse,
-                               ry_tensor *p) {
+ry_tensor attention_compose_ds(ry_graph *g, const attention_composed *c, ry_tensor o, ry_tensor lse, ry_tensor go,
+                               ry_tensor glse, ry_tensor *p) {
     const ry_spec *s = ry_spec_of(g, c->scores);
     if (!s) return RY_NULL;
     int64_t B = s->dim[0], H = s->dim[1], T = s->dim[2], S = s->dim[3];
-    ry_tensor row = RY_RESHAPE(g, ry_cast(g, lse, RY_F32), B, H, T, 1), none = ry_scalar(g, -INFINITY), zero = ry_scalar(g, 0);
+    ry_tensor row = RY_RESHAPE(g, ry_cast(g, lse, RY_F32), B, H, T, 1), none = ry_scalar(g, -INFINITY),
+              zero = ry_scalar(g, 0);
     ry_tensor seen = ry_ne(g, row, none); /* rows that see no key have no gradient */
     row = ry_select(g, seen, row, zero);
     *p = ry_exp(g, ry_sub(g, ry_select(g, seen, c->scores, none), row));

@@ -72,10 +72,12 @@ static ry_work work(const ry_node *n) {
     cut c = cut_of(&j);
     if (c.tiles == 0) return (ry_work){0};
     int64_t keys = j.S < ATT_KEYS ? j.S : ATT_KEYS, rows = c.rows < ATT_ROWS ? c.rows : ATT_ROWS;
-    simd_mat q = {NULL, j.q.dtype, c.heads ? j.q.h : j.q.t, 1}, k = {NULL, j.k.dtype, 1, j.k.t}, v = {NULL, j.v.dtype, j.v.t, 1};
+    simd_mat q = {NULL, j.q.dtype, c.heads ? j.q.h : j.q.t, 1}, k = {NULL, j.k.dtype, 1, j.k.t},
+             v = {NULL, j.v.dtype, j.v.t, 1};
     size_t one = attention_local(&j, rows, keys, j.D, q, k);
     size_t two = attention_local(&j, rows, j.Dv, keys, (simd_mat){NULL, RY_F32, ATT_LD, 1}, v);
-    ry_work w = {.parts = {c.tiles * c.splits}, .local = product_align(local_floats(&j) * sizeof(float)) + (one > two ? one : two)};
+    ry_work w = {.parts = {c.tiles * c.splits},
+                 .local = product_align(local_floats(&j) * sizeof(float)) + (one > two ? one : two)};
     if (c.splits > 1) {
         w.phases = 2;
         w.parts[1] = c.tiles;
@@ -93,10 +95,10 @@ static void attend(const attention_job *j, const attention_tile *a, int64_t k0, 
     r->fill(buf->acc, 0, a->rows * j->Dv);
     for (bool first = true; k0 < k1; k0 += ATT_KEYS, first = false) {
         int64_t n = k1 - k0 < ATT_KEYS ? k1 - k0 : ATT_KEYS;
-        attention_fetch(v, a->b, k0, k0 + n, a->h / group, j->Dv);
         attention_scores(j, a, k0, n, buf->s, NULL, lo, hi, buf->gemm);
         for (int i = 0; i < a->rows; i++) {
-            float *s = buf->s + i * ATT_LD, *acc = buf->acc + i * j->Dv, top = r->max(s + lo[i], attention_padded(hi[i] - lo[i]));
+            float *s = buf->s + i * ATT_LD, *acc = buf->acc + i * j->Dv,
+                  top = r->max(s + lo[i], attention_padded(hi[i] - lo[i]));
             float m = top <= buf->m[i] ? buf->m[i] : top; /* NaN stays */
             if (m == -INFINITY) {
                 r->fill(s, 0, n);
@@ -125,14 +127,17 @@ static void finish(const attention_job *j, const attention_tile *a, const ry_cpu
         int64_t h = attention_head(a, i), time = attention_time(a, i), at = ((a->b * j->T + time) * j->H + h) * j->Dv;
         float *acc = buf->acc + i * j->Dv, *y = ry_row_out(c->out[0], t, at, acc);
         bool saw = buf->m[i] != -INFINITY;
-        if (saw) r->scale(y, acc, 1.0f / buf->l[i], j->Dv);
-        else r->fill(y, 0, j->Dv);
+        if (saw)
+            r->scale(y, acc, 1.0f / buf->l[i], j->Dv);
+        else
+            r->fill(y, 0, j->Dv);
         ry_store_row(c->out[0], t, at, j->Dv, y);
         lse[(a->b * j->H + h) * j->T + time] = saw ? buf->m[i] + logf(buf->l[i]) : -INFINITY;
     }
 }
 
-static void join(const attention_job *j, const attention_tile *a, const float *partial, int64_t splits, const buffers *buf) {
+static void join(const attention_job *j, const attention_tile *a, const float *partial, int64_t splits,
+                 const buffers *buf) {
     const simd_rows_table *r = simd_rows();
     int64_t step = partial_floats(j);
     r->fill(buf->acc, 0, a->rows * j->Dv);
@@ -156,7 +161,8 @@ static ry_status cpu(const ry_cpu *c) {
     cut p = cut_of(&j);
     if (p.tiles == 0) return RY_OK;
     buffers buf = buffers_of(&j, c->local);
-    int64_t tile = c->phase ? c->part : c->part / p.splits, split = c->part % p.splits, lo, hi, step = partial_floats(&j);
+    int64_t tile = c->phase ? c->part : c->part / p.splits, split = c->part % p.splits, lo, hi,
+            step = partial_floats(&j);
     attention_tile a = tile_of(&j, &p, tile);
     if (c->phase == 1) {
         join(&j, &a, (const float *)c->scratch + tile * p.splits * step, p.splits, &buf);
@@ -208,7 +214,8 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
 
 static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     const attention_args *args = n->args;
-    ry_tensor go = gy[0], src[RY_MAX_SRC] = {ry_src(g, n, ATT_Q), ry_src(g, n, ATT_K), ry_src(g, n, ATT_V), ry_res(g, n, 0), ry_res(g, n, 1)};
+    ry_tensor go = gy[0], src[RY_MAX_SRC] = {ry_src(g, n, ATT_Q), ry_src(g, n, ATT_K), ry_src(g, n, ATT_V),
+                                             ry_res(g, n, 0), ry_res(g, n, 1)};
     if (ry_is_null(go)) go = ry_fill(g, &n->out[0].spec, 0);
     size_t m = 5;
     src[m++] = go;
@@ -218,7 +225,8 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
     gx[ATT_Q] = back;
     gx[ATT_K] = ry_out(g, back, 1);
     gx[ATT_V] = ry_out(g, back, 2);
-    if (!ry_is_null(ry_src(g, n, OPTIONS + ATT_MASK))) { /* whole scores, but only where somebody asks for this gradient */
+    if (!ry_is_null(
+            ry_src(g, n, OPTIONS + ATT_MASK))) { /* whole scores, but only where somebody asks for this gradient */
         attention_composed c = attention_compose(g, n, OPTIONS);
         ry_tensor p;
         gx[OPTIONS + ATT_MASK] = attention_compose_ds(g, &c, src[3], src[4], go, gy[1], &p);
@@ -226,41 +234,91 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
     return RY_OK;
 }
 
-static const attention_args causal = {.causal = true}, capped = {.causal = true, .softcap = 2, .scale = 0.7}, window = {.causal = true, .window = 5};
+static const attention_args causal = {.causal = true}, capped = {.causal = true, .softcap = 2, .scale = 0.7},
+                            window = {.causal = true, .window = 5};
 static const int32_t lengths[] = {9, 3}, segs[] = {0, 0, 0, 1, 1, 1, 2, 0, 0, 1, 1, 1, 1, 3}, long_length[] = {1300};
-#define Q4(b, t, h, d) {.dtype = RY_F32, .rank = 4, .dim = {b, t, h, d}}
-#define I1(values_, n) {.dtype = RY_I32, .rank = 1, .dim = {n}, .values = values_}
-#define SEG(b, t) {.dtype = RY_I32, .rank = 2, .dim = {b, t}, .values = segs}
-#define NO {.dtype = RY_NONE}
+#define Q4(b, t, h, d)                                    \
+    {                                                     \
+        .dtype = RY_F32, .rank = 4, .dim = { b, t, h, d } \
+    }
+#define I1(values_, n) \
+    { .dtype = RY_I32, .rank = 1, .dim = {n}, .values = values_ }
+#define SEG(b, t) \
+    { .dtype = RY_I32, .rank = 2, .dim = {b, t}, .values = segs }
+#define NO \
+    { .dtype = RY_NONE }
 static const ry_sample samples[] = {
     {.name = "plain", .src = {Q4(2, 5, 2, 8), Q4(2, 7, 2, 8), Q4(2, 7, 2, 6)}, .n_src = 3},
-    {.name = "causal, grouped heads", .src = {Q4(2, 9, 4, 8), Q4(2, 9, 2, 8), Q4(2, 9, 2, 8)}, .n_src = 3, .args = &causal},
-    {.name = "several tiles", .src = {Q4(1, 70, 2, 4), Q4(1, 300, 1, 4), Q4(1, 300, 1, 5)}, .n_src = 3, .args = &causal, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "causal, grouped heads",
+     .src = {Q4(2, 9, 4, 8), Q4(2, 9, 2, 8), Q4(2, 9, 2, 8)},
+     .n_src = 3,
+     .args = &causal},
+    {.name = "several tiles",
+     .src = {Q4(1, 70, 2, 4), Q4(1, 300, 1, 4), Q4(1, 300, 1, 5)},
+     .n_src = 3,
+     .args = &causal,
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "window", .src = {Q4(1, 12, 2, 4), Q4(1, 14, 2, 4), Q4(1, 14, 2, 4)}, .n_src = 3, .args = &window},
     {.name = "softcap", .src = {Q4(1, 6, 2, 4), Q4(1, 6, 2, 4), Q4(1, 6, 2, 4)}, .n_src = 3, .args = &capped},
     {.name = "mask", .src = {Q4(2, 4, 2, 4), Q4(2, 6, 2, 4), Q4(2, 6, 2, 4), Q4(2, 1, 4, 6)}, .n_src = 4},
-    {.name = "segments", .src = {Q4(2, 7, 2, 4), Q4(2, 7, 1, 4), Q4(2, 7, 1, 4), NO, SEG(2, 7), SEG(2, 7)}, .n_src = 6, .args = &causal},
-    {.name = "length", .src = {Q4(2, 3, 2, 4), Q4(2, 12, 2, 4), Q4(2, 12, 2, 4), NO, NO, NO, I1(lengths, 2)}, .n_src = 7, .args = &causal},
+    {.name = "segments",
+     .src = {Q4(2, 7, 2, 4), Q4(2, 7, 1, 4), Q4(2, 7, 1, 4), NO, SEG(2, 7), SEG(2, 7)},
+     .n_src = 6,
+     .args = &causal},
+    {.name = "length",
+     .src = {Q4(2, 3, 2, 4), Q4(2, 12, 2, 4), Q4(2, 12, 2, 4), NO, NO, NO, I1(lengths, 2)},
+     .n_src = 7,
+     .args = &causal},
     {.name = "decode", .src = {Q4(1, 1, 6, 8), Q4(1, 40, 2, 8), Q4(1, 40, 2, 8)}, .n_src = 3, .args = &causal},
-    {.name = "decode, long cache", .src = {Q4(1, 1, 4, 8), Q4(1, 2048, 2, 8), Q4(1, 2048, 2, 8), NO, NO, NO, I1(long_length, 1)}, .n_src = 7, .args = &causal,
+    {.name = "decode, long cache",
+     .src = {Q4(1, 1, 4, 8), Q4(1, 2048, 2, 8), Q4(1, 2048, 2, 8), NO, NO, NO, I1(long_length, 1)},
+     .n_src = 7,
+     .args = &causal,
      .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "rows that see nothing", .src = {Q4(1, 5, 1, 4), Q4(1, 3, 1, 4), Q4(1, 3, 1, 4)}, .n_src = 3, .args = &causal},
+    {.name = "rows that see nothing",
+     .src = {Q4(1, 5, 1, 4), Q4(1, 3, 1, 4), Q4(1, 3, 1, 4)},
+     .n_src = 3,
+     .args = &causal},
     {.name = "no rows", .src = {Q4(2, 0, 2, 4), Q4(2, 3, 2, 4), Q4(2, 3, 2, 4)}, .n_src = 3},
-    {.name = "train 256", .src = {Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), Q4(4, 256, 6, 48)}, .n_src = 3, .args = &causal, .flags = RY_SAMPLE_BENCH},
-    {.name = "decode 8192", .src = {Q4(1, 1, 32, 128), Q4(1, 8192, 8, 128), Q4(1, 8192, 8, 128)}, .n_src = 3, .args = &causal, .flags = RY_SAMPLE_BENCH},
+    {.name = "train 256",
+     .src = {Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), Q4(4, 256, 6, 48)},
+     .n_src = 3,
+     .args = &causal,
+     .flags = RY_SAMPLE_BENCH},
+    {.name = "decode 8192",
+     .src = {Q4(1, 1, 32, 128), Q4(1, 8192, 8, 128), Q4(1, 8192, 8, 128)},
+     .n_src = 3,
+     .args = &causal,
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 
 static const ry_op attention_row = {
     .name = "attention",
-    .doc = "q [B,T,H,D], k [B,S,G,D], v [B,S,G,Dv], mask broadcast to [B,H,T,S], segment_q [B,T], segment_k [B,S], length [B] -> [B,T,H,Dv], log-sum-exp [B,H,T]",
-    .arg_size = sizeof(attention_args), .args = attention_args_of, .min_src = 3, .max_src = OPTIONS + ATT_OPTIONS,
-    .rows = 1u << ATT_Q | 1u << ATT_K | 1u << ATT_V | 1u << (OPTIONS + ATT_MASK), .optional = ((1u << ATT_OPTIONS) - 1) << OPTIONS,
-    .infer = infer, .work = work, .cpu = cpu, .lower = lower, .vjp = vjp, .cost = cost, .tol = 1e-5f, .samples = samples};
+    .doc = "q [B,T,H,D], k [B,S,G,D], v [B,S,G,Dv], mask broadcast to [B,H,T,S], segment_q [B,T], segment_k [B,S], "
+           "length [B] -> [B,T,H,Dv], log-sum-exp [B,H,T]",
+    .arg_size = sizeof(attention_args),
+    .args = attention_args_of,
+    .min_src = 3,
+    .max_src = OPTIONS + ATT_OPTIONS,
+    .rows = 1u << ATT_Q | 1u << ATT_K | 1u << ATT_V | 1u << (OPTIONS + ATT_MASK),
+    .optional = ((1u << ATT_OPTIONS) - 1) << OPTIONS,
+    .infer = infer,
+    .work = work,
+    .cpu = cpu,
+    .lower = lower,
+    .vjp = vjp,
+    .cost = cost,
+    .tol = 1e-5f,
+    .samples = samples};
 
 ry_tensor ry_attention(ry_graph *g, ry_tensor q, ry_tensor k, ry_tensor v, const ry_attention_options *o) {
     static const ry_attention_options none;
     if (!o) o = &none;
-    attention_args args = {.scale = o->scale, .softcap = o->softcap, .window = o->window, .product = (int32_t)ry_graph_product(g), .causal = o->causal};
+    attention_args args = {.scale = o->scale,
+                           .softcap = o->softcap,
+                           .window = o->window,
+                           .product = (int32_t)ry_graph_product(g),
+                           .causal = o->causal};
     ry_tensor src[] = {q, k, v, o->mask, o->segment_q, o->segment_k, o->length};
     size_t n = sizeof src / sizeof *src;
     while (n > 3 && ry_is_null(src[n - 1])) n--;

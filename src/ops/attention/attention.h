@@ -8,15 +8,16 @@
 typedef struct attention_args {
     double scale, softcap; /* rusty.h */
     int64_t window;
-    int32_t product;       /* dtype of the factors */
+    int32_t product; /* dtype of the factors */
     bool causal;
 } attention_args;
 extern const ry_arg attention_args_of[];
 
 enum { ATT_Q, ATT_K, ATT_V };
 enum { ATT_MASK, ATT_SEG_Q, ATT_SEG_K, ATT_LENGTH, ATT_OPTIONS }; /* in this order, after the row's other sources */
-/* A tile of scores, and its row step: no power of two (cache sets), and room to end every row with a whole vector. */
-enum { ATT_ROWS = 64, ATT_KEYS = 256, ATT_PAD = 16, ATT_LD = ATT_KEYS + ATT_PAD };
+/* A tile of scores, and its row step: no power of two (cache sets), and room to end every row with a whole
+ * vector. 42 rows: few enough that gemm reads V where it lies, and three of its tiles of 14. */
+enum { ATT_ROWS = 42, ATT_KEYS = 256, ATT_PAD = 16, ATT_LD = ATT_KEYS + ATT_PAD };
 static inline int64_t attention_padded(int64_t n) { return (n + ATT_PAD - 1) / ATT_PAD * ATT_PAD; }
 
 typedef struct attention_operand {
@@ -33,7 +34,7 @@ typedef struct attention_job {
     ry_dtype mask_dtype;
     int64_t mask_step[4]; /* b, h, t, s; 0 where broadcast */
     const int32_t *seg_q, *seg_k, *length;
-    float scale, cap;     /* cap 0: none */
+    float scale, cap; /* cap 0: none */
     int64_t window;
     bool causal;
     ry_dtype product;
@@ -53,18 +54,6 @@ ry_status attention_check(const ry_node *n, int options);
 void attention_open(attention_job *j, const ry_node *n, void *const *src, int options); /* src NULL: shapes only */
 attention_operand attention_of(const ry_value *v, void *const *src, int i);
 
-/* Asks for rows [t0, t1) of head h before they are needed: they lie far apart, which hardware prefetchers follow badly. */
-static inline void attention_fetch(const attention_operand *x, int64_t b, int64_t t0, int64_t t1, int64_t h, int64_t n) {
-#if defined(__GNUC__)
-    const char *row = product_at(x->data, x->dtype, b * x->b + t0 * x->t + h * x->h);
-    int64_t step = x->t * ry_dtype_row(x->dtype)->bytes, bytes = n * ry_dtype_row(x->dtype)->bytes;
-    for (; t0 < t1; t0++, row += step)
-        for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i, 0, 2);
-#else
-    (void)x, (void)b, (void)t0, (void)t1, (void)h, (void)n;
-#endif
-}
-
 /* A row of scores becomes exp(s - m), zero outside [lo, hi); returns the sum. The loop takes whole vectors: a ragged end would cost as
  * much as the rest. What is added there is of no weight, but no zero either: exp is slow where its result is no normal number. */
 static inline float attention_weights(const simd_rows_table *r, float *s, float m, int64_t lo, int64_t hi, int64_t n) {
@@ -79,9 +68,10 @@ static inline float attention_weights(const simd_rows_table *r, float *s, float 
 void attention_range(const attention_job *j, const attention_tile *a, int64_t *lo, int64_t *hi);
 
 /* c[m,n] = alpha a b (+ c); strides as simd_mat. */
-void attention_product(const attention_job *j, int64_t m, int64_t n, int64_t k, simd_mat a, simd_mat b, float *c, int64_t ldc,
-                       float alpha, bool accumulate, void *local);
-size_t attention_local(const attention_job *j, int64_t m, int64_t n, int64_t k, simd_mat a, simd_mat b); /* for any smaller one too */
+void attention_product(const attention_job *j, int64_t m, int64_t n, int64_t k, simd_mat a, simd_mat b, float *c,
+                       int64_t ldc, float alpha, bool accumulate, void *local);
+size_t attention_local(const attention_job *j, int64_t m, int64_t n, int64_t k, simd_mat a,
+                       simd_mat b); /* for any smaller one too */
 
 /* s[rows][ATT_LD] = scores of the tile's rows with keys [k0, k0 + n): scaled, capped, masked. lo and hi: what each row sees of
  * them, relative to k0; the ATT_PAD values from hi on are -inf, what lies elsewhere is not meaningful. slope (or NULL): d score / d (scaled product), where there is a cap. */
@@ -90,16 +80,16 @@ void attention_scores(const attention_job *j, const attention_tile *a, int64_t k
 
 /* The same from simple rows, for the lowered forms. All [B,H,T,S] f32. */
 typedef struct attention_composed {
-    ry_tensor q, k, v;    /* [B,G,H/G,T,D], [B,G,1,S,D], [B,G,1,S,Dv], f32 */
-    ry_tensor scores;     /* hidden keys: -inf */
-    ry_tensor slope;      /* null without a cap */
+    ry_tensor q, k, v; /* [B,G,H/G,T,D], [B,G,1,S,D], [B,G,1,S,Dv], f32 */
+    ry_tensor scores;  /* hidden keys: -inf */
+    ry_tensor slope;   /* null without a cap */
 } attention_composed;
 attention_composed attention_compose(ry_graph *g, const ry_node *n, int options);
 ry_tensor attention_heads_first(ry_graph *g, ry_tensor x, int64_t groups); /* [B,T,H,D] -> [B,G,H/G,T,D] f32 */
 ry_tensor attention_heads_last(ry_graph *g, ry_tensor x);                  /* and back */
 /* d scores of the loss, [B,H,T,S], before the scale: for the lowered gradient and for the mask's. Sources as attention_grad's. */
-ry_tensor attention_compose_ds(ry_graph *g, const attention_composed *c, ry_tensor o, ry_tensor lse, ry_tensor go, ry_tensor glse,
-                               ry_tensor *p);
+ry_tensor attention_compose_ds(ry_graph *g, const attention_composed *c, ry_tensor o, ry_tensor lse, ry_tensor go,
+                               ry_tensor glse, ry_tensor *p);
 
 extern const ry_op attention_grad_row;
 #endif

@@ -20,11 +20,14 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
         if (i == LSE) continue;
         RY_TRY(product_operand(n, i, i == OUT ? "o" : "its gradient"));
         if (!ry_same_shape(&n->src[i]->spec, &o))
-            return ry_fail_node(n, RY_ESHAPE, "%s is %s, it must have the shape of %s", i == OUT ? "o" : "its gradient", ry_show(&n->src[i]->spec).s, ry_show(&o).s);
+            return ry_fail_node(n, RY_ESHAPE, "%s is %s, it must have the shape of %s", i == OUT ? "o" : "its gradient",
+                                ry_show(&n->src[i]->spec).s, ry_show(&o).s);
     }
     for (int i = LSE; i <= UP_LSE; i += UP_LSE - LSE)
-        if (i < n->n_src && n->src[i] && (!ry_is_float(n->src[i]->spec.dtype) || !ry_same_shape(&n->src[i]->spec, &lse)))
-            return ry_fail_node(n, RY_ESHAPE, "%s is %s, it must be %s", i == LSE ? "lse" : "its gradient", ry_show(&n->src[i]->spec).s, ry_show(&lse).s);
+        if (i < n->n_src && n->src[i] &&
+            (!ry_is_float(n->src[i]->spec.dtype) || !ry_same_shape(&n->src[i]->spec, &lse)))
+            return ry_fail_node(n, RY_ESHAPE, "%s is %s, it must be %s", i == LSE ? "lse" : "its gradient",
+                                ry_show(&n->src[i]->spec).s, ry_show(&lse).s);
     for (int i = ATT_Q; i <= ATT_V; i++) {
         out[i] = n->src[i]->spec;
         out[i].dtype = RY_F32;
@@ -44,12 +47,14 @@ static int64_t splits_of(const attention_job *j) {
     return splits;
 }
 
-typedef struct buffers { /* of a part, in local */
+typedef struct buffers {         /* of a part, in local */
     float *p, *ds, *slope, *row; /* tiles: weights, gradients of scores, slopes of the cap; two rows of o */
     void *gemm;
 } buffers;
 
-static size_t local_floats(const attention_job *j) { return (size_t)(ATT_ROWS * ATT_LD) * (j->cap > 0 ? 3 : 2) + 2 * (size_t)j->Dv; }
+static size_t local_floats(const attention_job *j) {
+    return (size_t)(ATT_ROWS * ATT_LD) * (j->cap > 0 ? 3 : 2) + 2 * (size_t)j->Dv;
+}
 
 static buffers buffers_of(const attention_job *j, void *local) {
     buffers b = {.p = local};
@@ -67,7 +72,8 @@ static ry_work work(const ry_node *n) {
     int64_t keys = j.S < ATT_KEYS ? j.S : ATT_KEYS, rows = j.T < ATT_ROWS ? j.T : ATT_ROWS, splits = splits_of(&j);
     attention_operand up = attention_of(n->src[UP], NULL, UP);
     simd_mat tile = {NULL, RY_F32, ATT_LD, 1}, turned = {NULL, RY_F32, 1, ATT_LD};
-    simd_mat q = {NULL, j.q.dtype, j.q.t, 1}, k = {NULL, j.k.dtype, j.k.t, 1}, kt = {NULL, j.k.dtype, 1, j.k.t}, vt = {NULL, j.v.dtype, 1, j.v.t};
+    simd_mat q = {NULL, j.q.dtype, j.q.t, 1}, k = {NULL, j.k.dtype, j.k.t, 1}, kt = {NULL, j.k.dtype, 1, j.k.t},
+             vt = {NULL, j.v.dtype, 1, j.v.t};
     simd_mat u = {NULL, up.dtype, up.t, 1};
     size_t need[] = {attention_local(&j, rows, keys, j.D, q, kt), attention_local(&j, rows, keys, j.Dv, u, vt),
                      attention_local(&j, keys, j.Dv, rows, turned, u), attention_local(&j, keys, j.D, rows, turned, q),
@@ -92,11 +98,12 @@ typedef struct upstream {
 } upstream;
 
 /* One tile of queries against keys [k0, k1). dq: the tile's first row, H D apart; dk, dv: row k0 of the outputs, of this key head. */
-static void tile_grad(const attention_job *j, const upstream *u, const attention_tile *a, int64_t k0, int64_t k1, const buffers *buf,
-                      float *dq, float *dk, float *dv) {
+static void tile_grad(const attention_job *j, const upstream *u, const attention_tile *a, int64_t k0, int64_t k1,
+                      const buffers *buf, float *dq, float *dk, float *dv) {
     const simd_rows_table *r = simd_rows();
     const attention_operand *q = &j->q, *k = &j->k, *v = &j->v, *up = &u->up, *out = &u->out;
-    int64_t lo[ATT_ROWS], hi[ATT_ROWS], n = k1 - k0, g = a->h / (j->H / j->G), m = a->rows, at = (a->b * j->H + a->h) * j->T + a->t;
+    int64_t lo[ATT_ROWS], hi[ATT_ROWS], n = k1 - k0, g = a->h / (j->H / j->G), m = a->rows,
+                                        at = (a->b * j->H + a->h) * j->T + a->t;
     simd_mat qm = {product_at(q->data, q->dtype, a->b * q->b + a->t * q->t + a->h * q->h), q->dtype, q->t, 1};
     simd_mat um = {product_at(up->data, up->dtype, a->b * up->b + a->t * up->t + a->h * up->h), up->dtype, up->t, 1};
     simd_mat km = {product_at(k->data, k->dtype, a->b * k->b + k0 * k->t + g * k->h), k->dtype, k->t, 1};
@@ -108,9 +115,12 @@ static void tile_grad(const attention_job *j, const upstream *u, const attention
         if (lse == -INFINITY) lse = 0, hi[i] = lo[i]; /* saw nothing */
         attention_weights(r, p, lse, lo[i], hi[i], n);
         /* the sum over keys of p dp is the dot product of o and its gradient; dp starts from minus that */
-        const float *o_row = ry_load_row(out->data, out->dtype, a->b * out->b + (a->t + i) * out->t + a->h * out->h, j->Dv, buf->row);
-        const float *u_row = ry_load_row(up->data, up->dtype, a->b * up->b + (a->t + i) * up->t + a->h * up->h, j->Dv, buf->row + j->Dv);
-        float d = r->dot(o_row, u_row, j->Dv) - (u->up_lse ? *ry_load_row(u->up_lse, u->up_lse_dtype, at + i, 1, &one) : 0.0f);
+        const float *o_row =
+            ry_load_row(out->data, out->dtype, a->b * out->b + (a->t + i) * out->t + a->h * out->h, j->Dv, buf->row);
+        const float *u_row =
+            ry_load_row(up->data, up->dtype, a->b * up->b + (a->t + i) * up->t + a->h * up->h, j->Dv, buf->row + j->Dv);
+        float d = r->dot(o_row, u_row, j->Dv) -
+                  (u->up_lse ? *ry_load_row(u->up_lse, u->up_lse_dtype, at + i, 1, &one) : 0.0f);
         r->fill(buf->ds + i * ATT_LD, -d, n);
     }
     attention_product(j, n, j->Dv, m, (simd_mat){buf->p, RY_F32, 1, ATT_LD}, um, dv, j->G * j->Dv, 1, true, buf->gemm);
@@ -120,8 +130,10 @@ static void tile_grad(const attention_job *j, const upstream *u, const attention
         r->mul(ds, ds, buf->p + i * ATT_LD, n);
         if (buf->slope) r->mul(ds + lo[i], ds + lo[i], buf->slope + i * ATT_LD + lo[i], hi[i] - lo[i]);
     }
-    attention_product(j, m, j->D, n, (simd_mat){buf->ds, RY_F32, ATT_LD, 1}, km, dq, j->H * j->D, j->scale, true, buf->gemm);
-    attention_product(j, n, j->D, m, (simd_mat){buf->ds, RY_F32, 1, ATT_LD}, qm, dk, j->G * j->D, j->scale, true, buf->gemm);
+    attention_product(j, m, j->D, n, (simd_mat){buf->ds, RY_F32, ATT_LD, 1}, km, dq, j->H * j->D, j->scale, true,
+                      buf->gemm);
+    attention_product(j, n, j->D, m, (simd_mat){buf->ds, RY_F32, 1, ATT_LD}, qm, dk, j->G * j->D, j->scale, true,
+                      buf->gemm);
 }
 
 static void zero_rows(float *x, int64_t rows, int64_t step, int64_t n) {
@@ -144,12 +156,15 @@ static ry_status cpu(const ry_cpu *c) {
     attention_job j;
     attention_open(&j, c->n, c->src, OPTIONS);
     if (j.B * j.G == 0) return RY_OK;
-    int64_t splits = splits_of(&j), split = c->part % splits, g = c->part / splits % j.G, b = c->part / splits / j.G, group = j.H / j.G;
+    int64_t splits = splits_of(&j), split = c->part % splits, g = c->part / splits % j.G, b = c->part / splits / j.G,
+            group = j.H / j.G;
     if (c->phase == 1) {
         add_partials(&j, c, splits);
         return RY_OK;
     }
-    upstream u = {.out = attention_of(c->n->src[OUT], c->src, OUT), .up = attention_of(c->n->src[UP], c->src, UP), .lse = c->src[LSE],
+    upstream u = {.out = attention_of(c->n->src[OUT], c->src, OUT),
+                  .up = attention_of(c->n->src[UP], c->src, UP),
+                  .lse = c->src[LSE],
                   .lse_dtype = c->n->src[LSE]->spec.dtype};
     if (c->n->src[UP_LSE]) u.up_lse = c->src[UP_LSE], u.up_lse_dtype = c->n->src[UP_LSE]->spec.dtype;
     buffers buf = buffers_of(&j, c->local);
@@ -158,18 +173,21 @@ static ry_status cpu(const ry_cpu *c) {
     zero_rows(dq, j.T, j.H * j.D, group * j.D);
     for (int64_t k0 = split * ATT_KEYS; k0 < j.S; k0 += splits * ATT_KEYS) {
         int64_t k1 = k0 + ATT_KEYS < j.S ? k0 + ATT_KEYS : j.S;
-        float *dk = (float *)c->out[ATT_K] + ((b * j.S + k0) * j.G + g) * j.D, *dv = (float *)c->out[ATT_V] + ((b * j.S + k0) * j.G + g) * j.Dv;
+        float *dk = (float *)c->out[ATT_K] + ((b * j.S + k0) * j.G + g) * j.D,
+              *dv = (float *)c->out[ATT_V] + ((b * j.S + k0) * j.G + g) * j.Dv;
         zero_rows(dk, k1 - k0, j.G * j.D, j.D);
         zero_rows(dv, k1 - k0, j.G * j.Dv, j.Dv);
         for (int64_t h = 0; h < group; h++)
             for (int64_t t = 0; t < j.T; t += ATT_ROWS) {
-                attention_tile a = {.b = b, .h = g * group + h, .t = t, .rows = (int)(j.T - t < ATT_ROWS ? j.T - t : ATT_ROWS)};
+                attention_tile a = {
+                    .b = b, .h = g * group + h, .t = t, .rows = (int)(j.T - t < ATT_ROWS ? j.T - t : ATT_ROWS)};
                 int64_t lo, hi;
                 attention_range(&j, &a, &lo, &hi);
                 lo = lo > k0 ? lo : k0;
                 hi = hi < k1 ? hi : k1;
                 if (lo >= hi) continue;
-                tile_grad(&j, &u, &a, lo, hi, &buf, dq + (t * j.H + h) * j.D, dk + (lo - k0) * j.G * j.D, dv + (lo - k0) * j.G * j.Dv);
+                tile_grad(&j, &u, &a, lo, hi, &buf, dq + (t * j.H + h) * j.D, dk + (lo - k0) * j.G * j.D,
+                          dv + (lo - k0) * j.G * j.Dv);
             }
     }
     return RY_OK;
@@ -196,7 +214,8 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     attention_job j;
     attention_open(&j, n, NULL, OPTIONS);
     attention_composed c = attention_compose(g, n, OPTIONS);
-    ry_tensor p, up = ry_src(g, n, UP), ds = attention_compose_ds(g, &c, ry_src(g, n, OUT), ry_src(g, n, LSE), up, ry_src(g, n, UP_LSE), &p);
+    ry_tensor p, up = ry_src(g, n, UP),
+                 ds = attention_compose_ds(g, &c, ry_src(g, n, OUT), ry_src(g, n, LSE), up, ry_src(g, n, UP_LSE), &p);
     if (!ry_is_null(c.slope)) ds = ry_mul(g, ds, c.slope);
     ds = ry_mul(g, ds, ry_scalar(g, (double)j.scale));
     int64_t R = j.G ? j.H / j.G : 1;
@@ -209,27 +228,74 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     return RY_OK;
 }
 
-static const attention_args causal = {.causal = true}, capped = {.causal = true, .softcap = 2, .scale = 0.7}, window = {.causal = true, .window = 5};
-#define Q4(b, t, h, d) {.dtype = RY_F32, .rank = 4, .dim = {b, t, h, d}}
+static const attention_args causal = {.causal = true}, capped = {.causal = true, .softcap = 2, .scale = 0.7},
+                            window = {.causal = true, .window = 5};
+#define Q4(b, t, h, d)                                    \
+    {                                                     \
+        .dtype = RY_F32, .rank = 4, .dim = { b, t, h, d } \
+    }
 /* o and lse as a forward pass could have made them: lse well above the scores, so that weights stay below one. */
-#define LSE3(b, h, t) {.dtype = RY_F32, .rank = 3, .dim = {b, h, t}, .lo = 2, .hi = 3}
+#define LSE3(b, h, t) \
+    { .dtype = RY_F32, .rank = 3, .dim = {b, h, t}, .lo = 2, .hi = 3 }
 static const ry_sample samples[] = {
-    {.name = "plain", .src = {Q4(2, 5, 2, 4), Q4(2, 7, 2, 4), Q4(2, 7, 2, 6), Q4(2, 5, 2, 6), LSE3(2, 2, 5), Q4(2, 5, 2, 6)}, .n_src = 6},
-    {.name = "causal, grouped heads", .src = {Q4(2, 9, 4, 4), Q4(2, 9, 2, 4), Q4(2, 9, 2, 4), Q4(2, 9, 4, 4), LSE3(2, 4, 9), Q4(2, 9, 4, 4), LSE3(2, 4, 9)}, .n_src = 7, .args = &causal},
-    {.name = "several tiles and blocks", .src = {Q4(1, 130, 2, 4), Q4(1, 530, 1, 4), Q4(1, 530, 1, 5), Q4(1, 130, 2, 5), LSE3(1, 2, 130), Q4(1, 130, 2, 5)}, .n_src = 6, .args = &causal, .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "softcap", .src = {Q4(1, 6, 2, 4), Q4(1, 6, 2, 4), Q4(1, 6, 2, 4), Q4(1, 6, 2, 4), LSE3(1, 2, 6), Q4(1, 6, 2, 4)}, .n_src = 6, .args = &capped},
-    {.name = "window", .src = {Q4(1, 12, 2, 4), Q4(1, 14, 2, 4), Q4(1, 14, 2, 4), Q4(1, 12, 2, 4), LSE3(1, 2, 12), Q4(1, 12, 2, 4)}, .n_src = 6, .args = &window},
-    {.name = "mask", .src = {Q4(1, 4, 2, 4), Q4(1, 6, 2, 4), Q4(1, 6, 2, 4), Q4(1, 4, 2, 4), LSE3(1, 2, 4), Q4(1, 4, 2, 4), {.dtype = RY_NONE}, Q4(1, 1, 4, 6)}, .n_src = 8},
-    {.name = "no rows", .src = {Q4(2, 0, 2, 4), Q4(2, 3, 2, 4), Q4(2, 3, 2, 4), Q4(2, 0, 2, 4), LSE3(2, 2, 0), Q4(2, 0, 2, 4)}, .n_src = 6},
-    {.name = "train 256", .src = {Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), LSE3(4, 6, 256), Q4(4, 256, 6, 48)}, .n_src = 6, .args = &causal, .flags = RY_SAMPLE_BENCH},
+    {.name = "plain",
+     .src = {Q4(2, 5, 2, 4), Q4(2, 7, 2, 4), Q4(2, 7, 2, 6), Q4(2, 5, 2, 6), LSE3(2, 2, 5), Q4(2, 5, 2, 6)},
+     .n_src = 6},
+    {.name = "causal, grouped heads",
+     .src = {Q4(2, 9, 4, 4), Q4(2, 9, 2, 4), Q4(2, 9, 2, 4), Q4(2, 9, 4, 4), LSE3(2, 4, 9), Q4(2, 9, 4, 4),
+             LSE3(2, 4, 9)},
+     .n_src = 7,
+     .args = &causal},
+    {.name = "several tiles and blocks",
+     .src = {Q4(1, 130, 2, 4), Q4(1, 530, 1, 4), Q4(1, 530, 1, 5), Q4(1, 130, 2, 5), LSE3(1, 2, 130), Q4(1, 130, 2, 5)},
+     .n_src = 6,
+     .args = &causal,
+     .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "softcap",
+     .src = {Q4(1, 6, 2, 4), Q4(1, 6, 2, 4), Q4(1, 6, 2, 4), Q4(1, 6, 2, 4), LSE3(1, 2, 6), Q4(1, 6, 2, 4)},
+     .n_src = 6,
+     .args = &capped},
+    {.name = "window",
+     .src = {Q4(1, 12, 2, 4), Q4(1, 14, 2, 4), Q4(1, 14, 2, 4), Q4(1, 12, 2, 4), LSE3(1, 2, 12), Q4(1, 12, 2, 4)},
+     .n_src = 6,
+     .args = &window},
+    {.name = "mask",
+     .src = {Q4(1, 4, 2, 4),
+             Q4(1, 6, 2, 4),
+             Q4(1, 6, 2, 4),
+             Q4(1, 4, 2, 4),
+             LSE3(1, 2, 4),
+             Q4(1, 4, 2, 4),
+             {.dtype = RY_NONE},
+             Q4(1, 1, 4, 6)},
+     .n_src = 8},
+    {.name = "no rows",
+     .src = {Q4(2, 0, 2, 4), Q4(2, 3, 2, 4), Q4(2, 3, 2, 4), Q4(2, 0, 2, 4), LSE3(2, 2, 0), Q4(2, 0, 2, 4)},
+     .n_src = 6},
+    {.name = "train 256",
+     .src = {Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), LSE3(4, 6, 256),
+             Q4(4, 256, 6, 48)},
+     .n_src = 6,
+     .args = &causal,
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 
-const ry_op attention_grad_row = {
-    .name = "attention_grad",
-    .doc = "q [B,T,H,D], k [B,S,G,D], v [B,S,G,Dv], o and its gradient [B,T,H,Dv], lse [B,H,T] and its gradient or none, then as attention -> dq, dk, dv in f32",
-    .arg_size = sizeof(attention_args), .args = attention_args_of, .min_src = UP + 1, .max_src = OPTIONS + ATT_OPTIONS,
-    .rows = 1u << ATT_Q | 1u << ATT_K | 1u << ATT_V | 1u << OUT | 1u << UP | 1u << (OPTIONS + ATT_MASK),
-    .optional = ((1u << ATT_OPTIONS) - 1) << OPTIONS | 1u << UP_LSE, .infer = infer, .work = work, .cpu = cpu, .lower = lower, .cost = cost,
-    .tol = 1e-5f, .samples = samples};
+const ry_op attention_grad_row = {.name = "attention_grad",
+                                  .doc = "q [B,T,H,D], k [B,S,G,D], v [B,S,G,Dv], o and its gradient [B,T,H,Dv], lse "
+                                         "[B,H,T] and its gradient or none, then as attention -> dq, dk, dv in f32",
+                                  .arg_size = sizeof(attention_args),
+                                  .args = attention_args_of,
+                                  .min_src = UP + 1,
+                                  .max_src = OPTIONS + ATT_OPTIONS,
+                                  .rows = 1u << ATT_Q | 1u << ATT_K | 1u << ATT_V | 1u << OUT | 1u << UP |
+                                          1u << (OPTIONS + ATT_MASK),
+                                  .optional = ((1u << ATT_OPTIONS) - 1) << OPTIONS | 1u << UP_LSE,
+                                  .infer = infer,
+                                  .work = work,
+                                  .cpu = cpu,
+                                  .lower = lower,
+                                  .cost = cost,
+                                  .tol = 1e-5f,
+                                  .samples = samples};
 
 RY_OP_MODULE(attention_grad, &attention_grad_row);
