@@ -1,0 +1,209 @@
+/* gemm.c - matrix products: which path computes one, and how it is cut into parts.  Owns both choices; the arithmetic is in
+ * gemm.inc and gemm_thin.inc, once per instruction set. */
+#include "simd/gemm_path.h"
+#include "simd/simd.h"
+#include "base/os.h"
+
+#include <assert.h>
+#include <string.h>
+
+static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t round_up(int64_t a, int64_t to) { return (a + to - 1) / to * to; }
+
+static const gemm_path *path_f32(void) {
+    switch (simd_now()) {
+#if defined(__x86_64__)
+    case SIMD_AVX2: return &gemm_avx2;
+    case SIMD_AVX512: return &gemm_avx512;
+#elif defined(__aarch64__)
+    case SIMD_NEON: return &gemm_neon;
+#endif
+    default: return &gemm_plain;
+    }
+}
+
+/* The path that has the product's instructions, else the f32 path. */
+static const gemm_path *path_of(ry_dtype product) {
+#if defined(__x86_64__)
+    if (product == RY_BF16) {
+        if (simd_extras() & SIMD_AMX_BF16) return &gemm_amx;
+        if (simd_extras() & SIMD_AVX512_BF16) return &gemm_avx512_bf16;
+    }
+#endif
+    return product == RY_F32 || product == RY_BF16 ? path_f32() : NULL;
+}
+
+/* ---------------------------------------------------------------- parts ---- */
+
+enum {
+    THIN = 8, /* this many rows or columns of C are a matrix-vector product: bound by memory, nothing packed */
+    THIN_PART = 1 << 17, /* values of the large matrix in a part, about */
+    THIN_COLUMNS = 256,  /* fewer contiguous columns a part would waste memory bandwidth */
+    THIN_CHUNK = 128,    /* columns at a time: rows five to eight find them in the cache */
+    PARTS = 64,          /* most parts of a product that must not be larger */
+    PART_MACS = 1 << 19, /* fewer multiply-adds are not worth another part */
+    SIDE = 256,          /* parts beyond FEW are not cut below SIDE x SIDE: packing would be felt */
+    FEW = 8
+};
+
+typedef struct plan {
+    const gemm_path *path;
+    bool round;
+    bool thin, swap; /* swap: C' = B' A', few columns */
+    int64_t gm, gn;  /* grid of parts */
+} plan;
+
+/* [lo, hi) of piece p of `of`, at multiples of `unit`. */
+static void piece(int64_t total, int64_t unit, int64_t p, int64_t of, int64_t *lo, int64_t *hi) {
+    const int64_t units = (total + unit - 1) / unit;
+    *lo = at_most(total, units * p / of * unit);
+    *hi = at_most(total, units * (p + 1) / of * unit);
+}
+
+static bool unit_stride(const simd_mat *x) { return x->rs == 1 || x->cs == 1; }
+
+static plan plan_of(const simd_gemm *g) {
+    plan p = {.path = path_of(g->product ? g->product : RY_F32), .gm = 1, .gn = 1};
+    const gemm_path *f32 = path_f32();
+    p.round = g->product == RY_BF16 && p.path == f32;
+    p.thin = g->m <= THIN && unit_stride(&g->b);
+    if (!p.thin && g->n <= THIN && unit_stride(&g->a) && g->a.dtype != RY_Q8_0) p.thin = p.swap = true;
+    if (p.thin) {
+        p.path = f32;
+        p.round = g->product == RY_BF16;
+        const int64_t wide = p.swap ? g->m : g->n, along_k = p.swap ? g->a.cs == 1 : g->b.rs == 1;
+        int64_t columns = round_up(at_most(THIN_PART / (g->k ? g->k : 1) + 1, wide), 16);
+        if (!along_k && columns < THIN_COLUMNS) columns = THIN_COLUMNS;
+        if ((wide + columns - 1) / columns > 2 * PARTS) columns = round_up((wide + 2 * PARTS - 1) / (2 * PARTS), 16);
+        p.gn = (wide + columns - 1) / columns;
+        return p;
+    }
+    /* Halve the longer side again and again: parts of equal size, and a number of them that threads divide well. */
+    const double macs = (double)g->m * (double)g->n * (double)(g->k ? g->k : 1);
+    for (int64_t parts = 1; parts < PARTS; parts *= 2) {
+        const int64_t m = g->m / p.gm, n = g->n / p.gn;
+        if (macs / (double)parts < 2 * PART_MACS || (parts >= FEW && m * n <= SIDE * SIDE)) break;
+        if (m > n && m >= 2 * p.path->row_unit)
+            p.gm *= 2;
+        else if (n >= 2 * p.path->col_unit)
+            p.gn *= 2;
+        else
+            break;
+    }
+    return p;
+}
+
+static int64_t largest_piece(int64_t total, int64_t unit, int64_t of) {
+    return at_most(total, ((total + unit - 1) / unit + of - 1) / of * unit);
+}
+
+int64_t simd_gemm_parts(const simd_gemm *g) {
+    if (g->m <= 0 || g->n <= 0) return 0;
+    const plan p = plan_of(g);
+    return p.gm * p.gn;
+}
+
+size_t simd_gemm_local(const simd_gemm *g) {
+    if (g->m <= 0 || g->n <= 0) return 0;
+    const plan p = plan_of(g);
+    if (p.thin) return sizeof(float) * (size_t)(THIN * THIN_CHUNK + THIN * round_up(g->k, 16));
+    return p.path->local(g, largest_piece(g->m, p.path->row_unit, p.gm), largest_piece(g->n, p.path->col_unit, p.gn));
+}
+
+/* ---------------------------------------------------------------- a part ---- */
+
+/* Few rows (or with swap, columns): x is the small factor as f32 rows along K, b the large one. */
+static void thin_part(const simd_gemm *g, const plan *p, int64_t part, float *local) {
+    float *out = local, *own = out + THIN * THIN_CHUNK;
+    const bool swap = p->swap;
+    const int64_t wide = swap ? g->m : g->n;
+    const simd_mat x = swap ? (simd_mat){g->b.data, g->b.dtype, g->b.cs, g->b.rs} : g->a;
+    gemm_thin t = {.out = out, .ldo = THIN_CHUNK, .rows = (int)(swap ? g->n : g->m), .k = g->k, .round = p->round};
+    t.b = swap ? (simd_mat){g->a.data, g->a.dtype, g->a.cs, g->a.rs} : g->b;
+    if (x.dtype == RY_F32 && (x.cs == 1 || g->k == 1) && !p->round) {
+        t.x = x.data;
+        t.ldx = x.rs;
+    } else {
+        t.x = own;
+        t.ldx = round_up(g->k, 16);
+        for (int r = 0; r < t.rows; r++)
+            for (int64_t k = 0; k < g->k; k++) {
+                const float v = gemm_get(x.data, x.dtype, r * x.rs + k * x.cs);
+                own[r * t.ldx + k] = p->round ? half_bf16_get(half_bf16_set(v)) : v;
+            }
+    }
+    const float alpha = g->alpha == 0 ? 1.0f : g->alpha;
+    int64_t lo, hi;
+    piece(wide, 16, part, p->gn, &lo, &hi);
+    for (t.j = lo; t.j < hi; t.j += t.n) {
+        t.n = at_most(THIN_CHUNK, hi - t.j);
+        p->path->thin(&t);
+        for (int r = 0; r < t.rows; r++)
+            for (int64_t j = 0; j < t.n; j++) {
+                const int64_t row = swap ? t.j + j : r, col = swap ? r : t.j + j, e = row * g->ldc + col;
+                float v = alpha * out[r * THIN_CHUNK + j];
+                if (g->accumulate) v += ((const float *)g->c)[e];
+                if (g->bias) v += g->bias[col];
+                gemm_put(g->c, g->c_dtype, e, v);
+            }
+    }
+}
+
+static void part_of(const simd_gemm *g, const plan *p, int64_t part, void *local) {
+    if (p->thin) {
+        thin_part(g, p, part, local);
+        return;
+    }
+    gemm_rect r;
+    int64_t end_m, end_n;
+    piece(g->m, p->path->row_unit, part % p->gm, p->gm, &r.i, &end_m);
+    piece(g->n, p->path->col_unit, part / p->gm, p->gn, &r.j, &end_n);
+    r.m = end_m - r.i;
+    r.n = end_n - r.j;
+    if (r.m > 0 && r.n > 0) p->path->block(g, &r, p->round, local);
+}
+
+void simd_gemm_part(const simd_gemm *g, int64_t part, void *local) {
+    assert(!g->accumulate || g->c_dtype == RY_F32);
+    const plan p = plan_of(g);
+    part_of(g, &p, part, local);
+}
+
+/* A tile is one part. */
+static plan whole_of(const simd_gemm *g) {
+    plan p = plan_of(g);
+    p.gm = p.gn = 1;
+    return p;
+}
+
+void simd_gemm_tile(const simd_gemm *g, void *local) {
+    if (g->m <= 0 || g->n <= 0) return;
+    const plan p = whole_of(g);
+    part_of(g, &p, 0, local);
+}
+
+size_t simd_gemm_tile_local(const simd_gemm *g) {
+    enum { LONGEST = 1024, UNIT = 32 }; /* blocks of K are no longer than that; their lengths are multiples of a unit */
+    const gemm_path *paths[] = {path_f32(), path_of(g->product ? g->product : RY_F32)};
+    size_t need = sizeof(float) * (size_t)(THIN * THIN_CHUNK + THIN * round_up(g->k, 16));
+    simd_gemm t = *g;
+    for (t.k = g->k;; t.k = t.k > LONGEST ? LONGEST : (t.k - 1) / UNIT * UNIT) {
+        for (int i = 0; i < 2; i++) {
+            const size_t one = paths[i]->local(&t, g->m, g->n);
+            if (one > need) need = one;
+        }
+        if (t.k <= UNIT) break;
+    }
+    return (need + 63) & ~(size_t)63;
+}
+
+double simd_peak_gflops(ry_dtype product, double seconds) {
+    const gemm_path *p = path_of(product);
+    double best = 0;
+    if (!p) return 0;
+    for (const double end = os_now() + seconds;;) { /* short runs: the best one was not disturbed */
+        const double from = os_now(), work = p->peak(100000), took = os_now() - from;
+        if (took > 0 && work / took > best) best = work / took;
+        if (os_now() >= end) return best * 1e-9;
+    }
+}

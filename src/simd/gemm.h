@@ -1,0 +1,41 @@
+/* gemm.h - matrix products on packed panels.  C[M,N] = (beta ? C : 0) + A[M,K] B[K,N] (+ bias[N]).
+ * A and B are read through strides, so all transposes come without a copy: only panels of a cache's size are packed.
+ * Blocked after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008). */
+#ifndef RY_SIMD_GEMM_H
+#define RY_SIMD_GEMM_H
+#include <rusty.h>
+
+typedef struct simd_mat {
+    const void *data;
+    ry_dtype dtype; /* f32, f16, bf16; B also q8_0 with col-contiguous rows of blocks (see below) */
+    int64_t rs,
+        cs; /* element strides of a row step and a column step; for q8_0 one of them is 1 and the other K-long rows: the step along K is 1 */
+} simd_mat;
+
+typedef struct simd_gemm {
+    int64_t m, n, k;
+    simd_mat a, b;
+    void *c;
+    ry_dtype c_dtype; /* f32, f16, bf16 */
+    int64_t ldc;      /* elements; columns are contiguous */
+    ry_dtype
+        product; /* RY_F32: fp32 FMA. RY_BF16: factors rounded to bf16 (AMX, AVX512_BF16 or emulated by rounding), f32 sums */
+    bool accumulate;   /* add to C (f32 C only) */
+    const float *bias; /* [N] or NULL */
+    float alpha;       /* multiplies A B; 0 means 1 */
+} simd_gemm;
+
+/* The work is cut into parts from the shape (and path) alone, never from the number of threads; parts are independent, write
+ * disjoint blocks of C, and each adds over K in one fixed order. */
+int64_t simd_gemm_parts(const simd_gemm *g);
+size_t simd_gemm_local(const simd_gemm *g); /* scratch bytes of one part in flight, 64-byte aligned */
+void simd_gemm_part(const simd_gemm *g, int64_t part, void *local);
+
+/* Whole product in the caller, not cut, for tiles inside attention and convolution. simd_gemm_tile_local: scratch that suffices for g and
+ * for every product of the same types and strides with no larger m, n and k. */
+void simd_gemm_tile(const simd_gemm *g, void *local);
+size_t simd_gemm_tile_local(const simd_gemm *g);
+
+double simd_peak_gflops(ry_dtype product,
+                        double seconds); /* measured FMA (or bf16 dot) peak of one thread, no memory */
+#endif
