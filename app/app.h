@@ -36,6 +36,7 @@ typedef struct app_common {
     {"--threads,-t", OPT_INT, &(c).threads, "N", "CPU threads (default: all)", NULL},                     \
     {"--seed,-s", OPT_INT, &(c).seed, "N", "seed of everything random (default 0)", NULL},                \
     {"--precision", OPT_DTYPE, &(c).precision, "T", "dtype of products: f32, bf16 (default f32)", NULL},  \
+    {"--profile", OPT_FLAG, &(c).profile, NULL, "time by operator on stderr, and a Chrome trace", NULL},    \
     {"--json", OPT_FLAG, &(c).json, NULL, "JSON Lines on stdout", NULL}
 
 /* Parses argv; up to max_rest words without a dash go to rest[]. Returns APP_OK to go on; else what main should return is in *code:
@@ -65,5 +66,6 @@ void app_progress_clear(void);
 const volatile int *app_stop_flag(void);
 
 ry_status app_tokenizer(ry_tokenizer **out, const char *kind_or_path, const char *data_path); /* bytes, chars, or a path */
+void app_profile(void *ud, size_t n, const ry_profile_row *rows); /* a table by operator, on stderr */
 int app_matmul_table(ry_device *d, const int64_t *sizes, int n, ry_dtype t, const char *layout, bool json);
 #endif

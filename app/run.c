@@ -93,6 +93,16 @@ static ry_status print_json(const ry_tokenizer *tok, const int32_t *ids, size_t 
     return RY_OK;
 }
 
+static ry_status profile(const ry_session *s) {
+    size_t n = ry_session_profile(s, NULL, 0);
+    ry_profile_row *rows = ry_mem_alloc(ry_mem_size(n, sizeof *rows, 1));
+    if (!rows) return RY_ENOMEM;
+    ry_session_profile(s, rows, n);
+    app_profile(NULL, n, rows);
+    ry_mem_free(rows);
+    return n ? ry_session_trace(s, "trace.json") : RY_OK;
+}
+
 static int run(const app_verb *v, int argc, char **argv) {
     args a = {.n = 128, .temp = 0.8, .top_k = 40, .top_p = 0.95};
     const app_option o[] = {
@@ -124,7 +134,7 @@ static int run(const app_verb *v, int argc, char **argv) {
     if (st != RY_OK && a.ids && (st == RY_ENOENT || st == RY_EUNSUPPORTED)) st = RY_OK; /* ids in, ids out */
     if (st == RY_ENOENT) st = ry_fail(st, "%s has no tokenizer.json: give the prompt as --ids", a.model);
     if (st == RY_OK) st = app_device(&d, &a.common);
-    if (st == RY_OK) st = ry_model_open(&m, d, a.model, &(ry_model_options){.precision = a.common.precision});
+    if (st == RY_OK) st = ry_model_open(&m, d, a.model, &(ry_model_options){.precision = a.common.precision, .profile = a.common.profile});
     if (st == RY_OK && a.ids) st = parse_ids(a.ids, &prompt, &n_prompt);
     else if (st == RY_OK) st = ry_encode(tok, a.prompt, strlen(a.prompt), true, &prompt, &n_prompt);
     if (st == RY_OK && !n_prompt) st = ry_fail(RY_EARG, "the prompt is empty: a model needs at least one token to go on from");
@@ -135,6 +145,7 @@ static int run(const app_verb *v, int argc, char **argv) {
     if (st == RY_OK) st = generate(&a, s, m, tok, n_prompt, ids, &n_ids, &tok_per_s);
     if (st == RY_OK && a.common.json) st = print_json(tok, ids, n_ids, n_prompt, tok_per_s);
     else if (st == RY_OK && app_tty(stderr)) fprintf(stderr, "%zu prompt tokens, %zu generated, %.1f tokens/s\n", n_prompt, n_ids, tok_per_s);
+    if (st == RY_OK && a.common.profile) st = profile(s);
     code = st == RY_OK ? APP_OK : app_fail(st);
     ry_mem_free(ids);
     if (a.ids) ry_mem_free(prompt);

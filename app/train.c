@@ -177,6 +177,7 @@ static int run_train(const app_verb *v, int argc, char **argv) {
         fprintf(stderr, "model: %s parameters, vocabulary %lld; data: %lld rows of %lld tokens\n", app_count((double)ry_model_params(m)).s,
                 (long long)ry_model_vocab(m), (long long)ry_data_rows(data), (long long)ry_data_len(data));
     a.t.tokenizer = tok;
+    a.t.on_profile = app_profile;
     a.t.on_step = print_step;
     a.t.ud = &a;
     a.t.stop = app_stop_flag();

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #ifdef _WIN32
 #include <io.h>
@@ -120,6 +121,41 @@ void app_progress(double share, const char *fmt, ...) {
 void app_progress_clear(void) {
     if (drawn) fputs("\r\033[K", stderr);
     drawn = false;
+}
+
+/* ---- profile ---- */
+
+typedef struct by_op { const char *op; double ms, gflop, gbyte; int nodes; } by_op;
+
+static int slower(const void *a, const void *b) {
+    const by_op *x = a, *y = b;
+    return x->ms > y->ms ? -1 : x->ms < y->ms;
+}
+
+void app_profile(void *ud, size_t n, const ry_profile_row *rows) {
+    by_op *t = ry_mem_zalloc(ry_mem_size(n, sizeof *t, 1));
+    size_t m = 0;
+    double total = 0;
+    (void)ud;
+    if (!t) return;
+    for (size_t i = 0; i < n; i++) {
+        size_t k = 0;
+        while (k < m && strcmp(t[k].op, rows[i].op)) k++;
+        if (k == m) t[m++].op = rows[i].op;
+        t[k].ms += rows[i].ms;
+        t[k].gflop += rows[i].gflops * rows[i].ms * 1e-3;
+        t[k].gbyte += rows[i].gbps * rows[i].ms * 1e-3;
+        t[k].nodes++;
+        total += rows[i].ms;
+    }
+    qsort(t, m, sizeof *t, slower);
+    app_progress_clear();
+    fprintf(stderr, "%-28s %6s %10s %7s %10s %8s\n", "operator", "nodes", "ms", "share", "GFLOPS", "GB/s");
+    for (size_t k = 0; k < m; k++)
+        fprintf(stderr, "%-28s %6d %10.3f %6.1f%% %10.2f %8.2f\n", t[k].op, t[k].nodes, t[k].ms, 100 * t[k].ms / (total > 0 ? total : 1),
+                t[k].ms > 0 ? t[k].gflop / t[k].ms * 1e3 : 0, t[k].ms > 0 ? t[k].gbyte / t[k].ms * 1e3 : 0);
+    fprintf(stderr, "%-28s %6zu %10.3f\n", "all", n, total);
+    ry_mem_free(t);
 }
 
 /* ---- signals ---- */

@@ -376,6 +376,7 @@ typedef struct ry_model ry_model;
 typedef struct ry_model_options {
     bool master_f32;    /* weights held in f32 whatever the file says (training) */
     ry_dtype precision; /* dtype of products; 0 = f32 */
+    bool profile;       /* sessions time every operator: ry_session_profile */
 } ry_model_options;
 /* folder: config.json with model.safetensors or its shards; missing, extra or ill-shaped tensors are errors by name. */
 RY_API ry_status ry_model_open(ry_model **out, ry_device *d, const char *folder, const ry_model_options *o);
@@ -429,7 +430,9 @@ typedef struct ry_train_options {
     const char *run_yaml;         /* text of OUT/train.yaml */
     const ry_tokenizer *tokenizer;/* saved beside the model; needed for samples */
     ry_dtype save_dtype;
-    bool debug_nan, profile;
+    bool debug_nan;
+    bool profile;                 /* times every operator: on_profile at the end, and OUT/trace.json for a trace viewer */
+    void (*on_profile)(void *ud, size_t n, const ry_profile_row *rows); /* rows of one step, in their order */
     void (*on_step)(void *ud, const ry_train_step *s);
     void *ud;
     const volatile int *stop;     /* non-zero: finish the step, write a checkpoint, return ESTOPPED */
@@ -455,6 +458,9 @@ RY_API void ry_session_reset(ry_session *s);
 RY_API ry_status ry_session_feed(ry_session *s, const int32_t *ids, size_t n, float *logits, bool all);
 RY_API ry_status ry_session_next(ry_session *s, const ry_sampling *o, int32_t *id); /* samples from the last logits, appends */
 RY_API ry_status ry_sample_logits(const float *logits, int64_t n, const ry_sampling *o, uint64_t position, int32_t *id);
+/* The program of one token (or, before any, of prompts), as ry_program_profile and ry_program_trace. */
+RY_API size_t ry_session_profile(const ry_session *s, ry_profile_row *rows, size_t cap);
+RY_API ry_status ry_session_trace(const ry_session *s, const char *path);
 RY_API bool ry_model_is_end(const ry_model *m, int32_t id);
 
 /* ---------------------------------------------------------------- files and tools ---- */

@@ -91,7 +91,7 @@ static ry_status build(ry_session *s, ry_program **out, int64_t T, bool all) {
     ry_tensor h = s->m->family->hidden(&p);
     if (T > 1 && !all) h = ry_take(g, h, ry_input(g, &RY_SHAPE(RY_I32, 1), "last"), 1);
     ry_tensor y = ry_cast(g, model_logits(g, s->m, h), RY_F32);
-    ry_status st = ry_compile(out, g, 1, &y, NULL);
+    ry_status st = ry_compile(out, g, 1, &y, &(ry_compile_options){.profile = s->m->opt.profile});
     ry_graph_close(g);
     return st;
 }
@@ -163,4 +163,12 @@ ry_status ry_session_next(ry_session *s, const ry_sampling *o, int32_t *id) {
     RY_TRY(ry_sample_logits(s->logits, s->m->cfg.vocab_size, o ? o : &greedy, (uint64_t)s->used, id));
     s->pending = *id;
     return RY_OK;
+}
+
+static const ry_program *shown(const ry_session *s) { return s->token ? s->token : s->chunk ? s->chunk : s->every; }
+
+size_t ry_session_profile(const ry_session *s, ry_profile_row *rows, size_t cap) { return shown(s) ? ry_program_profile(shown(s), rows, cap) : 0; }
+
+ry_status ry_session_trace(const ry_session *s, const char *path) {
+    return shown(s) ? ry_program_trace(shown(s), path) : ry_fail(RY_EARG, "no profile: nothing has run yet");
 }

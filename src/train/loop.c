@@ -212,6 +212,22 @@ static ry_status write_result(loop *l) {
     return l->o.tokenizer ? ry_tokenizer_save(l->o.tokenizer, l->o.out) : RY_OK;
 }
 
+/* The program that takes the time: the whole step, or with accumulation a micro-batch. */
+static ry_status write_profile(loop *l) {
+    ry_program *p = l->step->whole ? l->step->whole : l->step->more;
+    size_t n = ry_program_profile(p, NULL, 0);
+    ry_profile_row *rows = ry_mem_alloc(ry_mem_size(n, sizeof *rows, 1));
+    if (!rows) return RY_ENOMEM;
+    ry_program_profile(p, rows, n);
+    if (n && l->o.on_profile) l->o.on_profile(l->o.ud, n, rows);
+    ry_mem_free(rows);
+    if (!n || !l->o.out) return RY_OK;
+    char *path = os_join(l->o.out, "trace.json");
+    ry_status st = path ? ry_program_trace(p, path) : RY_ENOMEM;
+    ry_mem_free(path);
+    return st;
+}
+
 static ry_status begin(loop *l, char *from) {
     if (from) {
         RY_TRY(train_checkpoint_load(from, l->step, &l->o, &l->state, l->rows));
@@ -243,6 +259,7 @@ static ry_status go(loop *l) {
         if (stop && done < last)
             RY_FAIL(RY_ESTOPPED, "stopped after step %lld of %lld%s", (long long)done, (long long)last, l->o.out ? "; --resume auto goes on from here" : "");
     }
+    if (l->o.profile) RY_TRY(write_profile(l));
     RY_TRY(write_result(l));
     return save(l, last, true);
 }
