@@ -3,6 +3,7 @@
 #define RY_CORE_DEVICE_H
 #include "base/mem.h"
 #include "base/os.h"
+#include "core/op.h"
 
 /* Memory of a device. On the CPU `at` is the address; on others it is the device's own handle. */
 typedef struct ry_buffer {
@@ -26,6 +27,9 @@ typedef struct ry_device_api {
     ry_status (*write)(ry_device *d, ry_buffer *b, size_t at, const void *data, size_t bytes);
     ry_status (*read)(ry_device *d, const ry_buffer *b, size_t at, void *data, size_t bytes);
     ry_status (*copy)(ry_device *d, ry_buffer *to, const ry_buffer *from, size_t bytes);
+    /* What a node needs here: scratch, as its kernel's launch says. EUNSUPPORTED, by the node's name, where there is no kernel.
+     * NULL: the rows' own work() and cpu(). */
+    ry_status (*work)(ry_device *d, const ry_node *n, ry_work *w);
     ry_status (*build)(ry_device *d, ry_program *p);                       /* kernels, bindings: p->impl */
     void (*unbuild)(ry_device *d, ry_program *p);
     ry_status (*run)(ry_device *d, ry_program *p);                         /* submits; under the device's lock */
@@ -39,6 +43,7 @@ struct ry_plan_cache;
 struct ry_device {
     const ry_device_api *api;
     ry_device_info info;
+    ry_caps caps;                  /* what kernels may count on; all 0 on devices without kernels */
     void *impl;
     os_mutex *lock;                /* submissions, the slab */
     os_mutex *cache_lock;          /* the plans */

@@ -233,7 +233,7 @@ ry_tensor ry_apply_row(ry_graph *g, const ry_op *op, size_t n_src, const ry_tens
     if (g->status != RY_OK) return RY_NULL;
     if ((int)n_src < op->min_src || (int)n_src > op->max_src)
         return ry_graph_fail(g, RY_EARG, "%s takes %d to %d sources, not %zu", op->name, op->min_src, op->max_src, n_src);
-    static const union { char bytes[512]; double d; int64_t i; } no_args; /* arguments left out are zeros */
+    static const union { char bytes[GRAPH_MAX_ARGS]; double d; int64_t i; } no_args; /* arguments left out are zeros */
     assert(op->arg_size <= sizeof no_args);
     if (!args) args = &no_args;
     ry_node probe = {.op = op, .n_src = (int)n_src, .args = (void *)(uintptr_t)args}; /* infer may look, not write */

@@ -25,6 +25,7 @@ struct ry_graph {
     RY_VEC(ry_tensor) last_want;
 };
 
+enum { GRAPH_MAX_ARGS = 512 }; /* bytes of a row's argument struct: ry_op_add refuses more */
 extern const ry_op graph_input_row, graph_var_row;
 typedef struct graph_input_args { int64_t index; } graph_input_args;
 

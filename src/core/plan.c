@@ -43,7 +43,7 @@ static int var_slot(plan_live *l, ry_var *v) {
 }
 
 static void key_node(keybuf *k, plan_live *l, const ry_node *n) {
-    unsigned char args[512];
+    unsigned char args[GRAPH_MAX_ARGS];
     key_add(k, &n->op, sizeof n->op);
     key_int(k, (int64_t)n->n_src << 32 | n->n_out << 24 | (int64_t)n->backward);
     key_int(k, n->scope);
@@ -160,7 +160,7 @@ static bool mergeable(const ry_node *n) {
 }
 
 static bool equal_node(const ry_node *n, ry_value *const *src, const ry_node *c) {
-    unsigned char a[512], b[512];
+    unsigned char a[GRAPH_MAX_ARGS], b[GRAPH_MAX_ARGS];
     if (n->op != c->op || n->n_src != c->n_src || n->scope != c->scope || n->backward != c->backward) return false;
     for (int i = 0; i < n->n_src; i++)
         if (src[i] != c->src[i]) return false;
@@ -414,16 +414,22 @@ ry_cost plan_cost(const ry_node *n) {
     return c;
 }
 
-static ry_status make_steps(ry_plan *p, work *w, const plan_list *l) {
+static ry_status step_work(ry_device *d, const ry_node *n, ry_work *w) {
+    if (d->api->work) return d->api->work(d, n, w);
+    if (!n->op->cpu) return ry_fail_node(n, RY_EUNSUPPORTED, "has no kernel here");
+    if (n->op->work) *w = n->op->work(n);
+    return RY_OK;
+}
+
+static ry_status make_steps(ry_plan *p, ry_device *d, work *w, const plan_list *l) {
     p->steps = RY_NEW(&p->arena, plan_step, l->n + 1);
     if (!p->steps) return RY_ENOMEM;
     for (size_t i = 0; i < l->n; i++) {
         ry_node *n = l->at[i];
         if (n->op->flags & (RY_OP_LEAF | RY_OP_VIEW)) continue;
-        if (!n->op->cpu) return ry_fail_node(n, RY_EUNSUPPORTED, "has no kernel here");
         plan_step *s = &p->steps[p->n_steps++];
         s->node = n;
-        if (n->op->work) s->work = n->op->work(n);
+        RY_TRY(step_work(d, n, &s->work));
         if (s->work.phases < 1) s->work.phases = 1;
         for (int k = 0; k < RY_MAX_PHASES; k++)
             if (s->work.parts[k] < 1) s->work.parts[k] = 1;
@@ -473,7 +479,7 @@ ry_status plan_make(ry_plan **out, ry_graph *g, plan_live *l, size_t n_want, con
     }
     memset(w.origin.at, 0, w.origin.n * sizeof *w.origin.at);
     for (size_t i = 0; i < list.n && i < w.origin.n; i++) w.origin.at[i] = origin[i];
-    RY_GO(st, fail, make_steps(p, &w, &list));
+    RY_GO(st, fail, make_steps(p, g->dev, &w, &list));
     st = RY_ENOMEM;
     p->n_want = (int)n_want;
     p->n_inputs = (int)g->inputs.n;
@@ -500,7 +506,7 @@ ry_status plan_make(ry_plan **out, ry_graph *g, plan_live *l, size_t n_want, con
         else p->info.inputs += s->bytes;
         n->out[0].var = NULL; /* the plan serves other variables too */
     }
-    RY_GO(st, fail, plan_place(p, !opt->no_inplace));
+    RY_GO(st, fail, plan_place(p, !opt->no_inplace, g->dev->caps.align));
     p->info.nodes = (size_t)p->n_steps;
     p->info.slab = p->slab;
     p->info.peak = p->info.weights + p->info.inputs + p->info.outputs + p->slab;

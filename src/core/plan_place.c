@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN = 64 }; /* a cache line; devices with coarser bindings round down and pass the rest as an element offset */
+enum { LEAST_ALIGN = 64 }; /* a cache line */
 
 typedef struct place { size_t bytes, at; int first, last; int storage, step; } place; /* step >= 0: its scratch */
 
@@ -66,7 +66,9 @@ static int reusable(const ry_plan *p, const ry_node *n, int step, int out) {
     return -1;
 }
 
-ry_status plan_place(ry_plan *p, bool inplace) {
+/* Two storages never share a unit of align: so bindings of different storages, rounded to it, do not overlap. */
+ry_status plan_place(ry_plan *p, bool inplace, size_t align) {
+    if (align < LEAST_ALIGN) align = LEAST_ALIGN;
     /* A storage for each computed value; a writer's output shares its variable's. */
     for (int i = 0; i < p->n_steps; i++) {
         const ry_node *n = p->steps[i].node;
@@ -108,11 +110,11 @@ ry_status plan_place(ry_plan *p, bool inplace) {
     for (int i = 0; i < p->n_storages; i++) {
         const plan_storage *s = &p->storages[i];
         if (s->where != PLAN_SLAB || s->first < 0 || !s->bytes) continue;
-        x[n++] = (place){.bytes = (s->bytes + ALIGN - 1) / ALIGN * ALIGN, .first = s->first, .last = s->last, .storage = i, .step = -1};
+        x[n++] = (place){.bytes = (s->bytes + align - 1) / align * align, .first = s->first, .last = s->last, .storage = i, .step = -1};
     }
     for (int i = 0; i < p->n_steps; i++)
         if (p->steps[i].work.scratch)
-            x[n++] = (place){.bytes = (p->steps[i].work.scratch + ALIGN - 1) / ALIGN * ALIGN, .first = i, .last = i, .storage = -1, .step = i};
+            x[n++] = (place){.bytes = (p->steps[i].work.scratch + align - 1) / align * align, .first = i, .last = i, .storage = -1, .step = i};
     ry_status st = assign(p, x, n);
     size_t scratch = 0;
     for (int i = 0; i < n; i++) {

@@ -98,18 +98,27 @@ ry_status ry_compile(ry_program **out, ry_graph *g, size_t n, const ry_tensor *w
     return compile(out, g, n, want, opt, NULL);
 }
 
-void program_operand(const ry_program *p, const ry_value *v, const ry_buffer **buf, size_t *at) {
-    const plan_storage *s = &p->plan->storages[plan_storage_of(p->plan, v)];
-    *at = ry_bytes_of(v->spec.dtype, v->offset);
+int program_storage(const ry_program *p, const ry_value *v, const ry_buffer **buf, size_t *at, size_t *bytes) {
+    int id = plan_storage_of(p->plan, v);
+    const plan_storage *s = &p->plan->storages[id];
+    *at = 0;
+    *bytes = s->bytes;
     switch (s->where) {
     case PLAN_SLAB:
         *buf = &p->dev->slab;
-        *at += s->at;
+        *at = s->at;
         break;
     case PLAN_INPUT: *buf = &p->inputs[s->slot]; break;
     case PLAN_VAR: *buf = &p->vars[s->slot]->buf; break;
     case PLAN_OUTPUT: *buf = &p->outputs[s->slot]; break;
     }
+    return id;
+}
+
+void program_operand(const ry_program *p, const ry_value *v, const ry_buffer **buf, size_t *at) {
+    size_t bytes;
+    program_storage(p, v, buf, at, &bytes);
+    *at += ry_bytes_of(v->spec.dtype, v->offset);
 }
 
 ry_status ry_program_set(ry_program *p, const char *field, double value) {

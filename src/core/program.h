@@ -21,6 +21,10 @@ struct ry_program {
 
 /* Where an operand's storage is: the buffer and the byte offset of its element [0,..,0]. */
 void program_operand(const ry_program *p, const ry_value *v, const ry_buffer **buf, size_t *at);
+/* The whole storage behind an operand, for devices that bind buffers: where it begins and its bytes. The operand's element [0,..,0]
+ * is v->offset elements from there. Returns the storage's number: operands with one number share one binding, and storages that
+ * live at one time never overlap, rounded to caps.align too. */
+int program_storage(const ry_program *p, const ry_value *v, const ry_buffer **buf, size_t *at, size_t *bytes);
 /* After a step ran: is every float of its outputs finite? For debug_nan; ENAN names the node. */
 ry_status program_check_finite(const plan_step *s, void *const *out);
 #endif

@@ -1,7 +1,7 @@
 /* registry.c - finding rows by name: the modules that the build collected, and an application's own rows. */
 #include "base/mem.h"
 #include "base/os.h"
-#include "core/op.h"
+#include "core/graph.h"
 #include <assert.h>
 #include <string.h>
 
@@ -43,6 +43,7 @@ ry_status ry_op_add(const ry_op *row) {
     if (!row || !row->name || !row->infer || (!row->cpu && !row->lower && !(row->flags & RY_OP_VIEW)))
         RY_FAIL(RY_EARG, "a row needs a name, infer, and cpu or lower");
     if (row->max_src > RY_MAX_SRC || row->min_src > row->max_src) RY_FAIL(RY_EARG, "%s: at most %d sources", row->name, RY_MAX_SRC);
+    if (row->arg_size > GRAPH_MAX_ARGS) RY_FAIL(RY_EARG, "%s: arguments of %zu bytes; at most %d", row->name, row->arg_size, GRAPH_MAX_ARGS);
     if (ry_op_find(row->name)) RY_FAIL(RY_EARG, "there is an operator '%s' already", row->name);
     os_static_lock();
     const ry_op **slot = RY_PUSH(&own_rows);

@@ -9,26 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 /* Runs a shell command with $R the program; its exit status, or -signal. stdout and stderr go where the command says, else to out.txt and err.txt. */
-static inline int sh(const char *fmt, ...) {
-    char command[2048], all[4096];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(command, sizeof command, fmt, ap);
-    va_end(ap);
-    snprintf(all, sizeof all, "R='%s'; { %s ; } > out.txt 2> err.txt", RUSTY_PROGRAM, command);
-    int st = system(all);
-    return WIFEXITED(st) ? WEXITSTATUS(st) : -WTERMSIG(st);
-}
+int sh(const char *fmt, ...);
 
-static inline char *slurp(const char *path) { /* ry_mem_free */
-    char *s = NULL;
-    size_t n;
-    if (os_file_read(path, &s, &n) != RY_OK) fail_msg("cannot read %s", path);
-    return s;
-}
+char *slurp(const char *path); /* the whole file; ry_mem_free */
 
 #define assert_in(path, text)                                                              \
     do {                                                                                   \
@@ -46,36 +31,10 @@ static inline char *slurp(const char *path) { /* ry_mem_free */
     } while (0)
 
 /* The number after the first `key` of a file. */
-static inline double number_in(const char *path, const char *key) {
-    char *s = slurp(path), *at = s ? strstr(s, key) : NULL;
-    if (!at) fail_msg("%s holds no %s", path, key);
-    double v = at ? strtod(at + strlen(key), NULL) : 0;
-    ry_mem_free(s);
-    return v;
-}
+double number_in(const char *path, const char *key);
 
-static inline void same_files(const char *a, const char *b) {
-    char *x, *y;
-    size_t n, m;
-    assert_ok(os_file_read(a, &x, &n));
-    assert_ok(os_file_read(b, &y, &m));
-    if (n != m || memcmp(x, y, n)) fail_msg("%s and %s differ", a, b);
-    ry_mem_free(x);
-    ry_mem_free(y);
-}
+void same_files(const char *a, const char *b);
 
 /* A folder of the test's own, made anew, with a small text and shape; the test runs in it. */
-static inline void enter(const char *name) {
-    ry_text t = {0};
-    if (chdir(RUSTY_TEST_FOLDER)) fail_msg("no folder %s", RUSTY_TEST_FOLDER);
-    os_remove_tree(name);
-    assert_ok(os_mkdirs(name));
-    if (chdir(name)) fail_msg("cannot enter %s", name);
-    for (int i = 0; i < 400; i++) ry_text_printf(&t, "line %d of %d: the quick brown fox jumps over %d lazy dogs.\n", i, 400, i * 7 % 13);
-    assert_ok(os_file_write("text.txt", t.at, t.n));
-    ry_text_free(&t);
-    static const char shape[] = "hidden_size: 32\nintermediate_size: 64\nnum_hidden_layers: 2\nnum_attention_heads: 4\nnum_key_value_heads: 2\n"
-                                "max_position_embeddings: 128\ntie_word_embeddings: true\n";
-    assert_ok(os_file_write("shape.yaml", shape, sizeof shape - 1));
-}
+void enter(const char *name);
 #endif

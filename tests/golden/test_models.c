@@ -16,7 +16,7 @@ typedef struct model_case {
 
 static void check_logits(const model_case *c, const char *ids_name, int row, const char *want_name) {
     ry_spec is, ws;
-    size_t n_ids, n_want;
+    size_t n_ids = 0, n_want = 0;
     const int32_t *ids = reference(c->ref, ids_name, &is, &n_ids);
     const float *want = reference(c->ref, want_name, &ws, &n_want);
     if (!ids || !want) return;
@@ -35,7 +35,7 @@ static void check_logits(const model_case *c, const char *ids_name, int row, con
 
 static void check_greedy(const model_case *c) {
     ry_spec ps, ss;
-    size_t n_prompt, n;
+    size_t n_prompt = 0, n = 0;
     const int32_t *prompt = reference(c->ref, "gen_a.prompt", &ps, &n_prompt), *want = reference(c->ref, "gen_a.sequence", &ss, &n);
     if (!prompt || !want) return;
     ry_session *s;
@@ -51,7 +51,7 @@ static void check_greedy(const model_case *c) {
 
 static double mean_loss(const model_case *c, const char *ids_name, const char *labels_name, ry_tensor_file *grads) {
     ry_spec is, ls;
-    size_t n, n_labels;
+    size_t n = 0, n_labels = 0;
     const int32_t *ids = reference(c->ref, ids_name, &is, &n), *labels = reference(c->ref, labels_name, &ls, &n_labels);
     if (!ids || !labels) return NAN;
     int64_t B = is.dim[0], T = is.dim[1];
@@ -75,7 +75,7 @@ static double mean_loss(const model_case *c, const char *ids_name, const char *l
     assert_ok(ry_read(g, want[0], &loss, sizeof loss));
     for (size_t i = 0; i < n_vars; i++) {
         ry_spec gs;
-        size_t count;
+        size_t count = 0;
         const char *name = ry_var_name(ry_model_var(c->m, i));
         const float *ref = reference(grads, name, &gs, &count);
         if (!ref) fail_msg("%s: no reference gradient for %s", c->path, name);

@@ -83,7 +83,7 @@ static bool check_family(void *ud, const char *family) {
     for (size_t i = 0; i < ry_model_var_count(m); i++) {
         ry_var *v = ry_model_var(m, i);
         ry_spec s;
-        size_t n;
+        size_t n = 0;
         const float *want = reference(f, ry_var_name(v), &s, &n);
         if (!want) continue; /* tied: saved once */
         float *got = ry_mem_alloc(n * sizeof *got);
