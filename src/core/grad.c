@@ -127,6 +127,7 @@ ry_status ry_grad(ry_graph *g, ry_tensor y, ry_tensor gy, size_t n, const ry_ten
     ry_value **xv = ry_mem_zalloc(ry_mem_size(n, sizeof *xv, 1));
     if (!xv) return RY_ENOMEM;
     if (!yv) st = ry_fail(RY_ESTALE, "ry_grad: y is null or of an earlier step");
+    else if (!ry_is_float(yv->spec.dtype)) st = ry_fail(RY_EDTYPE, "ry_grad: y is %s; only floats have gradients", ry_show(&yv->spec).s);
     for (size_t i = 0; i < n && st == RY_OK; i++) {
         xv[i] = (ry_value *)(uintptr_t)ry_value_of(g, x[i]);
         if (!xv[i]) st = ry_fail(RY_ESTALE, "ry_grad: x[%zu] is null or of an earlier step", i);
@@ -137,8 +138,9 @@ ry_status ry_grad(ry_graph *g, ry_tensor y, ry_tensor gy, size_t n, const ry_ten
     g->backward = true;
     if (st == RY_OK) {
         if (ry_is_null(gy)) gy = fill_like(g, &yv->spec, 1);
-        else if (!ry_spec_of(g, gy) || !ry_same_shape(ry_spec_of(g, gy), &yv->spec))
-            st = ry_fail(RY_ESHAPE, "ry_grad: gy must have y's shape %s", ry_show(&yv->spec).s);
+        else if (!ry_spec_of(g, gy)) st = ry_fail(RY_ESTALE, "ry_grad: gy is of an earlier step");
+        else if (!ry_same_shape(ry_spec_of(g, gy), &yv->spec))
+            st = ry_fail(RY_ESHAPE, "ry_grad: gy is %s; it must have y's shape %s", ry_show(ry_spec_of(g, gy)).s, ry_show(&yv->spec).s);
     }
     if (st == RY_OK) st = run(g, 0, 1, &y, &gy, n, xv, gx);
     for (size_t i = 0; i < n && st == RY_OK; i++)

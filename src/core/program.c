@@ -74,7 +74,9 @@ static ry_status compile(ry_program **out, ry_graph *g, size_t n, const ry_tenso
     plan_live l = {0};
     ry_plan *plan = NULL;
     ry_status st = ry_graph_status(g);
-    if (!opt) opt = &none;
+    ry_compile_options full = opt ? *opt : none;
+    if (full.debug_nan) full.no_fusion = true; /* the first operator that made it is to be named, not a chain */
+    opt = &full;
     if (st != RY_OK) return st;
     RY_GO(st, done, plan_find_live(&l, g, n, want, opt));
     if (!opt->no_cache) plan = plan_cache_find(g->dev, &l);
