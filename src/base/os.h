@@ -22,6 +22,7 @@ void os_static_unlock(void);
 int os_cpu_count(void);            /* CPUs this process may use */
 void os_cpu_relax(void);           /* pause in a spin loop */
 void os_cpu_yield(void);           /* lets another thread have this CPU */
+bool os_cpu_tiles(void);           /* asks for AMX's tile registers, which Linux hands out on request, once a process */
 double os_now(void);               /* seconds, monotonic */
 double os_wall(void);              /* seconds since 1970 */
 size_t os_memory_total(void);

@@ -25,6 +25,9 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -193,6 +196,15 @@ int os_cpu_count(void) {
     int limit = group_cpus();
     if (limit > 0 && n > limit) n = limit;
     return n < 1 ? 1 : n < 4096 ? (int)n : 4096;
+}
+
+bool os_cpu_tiles(void) {
+#if defined(__linux__) && defined(__x86_64__) && defined(SYS_arch_prctl)
+    enum { REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, REQ_XCOMP_PERM, XTILEDATA) == 0;
+#else
+    return false;
+#endif
 }
 
 void os_cpu_relax(void) {

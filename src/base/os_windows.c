@@ -156,6 +156,7 @@ int os_cpu_count(void) {
     return n < 1 ? 1 : n < 4096 ? n : 4096;
 }
 
+bool os_cpu_tiles(void) { return false; }
 void os_cpu_relax(void) { YieldProcessor(); }
 void os_cpu_yield(void) { SwitchToThread(); }
 
