@@ -33,6 +33,9 @@ if(pkg_config)
     separate_arguments(flags UNIX_COMMAND "${output}")
     run(${CC} -std=c11 -Wall -Wextra -Wpedantic -Werror ${SOURCE}/consumer.c ${flags} -o ${WORK}/consumer)
     run(${WORK}/consumer)
+    # An application's own operator needs more of the library than any other program: everything in rusty/op.h must be exported.
+    run(${CC} -std=c11 -Wall -Wextra -Wpedantic -Werror ${SOURCE}/../../examples/own_op.c ${flags} -lm -o ${WORK}/own_op)
+    run(${WORK}/own_op)
 endif()
 
 run(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/build -DCMAKE_PREFIX_PATH=${prefix} -DCMAKE_C_COMPILER=${CC})
