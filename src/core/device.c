@@ -2,6 +2,7 @@
 #include "core/device.h"
 #include "core/op.h"
 #include "core/plan.h"
+#include <stdatomic.h>
 #include <string.h>
 
 size_t ry_device_count(void) {
@@ -92,6 +93,8 @@ ry_status ry_device_slab(ry_device *d, size_t bytes) {
     return RY_OK;
 }
 
+static atomic_uint_fast64_t next_var = 1;
+
 static ry_status var_new(ry_var **out, ry_device *d, const ry_spec *s, const char *name) {
     size_t bytes;
     if (!d || !s) RY_FAIL(RY_EARG, "a variable needs a device and a shape");
@@ -105,7 +108,7 @@ static ry_status var_new(ry_var **out, ry_device *d, const ry_spec *s, const cha
         return RY_ENOMEM;
     }
     if (len) memcpy(v->name, name, len);
-    v->dev = d, v->spec = *s, v->bytes = bytes;
+    v->dev = d, v->spec = *s, v->bytes = bytes, v->id = atomic_fetch_add(&next_var, 1);
     *out = v;
     return RY_OK;
 }

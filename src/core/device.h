@@ -57,6 +57,7 @@ ry_status ry_device_slab(ry_device *d, size_t bytes); /* at least so large; unde
 
 struct ry_var {
     ry_device *dev;
+    uint64_t id;                   /* no other variable of the process has or had it */
     ry_spec spec;
     char *name;
     size_t bytes;

@@ -34,11 +34,12 @@ static ry_status program_new(ry_program **out, ry_device *d, ry_plan *plan, cons
     }
     p->dev = d, p->plan = plan, p->opt = *opt;
     p->vars = RY_NEW(&p->arena, ry_var *, plan->n_vars + 1);
+    p->var_ids = RY_NEW(&p->arena, uint64_t, plan->n_vars + 1);
     p->args = RY_NEW(&p->arena, void *, plan->n_steps + 1);
     p->inputs = RY_NEW(&p->arena, ry_buffer, plan->n_inputs + 1);
     p->outputs = RY_NEW(&p->arena, ry_buffer, plan->n_outputs + 1);
-    if (!p->vars || !p->args || !p->inputs || !p->outputs) goto fail;
-    for (int i = 0; i < plan->n_vars; i++) p->vars[i] = l->vars[i];
+    if (!p->vars || !p->var_ids || !p->args || !p->inputs || !p->outputs) goto fail;
+    for (int i = 0; i < plan->n_vars; i++) p->vars[i] = l->vars[i], p->var_ids[i] = l->vars[i]->id;
     for (int i = 0; i < plan->n_steps; i++) {
         const plan_step *s = &plan->steps[i];
         p->args[i] = s->node->args;
@@ -64,7 +65,7 @@ fail:
 static bool same_binding(const ry_program *p, const ry_plan *plan, const plan_live *l, const ry_compile_options *opt) {
     if (!p || p->plan != plan || memcmp(&p->opt, opt, sizeof *opt)) return false;
     for (int i = 0; i < plan->n_vars; i++)
-        if (p->vars[i] != l->vars[i]) return false;
+        if (p->vars[i] != l->vars[i] || p->var_ids[i] != l->vars[i]->id) return false;
     return true;
 }
 

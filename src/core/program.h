@@ -7,6 +7,7 @@ struct ry_program {
     ry_device *dev;
     ry_plan *plan;
     ry_var **vars;              /* by slot */
+    uint64_t *var_ids;          /* theirs: an address may come again */
     ry_buffer *inputs, *outputs;/* by slot; the program's own */
     void **args;                /* by step: a copy of its own where the step has dynamic arguments */
     ry_arena arena;
