@@ -88,7 +88,13 @@ typedef struct ry_cpu {
 typedef struct ry_cost { double flops, bytes; } ry_cost; /* operations; bytes that must move at least once */
 
 /* ---- kernels on GPUs: the row's side of the door (devices come with later files) ---- */
-typedef struct ry_caps { unsigned features; uint32_t max_groups, shared_bytes, max_invocations, subgroup; size_t max_binding; } ry_caps;
+typedef struct ry_caps {
+    unsigned features;
+    uint32_t align;                 /* of the byte where a binding begins, a power of two; the plan places storages by it */
+    uint32_t max_bindings;          /* storage buffers of one kernel */
+    uint32_t max_groups, shared_bytes, max_invocations, subgroup;
+    size_t max_binding;             /* bytes */
+} ry_caps;
 typedef struct ry_variant {
     const char *name;               /* part of the cache key; NULL ends the list */
     bool (*when)(const ry_node *n, const ry_caps *caps); /* NULL: always */
