@@ -13,12 +13,12 @@ import re, sys, numpy as np
 from safetensors.numpy import save_file
 shape, out, batch, seq, steps = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 vocab = int(re.search(r"^vocab_size: (\d+)", open(shape).read(), re.M).group(1))
-save_file({"input_ids": np.random.default_rng(0).integers(0, vocab, (batch * steps, seq + 1), dtype=np.int32)}, out)
+save_file({"input_ids": np.random.default_rng(0).integers(0, vocab, (batch * steps, seq), dtype=np.int32)}, out)
 PY
 for i in $(seq "$rounds"); do
-    "$rusty" train --config "$here/shapes/$shape.yaml" --data "$tmp/ids.safetensors" -o "$tmp/out" --overwrite --no-shuffle --iters "$steps" -b "$batch" \
+    "$rusty" train --threads "${THREADS:-2}" --config "$here/shapes/$shape.yaml" --data "$tmp/ids.safetensors" -o "$tmp/out" --overwrite --no-shuffle --iters "$steps" -b "$batch" \
         --lr 1e-4 --schedule constant --precision "$dtype" --json > "$tmp/r.jsonl"
-    "$python" "$here/peers/torch_train.py" --shape "$here/shapes/$shape.yaml" --batch "$batch" --seq "$seq" --dtype "$dtype" --steps "$steps" --data "$tmp/ids.safetensors" > "$tmp/t.json"
+    "$python" "$here/peers/torch_train.py" --threads "${THREADS:-2}" --shape "$here/shapes/$shape.yaml" --batch "$batch" --seq "$seq" --dtype "$dtype" --steps "$steps" --data "$tmp/ids.safetensors" > "$tmp/t.json"
     "$python" - "$tmp" "$i" <<'PY'
 import json, statistics, sys
 r = [json.loads(x) for x in open(sys.argv[1] + "/r.jsonl")]

@@ -71,7 +71,7 @@ def main():
     torch.manual_seed(0)
     m = Llama(c)
     opt = torch.optim.AdamW(m.parameters(), lr=1e-4, weight_decay=0.01)
-    ids = torch.randint(0, c["vocab_size"], (o.steps, o.batch, o.seq + 1))
+    ids = torch.randint(0, c["vocab_size"], (o.steps, o.batch, o.seq))
     if o.data:
         from safetensors.torch import load_file
         ids = load_file(o.data)["input_ids"].long()[: o.steps * o.batch].view(o.steps, o.batch, -1)
@@ -79,13 +79,13 @@ def main():
     for step in range(o.steps):
         start = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=o.dtype == "bf16"):
-            loss = m(ids[step, :, :-1], ids[step, :, 1:])
+            loss = m(ids[step], F.pad(ids[step, :, 1:], (0, 1), value=-100))
         loss.backward()
         nn.utils.clip_grad_norm_(m.parameters(), 1.0)
         opt.step()
         opt.zero_grad(set_to_none=True)
         times.append(time.perf_counter() - start)
-    tokens = ids[0, :, 1:].numel()
+    tokens = ids[0, :, 1:].numel()  # targets, as rusty counts them
     print(json.dumps({"tok_per_s": tokens / statistics.median(times[2:]), "loss": loss.item(), "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
                       "params": sum(p.numel() for p in m.parameters()), "threads": torch.get_num_threads()}))
 
