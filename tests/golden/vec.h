@@ -23,6 +23,8 @@ typedef struct vec {
     ry_graph *g;
     const ry_tensor_file *file;
     const ry_json *self, *args, *kwargs; /* torch; of ONNX attributes: kwargs */
+    const char *src[24];                 /* ONNX: the node's inputs as tensors of the file; NULL: left out */
+    int n_src, opset, want;              /* ONNX: want = number of the node's outputs */
     vec_in in[VEC_MAX_IN];
     int n_in;
     ry_tensor out[VEC_MAX_OUT]; /* null: this output is not made (and not compared) */
