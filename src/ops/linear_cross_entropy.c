@@ -391,7 +391,7 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     ry_tensor counts = ry_cast(g, ry_ne(g, t, ry_fill(g, &ignore, (double)a->ignore)), RY_F32); /* [R,1] */
     ry_tensor loss = ry_neg(g, ry_sum(g, ry_mul(g, ry_mul(g, hit, counts), ry_log_softmax(g, z, 1)), 0, false));
     out[LOSS] = ry_is_null(scale) ? loss : ry_mul(g, loss, RY_RESHAPE(g, scale, 1));
-    out[LOSS] = ry_reshape(g, out[LOSS], 0, NULL);
+    out[LOSS] = ry_reshape(g, out[LOSS], 0, (int64_t[]){1});
     if (a->with_grad) {
         ry_tensor d = ry_mul(g, ry_sub(g, ry_softmax(g, z, 1), hit), counts);
         if (!ry_is_null(scale)) d = ry_mul(g, d, scale);

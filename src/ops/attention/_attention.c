@@ -1,7 +1,5 @@
-/* _attention.c - shared by attention's forward and backward: checks, visible keys, one tile of scores, and the composed form. */
+/* _attention.c - shared by attention's forward and backward: checks, visible keys, and the composed form. */
 #include "ops/attention/attention.h"
-#include "simd/map.h"
-#include "simd/rows.h"
 #include <math.h>
 #include <rusty/ops.h>
 #include <string.h>
@@ -110,17 +108,25 @@ static int64_t keys_of(const attention_job *j, int64_t b) {
     return len < 0 ? 0 : len > j->S ? j->S : len;
 }
 
-static void row_range(const attention_job *j, int64_t b, int64_t t, int64_t *lo, int64_t *hi) {
+void attention_row_range(const attention_job *j, int64_t b, int64_t t, int64_t *lo, int64_t *hi) {
     int64_t len = keys_of(j, b), at = t + len - j->T; /* the query's own key */
     *lo = j->window && at - j->window + 1 > 0 ? at - j->window + 1 : 0;
     *hi = j->causal && at + 1 < len ? at + 1 : len;
     if (*hi < *lo) *hi = *lo;
 }
 
+void attention_seen_by(const attention_job *j, const attention_tile *a, int64_t s, int64_t *first, int64_t *last) {
+    int64_t own = s - (keys_of(j, a->b) - j->T) - a->t; /* the row whose own key this is */
+    *first = j->causal && own > 0 ? own : 0;
+    *last = j->window && own + j->window < a->rows ? own + j->window : a->rows;
+    if (*first > a->rows) *first = a->rows;
+    if (*last < *first) *last = *first;
+}
+
 void attention_range(const attention_job *j, const attention_tile *a, int64_t *lo, int64_t *hi) {
     int64_t last_lo, first_hi;
-    row_range(j, a->b, a->t, lo, &first_hi);
-    row_range(j, a->b, attention_time(a, a->rows - 1), &last_lo, hi);
+    attention_row_range(j, a->b, a->t, lo, &first_hi);
+    attention_row_range(j, a->b, attention_time(a, a->rows - 1), &last_lo, hi);
     if (!j->seg_q) return;
     /* Keys at both ends that belong to none of the rows' segments. */
     const int32_t *sq = j->seg_q + a->b * j->T, *sk = j->seg_k + a->b * j->S;
@@ -134,7 +140,7 @@ void attention_range(const attention_job *j, const attention_tile *a, int64_t *l
     while (*lo < *hi && (sk[*hi - 1] < least || sk[*hi - 1] > most)) --*hi;
 }
 
-/* ---- scores ---- */
+/* ---- products ---- */
 
 void attention_product(const attention_job *j, int64_t m, int64_t n, int64_t k, simd_mat a, simd_mat b, float *c,
                        int64_t ldc, float alpha, bool accumulate, void *local) {
@@ -156,59 +162,6 @@ void attention_product(const attention_job *j, int64_t m, int64_t n, int64_t k, 
 size_t attention_local(const attention_job *j, int64_t m, int64_t n, int64_t k, simd_mat a, simd_mat b) {
     simd_gemm g = {.m = m, .n = n, .k = k, .a = a, .b = b, .c_dtype = RY_F32, .ldc = n, .product = j->product};
     return simd_gemm_tile_local(&g);
-}
-
-static void add_mask(const attention_job *j, const attention_tile *a, int i, int64_t k0, int64_t lo, int64_t hi,
-                     float *s) {
-    const simd_rows_table *r = simd_rows();
-    float buf[ATT_KEYS];
-    int64_t at =
-        a->b * j->mask_step[0] + attention_head(a, i) * j->mask_step[1] + attention_time(a, i) * j->mask_step[2];
-    if (j->mask_step[3]) {
-        const float *m = ry_load_row(j->mask, j->mask_dtype, at + k0 + lo, hi - lo, buf);
-        r->add(s + lo, s + lo, m, hi - lo);
-    } else {
-        float one = *ry_load_row(j->mask, j->mask_dtype, at, 1, buf);
-        for (int64_t x = lo; x < hi; x++) s[x] += one;
-    }
-}
-
-void attention_scores(const attention_job *j, const attention_tile *a, int64_t k0, int64_t n, float *s, float *slope,
-                      int64_t lo[ATT_ROWS], int64_t hi[ATT_ROWS], void *local) {
-    const simd_rows_table *r = simd_rows();
-    const attention_operand *q = &j->q, *k = &j->k;
-    int64_t group = j->H / j->G;
-    simd_mat qm = {product_at(q->data, q->dtype, a->b * q->b + a->t * q->t + a->h * q->h), q->dtype,
-                   a->heads ? q->h : q->t, 1};
-    simd_mat km = {product_at(k->data, k->dtype, a->b * k->b + k0 * k->t + a->h / group * k->h), k->dtype, 1, k->t};
-    attention_product(j, a->rows, n, j->D, qm, km, s, ATT_LD, j->cap > 0 ? j->scale / j->cap : j->scale, false, local);
-    map_fn tanh_of = j->cap > 0 ? simd_map(MAP_tanh, MAP_VALUE, MAP_F32) : NULL;
-    for (int i = 0; i < a->rows; i++, s += ATT_LD) {
-        row_range(j, a->b, attention_time(a, i), &lo[i], &hi[i]);
-        lo[i] = lo[i] > k0 ? lo[i] - k0 : 0;
-        hi[i] = hi[i] < k0 + n ? hi[i] - k0 : n;
-        if (lo[i] > n) lo[i] = n;
-        if (hi[i] < lo[i]) hi[i] = lo[i];
-        float *x = s + lo[i];
-        int64_t seen = hi[i] - lo[i];
-        if (tanh_of && seen) {
-            tanh_of(x, (const void *[]){x, NULL, NULL, NULL, NULL}, seen);
-            if (slope) {
-                float *to = slope + (int64_t)i * ATT_LD + lo[i];
-                r->mul(to, x, x, seen);
-                for (int64_t y = 0; y < seen; y++) to[y] = 1.0f - to[y];
-            }
-            r->scale(x, x, j->cap, seen);
-        }
-        r->fill(x + seen, -INFINITY, ATT_PAD);
-        if (j->mask && seen) add_mask(j, a, i, k0, lo[i], hi[i], s);
-        if (j->seg_q) {
-            int32_t own = j->seg_q[a->b * j->T + attention_time(a, i)];
-            const int32_t *seg = j->seg_k + a->b * j->S + k0 + lo[i];
-            for (int64_t y = 0; y < seen; y++)
-                if (seg[y] != own) x[y] = -INFINITY;
-        }
-    }
 }
 
 /* ---- composed ---- */

@@ -1,6 +1,8 @@
 /* attention.c - attention computed tile by tile (online softmax: Milakov and Gimelshein 2018; Dao et al. 2022): scores never exist
  * whole.  Owns the forward row and ry_attention; the backward row is attention_grad.c. */
 #include "ops/attention/attention.h"
+#include "simd/map.h"
+#include "simd/rows.h"
 #include <math.h>
 #include <rusty/ops.h>
 #include <string.h>
@@ -16,7 +18,12 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     return RY_OK;
 }
 
-/* How the work is cut, from shapes alone: tiles of rows; and where those are few and keys many, each tile's keys into splits whose
+/* A tile of scores, and its row step: no power of two (cache sets), and room to end every row with a whole vector. 42 rows: few enough
+ * that gemm reads V where it lies, and three of its tiles of 14. */
+enum { ROWS = 42, KEYS = 256, PAD = 16, LD = KEYS + PAD };
+static int64_t padded(int64_t n) { return (n + PAD - 1) / PAD * PAD; }
+
+/* How the work is cut, from shapes alone: tiles of equally many rows; and where those are few and keys many, each tile's keys into splits whose
  * results a second phase joins in order. */
 typedef struct cut {
     bool heads;
@@ -27,7 +34,7 @@ enum { ENOUGH_PARTS = 32, SPLIT_KEYS = 512, SPLIT_UNIT = 64 };
 static cut cut_of(const attention_job *j) {
     cut c = {.heads = j->T == 1, .splits = 1};
     c.rows = c.heads ? (j->G ? j->H / j->G : 0) : j->T;
-    c.row_tiles = (c.rows + ATT_ROWS - 1) / ATT_ROWS;
+    c.row_tiles = (c.rows + ROWS - 1) / ROWS;
     c.outer = j->B * (c.heads ? j->G : j->H);
     c.tiles = c.row_tiles * c.outer;
     if (c.tiles > 0 && c.tiles < ENOUGH_PARTS && j->S >= 2 * SPLIT_KEYS) {
@@ -38,8 +45,8 @@ static cut cut_of(const attention_job *j) {
 }
 
 static attention_tile tile_of(const attention_job *j, const cut *c, int64_t i) {
-    int64_t outer = i / c->row_tiles, first = i % c->row_tiles * ATT_ROWS, left = c->rows - first;
-    attention_tile a = {.heads = c->heads, .rows = (int)(left < ATT_ROWS ? left : ATT_ROWS)};
+    int64_t outer = i / c->row_tiles, at = i % c->row_tiles, first = c->rows * at / c->row_tiles;
+    attention_tile a = {.heads = c->heads, .rows = (int)(c->rows * (at + 1) / c->row_tiles - first)};
     int64_t across = c->heads ? j->G : j->H;
     a.b = outer / across;
     a.h = c->heads ? outer % across * c->rows + first : outer % across;
@@ -48,20 +55,20 @@ static attention_tile tile_of(const attention_job *j, const cut *c, int64_t i) {
 }
 
 /* One split's result in scratch: acc [rows,Dv], m [rows], l [rows]. */
-static int64_t partial_floats(const attention_job *j) { return ATT_ROWS * (j->Dv + 2); }
+static int64_t partial_floats(const attention_job *j) { return ROWS * (j->Dv + 2); }
 
 typedef struct buffers { /* of a part, in local */
     float *s, *acc, *m, *l;
     void *gemm;
 } buffers;
 
-static size_t local_floats(const attention_job *j) { return (size_t)(ATT_ROWS * (ATT_LD + j->Dv + 2)); }
+static size_t local_floats(const attention_job *j) { return (size_t)(ROWS * (LD + j->Dv + 2)); }
 
 static buffers buffers_of(const attention_job *j, void *local) {
     buffers b = {.s = local};
-    b.acc = b.s + ATT_ROWS * ATT_LD;
-    b.m = b.acc + ATT_ROWS * j->Dv;
-    b.l = b.m + ATT_ROWS;
+    b.acc = b.s + ROWS * LD;
+    b.m = b.acc + ROWS * j->Dv;
+    b.l = b.m + ROWS;
     b.gemm = (char *)local + product_align(local_floats(j) * sizeof(float));
     return b;
 }
@@ -71,11 +78,11 @@ static ry_work work(const ry_node *n) {
     attention_open(&j, n, NULL, OPTIONS);
     cut c = cut_of(&j);
     if (c.tiles == 0) return (ry_work){0};
-    int64_t keys = j.S < ATT_KEYS ? j.S : ATT_KEYS, rows = c.rows < ATT_ROWS ? c.rows : ATT_ROWS;
+    int64_t keys = j.S < KEYS ? j.S : KEYS, rows = c.rows < ROWS ? c.rows : ROWS;
     simd_mat q = {NULL, j.q.dtype, c.heads ? j.q.h : j.q.t, 1}, k = {NULL, j.k.dtype, 1, j.k.t},
              v = {NULL, j.v.dtype, j.v.t, 1};
     size_t one = attention_local(&j, rows, keys, j.D, q, k);
-    size_t two = attention_local(&j, rows, j.Dv, keys, (simd_mat){NULL, RY_F32, ATT_LD, 1}, v);
+    size_t two = attention_local(&j, rows, j.Dv, keys, (simd_mat){NULL, RY_F32, LD, 1}, v);
     ry_work w = {.parts = {c.tiles * c.splits},
                  .local = product_align(local_floats(&j) * sizeof(float)) + (one > two ? one : two)};
     if (c.splits > 1) {
@@ -86,25 +93,84 @@ static ry_work work(const ry_node *n) {
     return w;
 }
 
+static void add_mask(const attention_job *j, const attention_tile *a, int i, int64_t k0, int64_t lo, int64_t hi,
+                     float *s) {
+    const simd_rows_table *r = simd_rows();
+    float buf[KEYS];
+    int64_t at =
+        a->b * j->mask_step[0] + attention_head(a, i) * j->mask_step[1] + attention_time(a, i) * j->mask_step[2];
+    if (j->mask_step[3]) {
+        const float *m = ry_load_row(j->mask, j->mask_dtype, at + k0 + lo, hi - lo, buf);
+        r->add(s + lo, s + lo, m, hi - lo);
+    } else {
+        float one = *ry_load_row(j->mask, j->mask_dtype, at, 1, buf);
+        for (int64_t x = lo; x < hi; x++) s[x] += one;
+    }
+}
+
+/* s[rows][LD] = scores of the tile's rows with keys [k0, k0 + n): scaled, capped, masked. lo and hi: what each row sees of them, relative to
+ * k0; the PAD values from hi on are -inf, what lies elsewhere is not meaningful. */
+static void scores(const attention_job *j, const attention_tile *a, int64_t k0, int64_t n, float *s, int64_t lo[ROWS],
+                   int64_t hi[ROWS], void *local) {
+    const simd_rows_table *r = simd_rows();
+    const attention_operand *q = &j->q, *k = &j->k;
+    int64_t group = j->H / j->G;
+    simd_mat qm = {product_at(q->data, q->dtype, a->b * q->b + a->t * q->t + a->h * q->h), q->dtype,
+                   a->heads ? q->h : q->t, 1};
+    simd_mat km = {product_at(k->data, k->dtype, a->b * k->b + k0 * k->t + a->h / group * k->h), k->dtype, 1, k->t};
+    attention_product(j, a->rows, n, j->D, qm, km, s, LD, j->cap > 0 ? j->scale / j->cap : j->scale, false, local);
+    map_fn tanh_of = j->cap > 0 ? simd_map(MAP_tanh, MAP_VALUE, MAP_F32) : NULL;
+    for (int i = 0; i < a->rows; i++, s += LD) {
+        attention_row_range(j, a->b, attention_time(a, i), &lo[i], &hi[i]);
+        lo[i] = lo[i] > k0 ? lo[i] - k0 : 0;
+        hi[i] = hi[i] < k0 + n ? hi[i] - k0 : n;
+        if (lo[i] > n) lo[i] = n;
+        if (hi[i] < lo[i]) hi[i] = lo[i];
+        float *x = s + lo[i];
+        int64_t seen = hi[i] - lo[i];
+        if (tanh_of && seen) {
+            tanh_of(x, (const void *[]){x, NULL, NULL, NULL, NULL}, seen);
+            r->scale(x, x, j->cap, seen);
+        }
+        r->fill(x + seen, -INFINITY, PAD);
+        if (j->mask && seen) add_mask(j, a, i, k0, lo[i], hi[i], s);
+        if (j->seg_q) {
+            int32_t own = j->seg_q[a->b * j->T + attention_time(a, i)];
+            const int32_t *seg = j->seg_k + a->b * j->S + k0 + lo[i];
+            for (int64_t y = 0; y < seen; y++)
+                if (seg[y] != own) x[y] = -INFINITY;
+        }
+    }
+}
+
+/* A row of scores becomes exp(s - m), zero outside [lo, hi); returns the sum. The loop takes whole vectors: a ragged end would cost as
+ * much as the rest. What is added there is of no weight, but no zero either: exp is slow where its result is no normal number. */
+static float weights(const simd_rows_table *r, float *s, float m, int64_t lo, int64_t hi, int64_t n) {
+    r->fill(s + hi, m - 80, PAD);
+    float sum = r->exp_sub(s + lo, s + lo, m, padded(hi - lo));
+    if (lo) r->fill(s, 0, lo);
+    r->fill(s + hi, 0, padded(n - hi));
+    return sum;
+}
+
 /* acc, m, l of the tile's rows over keys [k0, k1): acc is not yet divided by l. A row that saw nothing has m = -inf, l = 0. */
 static void attend(const attention_job *j, const attention_tile *a, int64_t k0, int64_t k1, const buffers *buf) {
     const simd_rows_table *r = simd_rows();
     const attention_operand *v = &j->v;
-    int64_t lo[ATT_ROWS], hi[ATT_ROWS], group = j->H / j->G;
+    int64_t lo[ROWS], hi[ROWS], group = j->H / j->G;
     for (int i = 0; i < a->rows; i++) buf->m[i] = -INFINITY, buf->l[i] = 0;
     r->fill(buf->acc, 0, a->rows * j->Dv);
-    for (bool first = true; k0 < k1; k0 += ATT_KEYS, first = false) {
-        int64_t n = k1 - k0 < ATT_KEYS ? k1 - k0 : ATT_KEYS;
-        attention_scores(j, a, k0, n, buf->s, NULL, lo, hi, buf->gemm);
+    for (bool first = true; k0 < k1; k0 += KEYS, first = false) {
+        int64_t n = k1 - k0 < KEYS ? k1 - k0 : KEYS;
+        scores(j, a, k0, n, buf->s, lo, hi, buf->gemm);
         for (int i = 0; i < a->rows; i++) {
-            float *s = buf->s + i * ATT_LD, *acc = buf->acc + i * j->Dv,
-                  top = r->max(s + lo[i], attention_padded(hi[i] - lo[i]));
+            float *s = buf->s + i * LD, *acc = buf->acc + i * j->Dv, top = r->max(s + lo[i], padded(hi[i] - lo[i]));
             float m = top <= buf->m[i] ? buf->m[i] : top; /* NaN stays */
             if (m == -INFINITY) {
                 r->fill(s, 0, n);
                 continue;
             }
-            float sum = attention_weights(r, s, m, lo[i], hi[i], n);
+            float sum = weights(r, s, m, lo[i], hi[i], n);
             if (m != buf->m[i]) {
                 float shrink = expf(buf->m[i] - m);
                 if (!first) r->scale(acc, acc, shrink, j->Dv);
@@ -113,7 +179,7 @@ static void attend(const attention_job *j, const attention_tile *a, int64_t k0, 
             }
             buf->l[i] += sum;
         }
-        simd_mat p = {buf->s, RY_F32, ATT_LD, 1};
+        simd_mat p = {buf->s, RY_F32, LD, 1};
         simd_mat vm = {product_at(v->data, v->dtype, a->b * v->b + k0 * v->t + a->h / group * v->h), v->dtype, v->t, 1};
         attention_product(j, a->rows, j->Dv, n, p, vm, buf->acc, j->Dv, 1, !first, buf->gemm);
     }
@@ -142,7 +208,7 @@ static void join(const attention_job *j, const attention_tile *a, const float *p
     int64_t step = partial_floats(j);
     r->fill(buf->acc, 0, a->rows * j->Dv);
     for (int i = 0; i < a->rows; i++) {
-        const float *m = partial + ATT_ROWS * j->Dv + i, *l = m + ATT_ROWS;
+        const float *m = partial + ROWS * j->Dv + i, *l = m + ROWS;
         float top = -INFINITY, sum = 0;
         for (int64_t s = 0; s < splits; s++) top = m[s * step] <= top ? top : m[s * step];
         for (int64_t s = 0; s < splits && top != -INFINITY; s++) {
@@ -176,8 +242,8 @@ static ry_status cpu(const ry_cpu *c) {
         hi = from + each < hi ? from + each : hi;
         lo = from < hi ? from : hi;
         buf.acc = (float *)c->scratch + c->part * step;
-        buf.m = buf.acc + ATT_ROWS * j.Dv;
-        buf.l = buf.m + ATT_ROWS;
+        buf.m = buf.acc + ROWS * j.Dv;
+        buf.l = buf.m + ROWS;
     }
     attend(&j, &a, lo, hi, &buf);
     if (p.splits == 1) finish(&j, &a, c, &buf);
@@ -282,6 +348,11 @@ static const ry_sample samples[] = {
     {.name = "no rows", .src = {Q4(2, 0, 2, 4), Q4(2, 3, 2, 4), Q4(2, 3, 2, 4)}, .n_src = 3},
     {.name = "train 256",
      .src = {Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), Q4(4, 256, 6, 48)},
+     .n_src = 3,
+     .args = &causal,
+     .flags = RY_SAMPLE_BENCH},
+    {.name = "train 1024",
+     .src = {Q4(1, 1024, 12, 64), Q4(1, 1024, 12, 64), Q4(1, 1024, 12, 64)},
      .n_src = 3,
      .args = &causal,
      .flags = RY_SAMPLE_BENCH},

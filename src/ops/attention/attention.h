@@ -3,7 +3,6 @@
 #ifndef RY_OPS_ATTENTION_H
 #define RY_OPS_ATTENTION_H
 #include "ops/product.h"
-#include "simd/rows.h"
 
 typedef struct attention_args {
     double scale, softcap; /* rusty.h */
@@ -15,10 +14,6 @@ extern const ry_arg attention_args_of[];
 
 enum { ATT_Q, ATT_K, ATT_V };
 enum { ATT_MASK, ATT_SEG_Q, ATT_SEG_K, ATT_LENGTH, ATT_OPTIONS }; /* in this order, after the row's other sources */
-/* A tile of scores, and its row step: no power of two (cache sets), and room to end every row with a whole
- * vector. 42 rows: few enough that gemm reads V where it lies, and three of its tiles of 14. */
-enum { ATT_ROWS = 42, ATT_KEYS = 256, ATT_PAD = 16, ATT_LD = ATT_KEYS + ATT_PAD };
-static inline int64_t attention_padded(int64_t n) { return (n + ATT_PAD - 1) / ATT_PAD * ATT_PAD; }
 
 typedef struct attention_operand {
     const void *data;
@@ -54,18 +49,12 @@ ry_status attention_check(const ry_node *n, int options);
 void attention_open(attention_job *j, const ry_node *n, void *const *src, int options); /* src NULL: shapes only */
 attention_operand attention_of(const ry_value *v, void *const *src, int i);
 
-/* A row of scores becomes exp(s - m), zero outside [lo, hi); returns the sum. The loop takes whole vectors: a ragged end would cost as
- * much as the rest. What is added there is of no weight, but no zero either: exp is slow where its result is no normal number. */
-static inline float attention_weights(const simd_rows_table *r, float *s, float m, int64_t lo, int64_t hi, int64_t n) {
-    r->fill(s + hi, m - 80, ATT_PAD);
-    float sum = r->exp_sub(s + lo, s + lo, m, attention_padded(hi - lo));
-    if (lo) r->fill(s, 0, lo);
-    r->fill(s + hi, 0, attention_padded(n - hi));
-    return sum;
-}
-
-/* Keys [lo, hi) that rows of the tile may see. */
+/* Keys [lo, hi) that query t may see, and that rows of a tile may see; only the second looks at segments. */
+void attention_row_range(const attention_job *j, int64_t b, int64_t t, int64_t *lo, int64_t *hi);
 void attention_range(const attention_job *j, const attention_tile *a, int64_t *lo, int64_t *hi);
+
+/* Rows [first, last) of the tile, which is one head's, that see key s; segments are not looked at. */
+void attention_seen_by(const attention_job *j, const attention_tile *a, int64_t s, int64_t *first, int64_t *last);
 
 /* c[m,n] = alpha a b (+ c); strides as simd_mat. */
 void attention_product(const attention_job *j, int64_t m, int64_t n, int64_t k, simd_mat a, simd_mat b, float *c,
@@ -73,12 +62,7 @@ void attention_product(const attention_job *j, int64_t m, int64_t n, int64_t k, 
 size_t attention_local(const attention_job *j, int64_t m, int64_t n, int64_t k, simd_mat a,
                        simd_mat b); /* for any smaller one too */
 
-/* s[rows][ATT_LD] = scores of the tile's rows with keys [k0, k0 + n): scaled, capped, masked. lo and hi: what each row sees of
- * them, relative to k0; the ATT_PAD values from hi on are -inf, what lies elsewhere is not meaningful. slope (or NULL): d score / d (scaled product), where there is a cap. */
-void attention_scores(const attention_job *j, const attention_tile *a, int64_t k0, int64_t n, float *s, float *slope,
-                      int64_t lo[ATT_ROWS], int64_t hi[ATT_ROWS], void *local);
-
-/* The same from simple rows, for the lowered forms. All [B,H,T,S] f32. */
+/* Attention from simple rows, for the lowered forms. All [B,H,T,S] f32. */
 typedef struct attention_composed {
     ry_tensor q, k, v; /* [B,G,H/G,T,D], [B,G,1,S,D], [B,G,1,S,Dv], f32 */
     ry_tensor scores;  /* hidden keys: -inf */

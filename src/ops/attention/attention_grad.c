@@ -3,8 +3,14 @@
  *
  * A part owns the keys of one key head in one batch, or every n-th block of them, and adds to their dK and dV for all queries. Where a
  * key head has one part, that part adds dQ too; where it has several, each keeps its own dQ and a second phase adds them in order.
- * All sums thus run in an order that shapes decide. */
+ * All sums thus run in an order that shapes decide.
+ *
+ * Tiles lie with keys as rows and queries as columns: then gemm reads K, V and the tiles where they lie, only small pieces of q and of
+ * the gradient are packed; minus the log-sum-exp, and minus the row sums of o times its gradient, are what the products start from; and
+ * exp runs over a whole tile. */
 #include "ops/attention/attention.h"
+#include "simd/map.h"
+#include "simd/rows.h"
 #include <math.h>
 #include <rusty/ops.h>
 #include <string.h>
@@ -35,11 +41,11 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     return RY_OK;
 }
 
-enum { ENOUGH_PARTS = 48, MOST_PARTIAL_BYTES = 64 << 20 };
+enum { ENOUGH_PARTS = 48, SPLIT_KEYS = 256, MOST_PARTIAL_BYTES = 64 << 20 };
 
 /* Parts of one key head. */
 static int64_t splits_of(const attention_job *j) {
-    int64_t heads = j->B * j->G, blocks = (j->S + ATT_KEYS - 1) / ATT_KEYS;
+    int64_t heads = j->B * j->G, blocks = (j->S + SPLIT_KEYS - 1) / SPLIT_KEYS;
     if (heads == 0 || heads >= ENOUGH_PARTS || blocks < 2) return 1;
     int64_t want = ENOUGH_PARTS / heads, splits = want < blocks ? want : blocks;
     double one = 4.0 * (double)(j->B * j->T) * (double)(j->H * j->D);
@@ -47,20 +53,27 @@ static int64_t splits_of(const attention_job *j) {
     return splits;
 }
 
-typedef struct buffers {         /* of a part, in local */
-    float *p, *ds, *slope, *row; /* tiles: weights, gradients of scores, slopes of the cap; two rows of o */
+enum { KEYS = 256, QUERIES = 64, LD = QUERIES }; /* a tile, and its row step: whole vectors */
+
+typedef struct buffers {   /* of a part, in local */
+    float *p, *ds, *slope; /* tiles: weights, gradients of scores, slopes of the cap */
+    float *lse, *d;        /* what they start from, a value for each query */
+    float *row;            /* two rows of o, or one of the mask */
     void *gemm;
 } buffers;
 
 static size_t local_floats(const attention_job *j) {
-    return (size_t)(ATT_ROWS * ATT_LD) * (j->cap > 0 ? 3 : 2) + 2 * (size_t)j->Dv;
+    size_t row = 2 * (size_t)j->Dv > KEYS ? 2 * (size_t)j->Dv : KEYS;
+    return (size_t)(KEYS * LD) * (j->cap > 0 ? 3 : 2) + 2 * LD + row;
 }
 
 static buffers buffers_of(const attention_job *j, void *local) {
     buffers b = {.p = local};
-    b.ds = b.p + ATT_ROWS * ATT_LD;
-    b.slope = j->cap > 0 ? b.ds + ATT_ROWS * ATT_LD : NULL;
-    b.row = b.ds + ATT_ROWS * ATT_LD * (j->cap > 0 ? 2 : 1);
+    b.ds = b.p + KEYS * LD;
+    b.slope = j->cap > 0 ? b.ds + KEYS * LD : NULL;
+    b.lse = b.ds + KEYS * LD * (j->cap > 0 ? 2 : 1);
+    b.d = b.lse + LD;
+    b.row = b.d + LD;
     b.gemm = (char *)local + product_align(local_floats(j) * sizeof(float));
     return b;
 }
@@ -69,15 +82,14 @@ static ry_work work(const ry_node *n) {
     attention_job j;
     attention_open(&j, n, NULL, OPTIONS);
     if (j.B * j.G == 0) return (ry_work){0};
-    int64_t keys = j.S < ATT_KEYS ? j.S : ATT_KEYS, rows = j.T < ATT_ROWS ? j.T : ATT_ROWS, splits = splits_of(&j);
+    int64_t keys = j.S < KEYS ? j.S : KEYS, rows = j.T < QUERIES ? j.T : QUERIES, splits = splits_of(&j);
     attention_operand up = attention_of(n->src[UP], NULL, UP);
-    simd_mat tile = {NULL, RY_F32, ATT_LD, 1}, turned = {NULL, RY_F32, 1, ATT_LD};
-    simd_mat q = {NULL, j.q.dtype, j.q.t, 1}, k = {NULL, j.k.dtype, j.k.t, 1}, kt = {NULL, j.k.dtype, 1, j.k.t},
-             vt = {NULL, j.v.dtype, 1, j.v.t};
-    simd_mat u = {NULL, up.dtype, up.t, 1};
-    size_t need[] = {attention_local(&j, rows, keys, j.D, q, kt), attention_local(&j, rows, keys, j.Dv, u, vt),
-                     attention_local(&j, keys, j.Dv, rows, turned, u), attention_local(&j, keys, j.D, rows, turned, q),
-                     attention_local(&j, rows, j.D, keys, tile, k)};
+    simd_mat tile = {NULL, RY_F32, LD, 1}, turned = {NULL, RY_F32, 1, LD};
+    simd_mat q = {NULL, j.q.dtype, j.q.t, 1}, qt = {NULL, j.q.dtype, 1, j.q.t}, k = {NULL, j.k.dtype, j.k.t, 1},
+             v = {NULL, j.v.dtype, j.v.t, 1}, u = {NULL, up.dtype, up.t, 1}, ut = {NULL, up.dtype, 1, up.t};
+    size_t need[] = {attention_local(&j, keys, rows, j.D, k, qt), attention_local(&j, keys, rows, j.Dv, v, ut),
+                     attention_local(&j, keys, j.Dv, rows, tile, u), attention_local(&j, keys, j.D, rows, tile, q),
+                     attention_local(&j, rows, j.D, keys, turned, k)};
     ry_work w = {.parts = {j.B * j.G * splits}, .local = 0};
     for (size_t i = 0; i < sizeof need / sizeof *need; i++)
         if (need[i] > w.local) w.local = need[i];
@@ -97,43 +109,103 @@ typedef struct upstream {
     ry_dtype lse_dtype, up_lse_dtype;
 } upstream;
 
+/* buf->lse and buf->d of the tile's queries: minus the log-sum-exp, minus the sum over keys of weight times its gradient (which is the
+ * dot product of o and its gradient). Returns whether some query saw nothing. */
+static bool begin_queries(const attention_job *j, const upstream *u, const attention_tile *a, const buffers *buf) {
+    const simd_rows_table *r = simd_rows();
+    const attention_operand *up = &u->up, *out = &u->out;
+    int64_t at = (a->b * j->H + a->h) * j->T + a->t;
+    bool blind = false;
+    r->fill(buf->lse, 0, LD);
+    r->fill(buf->d, 0, LD);
+    for (int i = 0; i < a->rows; i++) {
+        float one, lse = *ry_load_row(u->lse, u->lse_dtype, at + i, 1, &one), *row = buf->row;
+        if (lse == -INFINITY) lse = 0, blind = true;
+        const float *y =
+            ry_load_row(out->data, out->dtype, a->b * out->b + (a->t + i) * out->t + a->h * out->h, j->Dv, row);
+        const float *g =
+            ry_load_row(up->data, up->dtype, a->b * up->b + (a->t + i) * up->t + a->h * up->h, j->Dv, row + j->Dv);
+        float d = r->dot(y, g, j->Dv);
+        if (u->up_lse) d -= *ry_load_row(u->up_lse, u->up_lse_dtype, at + i, 1, &one);
+        buf->lse[i] = -lse;
+        buf->d[i] = -d;
+    }
+    return blind;
+}
+
+static void repeat_row(float *tile, const float *row, int64_t n) { /* n rows of LD */
+    memcpy(tile, row, LD * sizeof(float));
+    for (int64_t have = 1; have < n; have *= 2)
+        memcpy(tile + have * LD, tile, (size_t)((n - have < have ? n - have : have) * LD) * sizeof(float));
+}
+
+/* The additive mask, query by query. */
+static void add_mask(const attention_job *j, const attention_tile *a, int64_t k0, int64_t n, const buffers *buf) {
+    for (int i = 0; i < a->rows; i++) {
+        int64_t at = a->b * j->mask_step[0] + a->h * j->mask_step[1] + (a->t + i) * j->mask_step[2];
+        bool wide = j->mask_step[3] != 0;
+        const float *m = ry_load_row(j->mask, j->mask_dtype, at + (wide ? k0 : 0), wide ? n : 1, buf->row);
+        for (int64_t y = 0; y < n; y++) buf->p[y * LD + i] += m[wide ? y : 0];
+    }
+}
+
+/* Weights of what a query does not see become 0. */
+static void hide(const attention_job *j, const upstream *u, const attention_tile *a, int64_t k0, int64_t n, bool blind,
+                 float *p) {
+    int64_t at = (a->b * j->H + a->h) * j->T + a->t;
+    for (int64_t y = 0; y < n; y++, p += LD) {
+        int64_t first, last;
+        attention_seen_by(j, a, k0 + y, &first, &last);
+        for (int64_t i = 0; i < first; i++) p[i] = 0;
+        for (int64_t i = last; i < a->rows; i++) p[i] = 0;
+        if (!j->seg_q) continue;
+        const int32_t *seg = j->seg_q + a->b * j->T + a->t, own = j->seg_k[a->b * j->S + k0 + y];
+        for (int64_t i = first; i < last; i++)
+            if (seg[i] != own) p[i] = 0;
+    }
+    p -= n * LD;
+    for (int i = 0; blind && i < a->rows; i++) {
+        float one;
+        if (*ry_load_row(u->lse, u->lse_dtype, at + i, 1, &one) != -INFINITY) continue;
+        for (int64_t y = 0; y < n; y++) p[y * LD + i] = 0;
+    }
+}
+
 /* One tile of queries against keys [k0, k1). dq: the tile's first row, H D apart; dk, dv: row k0 of the outputs, of this key head. */
 static void tile_grad(const attention_job *j, const upstream *u, const attention_tile *a, int64_t k0, int64_t k1,
                       const buffers *buf, float *dq, float *dk, float *dv) {
     const simd_rows_table *r = simd_rows();
-    const attention_operand *q = &j->q, *k = &j->k, *v = &j->v, *up = &u->up, *out = &u->out;
-    int64_t lo[ATT_ROWS], hi[ATT_ROWS], n = k1 - k0, g = a->h / (j->H / j->G), m = a->rows,
-                                        at = (a->b * j->H + a->h) * j->T + a->t;
+    const attention_operand *q = &j->q, *k = &j->k, *v = &j->v, *up = &u->up;
+    int64_t n = k1 - k0, g = a->h / (j->H / j->G), m = a->rows;
     simd_mat qm = {product_at(q->data, q->dtype, a->b * q->b + a->t * q->t + a->h * q->h), q->dtype, q->t, 1};
     simd_mat um = {product_at(up->data, up->dtype, a->b * up->b + a->t * up->t + a->h * up->h), up->dtype, up->t, 1};
     simd_mat km = {product_at(k->data, k->dtype, a->b * k->b + k0 * k->t + g * k->h), k->dtype, k->t, 1};
-    simd_mat vt = {product_at(v->data, v->dtype, a->b * v->b + k0 * v->t + g * v->h), v->dtype, 1, v->t};
+    simd_mat vm = {product_at(v->data, v->dtype, a->b * v->b + k0 * v->t + g * v->h), v->dtype, v->t, 1};
+    simd_mat qt = {qm.data, qm.dtype, 1, qm.rs}, ut = {um.data, um.dtype, 1, um.rs};
+    simd_mat p = {buf->p, RY_F32, LD, 1}, ds = {buf->ds, RY_F32, LD, 1}, dst = {buf->ds, RY_F32, 1, LD};
+    bool blind = begin_queries(j, u, a, buf), capped = j->cap > 0;
 
-    attention_scores(j, a, k0, n, buf->p, buf->slope, lo, hi, buf->gemm);
-    for (int i = 0; i < a->rows; i++) {
-        float *p = buf->p + i * ATT_LD, one, lse = *ry_load_row(u->lse, u->lse_dtype, at + i, 1, &one);
-        if (lse == -INFINITY) lse = 0, hi[i] = lo[i]; /* saw nothing */
-        attention_weights(r, p, lse, lo[i], hi[i], n);
-        /* the sum over keys of p dp is the dot product of o and its gradient; dp starts from minus that */
-        const float *o_row =
-            ry_load_row(out->data, out->dtype, a->b * out->b + (a->t + i) * out->t + a->h * out->h, j->Dv, buf->row);
-        const float *u_row =
-            ry_load_row(up->data, up->dtype, a->b * up->b + (a->t + i) * up->t + a->h * up->h, j->Dv, buf->row + j->Dv);
-        float d = r->dot(o_row, u_row, j->Dv) -
-                  (u->up_lse ? *ry_load_row(u->up_lse, u->up_lse_dtype, at + i, 1, &one) : 0.0f);
-        r->fill(buf->ds + i * ATT_LD, -d, n);
+    repeat_row(buf->p, buf->lse, n);
+    if (!capped) {
+        attention_product(j, n, m, j->D, km, qt, buf->p, LD, j->scale, true, buf->gemm);
+    } else {
+        attention_product(j, n, m, j->D, km, qt, buf->p, LD, j->scale / j->cap, false, buf->gemm);
+        simd_map(MAP_tanh, MAP_VALUE, MAP_F32)(buf->p, (const void *[]){buf->p, NULL, NULL, NULL, NULL}, n * LD);
+        r->mul(buf->slope, buf->p, buf->p, n * LD);
+        for (int64_t i = 0; i < n * LD; i++) buf->slope[i] = 1.0f - buf->slope[i];
+        r->scale(buf->p, buf->p, j->cap, n * LD);
+        for (int64_t y = 0; y < n; y++) r->add(buf->p + y * LD, buf->p + y * LD, buf->lse, LD);
     }
-    attention_product(j, n, j->Dv, m, (simd_mat){buf->p, RY_F32, 1, ATT_LD}, um, dv, j->G * j->Dv, 1, true, buf->gemm);
-    attention_product(j, m, n, j->Dv, um, vt, buf->ds, ATT_LD, 1, true, buf->gemm);
-    for (int i = 0; i < a->rows; i++) {
-        float *ds = buf->ds + i * ATT_LD;
-        r->mul(ds, ds, buf->p + i * ATT_LD, n);
-        if (buf->slope) r->mul(ds + lo[i], ds + lo[i], buf->slope + i * ATT_LD + lo[i], hi[i] - lo[i]);
-    }
-    attention_product(j, m, j->D, n, (simd_mat){buf->ds, RY_F32, ATT_LD, 1}, km, dq, j->H * j->D, j->scale, true,
-                      buf->gemm);
-    attention_product(j, n, j->D, m, (simd_mat){buf->ds, RY_F32, 1, ATT_LD}, qm, dk, j->G * j->D, j->scale, true,
-                      buf->gemm);
+    if (j->mask) add_mask(j, a, k0, n, buf);
+    simd_map(MAP_exp, MAP_VALUE, MAP_F32)(buf->p, (const void *[]){buf->p, NULL, NULL, NULL, NULL}, n * LD);
+    hide(j, u, a, k0, n, blind, buf->p);
+    attention_product(j, n, j->Dv, m, p, um, dv, j->G * j->Dv, 1, true, buf->gemm);
+    repeat_row(buf->ds, buf->d, n);
+    attention_product(j, n, m, j->Dv, vm, ut, buf->ds, LD, 1, true, buf->gemm);
+    r->mul(buf->ds, buf->ds, buf->p, n * LD);
+    if (capped) r->mul(buf->ds, buf->ds, buf->slope, n * LD);
+    attention_product(j, n, j->D, m, ds, qm, dk, j->G * j->D, j->scale, true, buf->gemm);
+    attention_product(j, m, j->D, n, dst, km, dq, j->H * j->D, j->scale, true, buf->gemm);
 }
 
 static void zero_rows(float *x, int64_t rows, int64_t step, int64_t n) {
@@ -171,16 +243,16 @@ static ry_status cpu(const ry_cpu *c) {
     float *dq = splits > 1 ? (float *)c->scratch + split * j.B * j.T * j.H * j.D : c->out[ATT_Q];
     dq += (b * j.T * j.H + g * group) * j.D;
     zero_rows(dq, j.T, j.H * j.D, group * j.D);
-    for (int64_t k0 = split * ATT_KEYS; k0 < j.S; k0 += splits * ATT_KEYS) {
-        int64_t k1 = k0 + ATT_KEYS < j.S ? k0 + ATT_KEYS : j.S;
+    for (int64_t k0 = split * KEYS; k0 < j.S; k0 += splits * KEYS) {
+        int64_t k1 = k0 + KEYS < j.S ? k0 + KEYS : j.S;
         float *dk = (float *)c->out[ATT_K] + ((b * j.S + k0) * j.G + g) * j.D,
               *dv = (float *)c->out[ATT_V] + ((b * j.S + k0) * j.G + g) * j.Dv;
         zero_rows(dk, k1 - k0, j.G * j.D, j.D);
         zero_rows(dv, k1 - k0, j.G * j.Dv, j.Dv);
         for (int64_t h = 0; h < group; h++)
-            for (int64_t t = 0; t < j.T; t += ATT_ROWS) {
+            for (int64_t t = 0; t < j.T; t += QUERIES) {
                 attention_tile a = {
-                    .b = b, .h = g * group + h, .t = t, .rows = (int)(j.T - t < ATT_ROWS ? j.T - t : ATT_ROWS)};
+                    .b = b, .h = g * group + h, .t = t, .rows = (int)(j.T - t < QUERIES ? j.T - t : QUERIES)};
                 int64_t lo, hi;
                 attention_range(&j, &a, &lo, &hi);
                 lo = lo > k0 ? lo : k0;
@@ -275,6 +347,12 @@ static const ry_sample samples[] = {
     {.name = "train 256",
      .src = {Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), Q4(4, 256, 6, 48), LSE3(4, 6, 256),
              Q4(4, 256, 6, 48)},
+     .n_src = 6,
+     .args = &causal,
+     .flags = RY_SAMPLE_BENCH},
+    {.name = "train 1024",
+     .src = {Q4(1, 1024, 12, 64), Q4(1, 1024, 12, 64), Q4(1, 1024, 12, 64), Q4(1, 1024, 12, 64), LSE3(1, 12, 1024),
+             Q4(1, 1024, 12, 64)},
      .n_src = 6,
      .args = &causal,
      .flags = RY_SAMPLE_BENCH},
