@@ -100,11 +100,24 @@ typedef struct ry_variant {
     bool (*when)(const ry_node *n, const ry_caps *caps); /* NULL: always */
     struct { const char *name; int value; } knobs[12];
 } ry_variant;
-typedef struct ry_dispatch { const char *entry; uint32_t grid[3]; size_t uniform_at, uniform_bytes; } ry_dispatch;
-typedef struct ry_launch {          /* filled by launch(): dispatches in order, uniforms appended to `uniforms`, scratch placed by the plan */
-    ry_dispatch *dispatch; int n_dispatch;
-    ry_text *uniforms;
-    size_t scratch;
+/* One text serves a node's dispatches; each names an entry of it. They run in order, and each sees what those before it wrote. */
+enum { RY_MAX_DISPATCH = 8, RY_MAX_UNIFORM = 96 };
+typedef struct ry_dispatch {
+    const char *entry;
+    int64_t groups;                 /* any number; the device folds it into its grid. 0: nothing to do */
+} ry_dispatch;
+typedef struct ry_launch_value { char name[20]; bool real; double value; } ry_launch_value; /* f32 or u32 (negative ones wrap: strides) */
+/* Filled by launch(), zeroed before, once when a program is built and again before each run where the row has dynamic arguments: args
+ * then are that run's, and only values of uniforms may differ. The device adds by itself: the scalar fields of the argument struct by
+ * their names, where each operand begins, the round, and the dtypes' loads and stores. */
+typedef struct ry_launch {
+    const ry_caps *caps;
+    int n_dispatch, n_uniform;
+    ry_dispatch dispatch[RY_MAX_DISPATCH];
+    int64_t rounds;                 /* the dispatches run so many times, as in ry_work; 0 = 1 */
+    ry_launch_value uniform[RY_MAX_UNIFORM];
+    size_t scratch;                 /* bytes, placed by the plan, uninitialised */
+    ry_text *text;                  /* functions made from the node, for the head of the text: a walk over strides, a chain's formulas */
 } ry_launch;
 
 /* ---- samples: one list serves tests, doctor and bench ---- */
@@ -130,7 +143,8 @@ enum ry_op_flags {
     RY_OP_NO_GRAD = 1,      /* not differentiable on purpose: its gradient is zero (comparisons, argmax, rounding has a vjp of zeros instead) */
     RY_OP_VIEW = 2,         /* out[0] is src[0]'s storage seen otherwise; `view` sets strides */
     RY_OP_MAP = 4,          /* elementwise, from src/map.def: may join a fused chain; map and form say which formula */
-    RY_OP_INPLACE0 = 8,     /* out[0] may take src[0]'s storage if it dies here and has the same bytes: part p reads only what it writes */
+    RY_OP_INPLACE0 = 8,     /* out[0] may take src[0]'s storage if it dies here and has the same bytes: part p reads only what it writes. So must
+                             * kernels: no thread reads of src[0] what another writes, but across a barrier of their group (rope: a thread a pair) */
     RY_OP_CHECKED = 16,     /* cpu() may return an error that depends on values (an index out of range) */
     RY_OP_LEAF = 32,        /* input or variable */
     RY_OP_INPLACE = 64,     /* as INPLACE0, for any output and any dense source of its shape; MAP rows are so too */

@@ -21,10 +21,11 @@ typedef struct ry_device_api {
     ry_status (*describe)(size_t i, ry_device_info *out);
     ry_status (*open)(ry_device *d, size_t i, const ry_device_options *o); /* sets d->impl and d->info */
     void (*close)(ry_device *d);
-    ry_status (*alloc)(ry_device *d, ry_buffer *b, size_t bytes);          /* zeroed; ENOMEM says how much was asked and held */
+    /* Zeroed; ENOMEM says how much was asked and held. Where kernels store whole words, room is a multiple of 16 bytes. */
+    ry_status (*alloc)(ry_device *d, ry_buffer *b, size_t bytes);
     ry_status (*wrap)(ry_device *d, ry_buffer *b, void *data, size_t bytes);/* uses data in place if it can, else copies */
     void (*free)(ry_device *d, ry_buffer *b);
-    ry_status (*write)(ry_device *d, ry_buffer *b, size_t at, const void *data, size_t bytes);
+    ry_status (*write)(ry_device *d, ry_buffer *b, size_t at, const void *data, size_t bytes); /* at: a multiple of 4; a ragged end: the buffer's */
     ry_status (*read)(ry_device *d, const ry_buffer *b, size_t at, void *data, size_t bytes);
     ry_status (*copy)(ry_device *d, ry_buffer *to, const ry_buffer *from, size_t bytes);
     /* What a node needs here: scratch, as its kernel's launch says. EUNSUPPORTED, by the node's name, where there is no kernel.
