@@ -63,19 +63,26 @@ static void add_product(float *y, const float *a, const float *b, int64_t n, flo
     r->add(y, y, tmp, n);
 }
 
-/* w [C,K] as [K,C] */
-static void turn_weights(float *to, const void *w, ry_dtype t, int64_t C, int64_t K, float *buf) {
-    for (int64_t c = 0; c < C; c++) {
-        const float *row = ry_load_row(w, t, c * K, K, buf);
-        for (int64_t k = 0; k < K; k++) to[k * C + c] = row[k];
+/* Channels [first, first + m) of w [C,K] as [K,m]. */
+static void turn_weights(float *to, const void *w, ry_dtype t, int64_t first, int64_t m, int64_t K, float *buf) {
+    for (int64_t c = 0; c < m; c++) {
+        const float *row = ry_load_row(w, t, (first + c) * K, K, buf);
+        for (int64_t k = 0; k < K; k++) to[k * m + c] = row[k];
     }
 }
 
-enum { PART_ELEMENTS = 32768, CHANNELS = 128 };
-
-static int64_t times_each(int64_t C, int64_t K) {
-    int64_t t = C ? PART_ELEMENTS / C : PART_ELEMENTS;
-    return t < 4 * K ? 4 * K : t; /* turning the weights must stay small beside their use */
+/* A part takes a block of times and of channels: few enough channels that the rows a tap needs again are still in the first cache. */
+enum { PART_ELEMENTS = 32768, CHANNELS = 512 };
+typedef struct cut {
+    int64_t channels, across, times, down; /* of a block, and how many blocks */
+} cut;
+static cut cut_of(int64_t T, int64_t C, int64_t K) {
+    cut c = {.channels = least(C, CHANNELS)};
+    c.times = c.channels ? PART_ELEMENTS / c.channels : PART_ELEMENTS;
+    if (c.times < 4 * K) c.times = 4 * K; /* turning the weights must stay small beside their use */
+    c.across = c.channels ? (C + c.channels - 1) / c.channels : 0;
+    c.down = (T + c.times - 1) / c.times;
+    return c;
 }
 
 /* ---- forward ---- */
@@ -96,48 +103,58 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 
 static ry_work work(const ry_node *n) {
     const ry_spec *x = &n->src[X]->spec;
-    int64_t C = x->dim[2], K = n->src[W]->spec.dim[1], each = times_each(C, K);
-    return (ry_work){.parts = {x->dim[0] * ((x->dim[1] + each - 1) / each + 1)},
-                     .local = sizeof(float) * (size_t)(C * (K + 4) + K)};
+    int64_t K = n->src[W]->spec.dim[1];
+    cut c = cut_of(x->dim[1], x->dim[2], K);
+    return (ry_work){.parts = {x->dim[0] * (c.down * c.across + 1)},
+                     .local = sizeof(float) * (size_t)(c.channels * (K + 4) + K)};
+}
+
+/* The last rows of the input are the next state. */
+static void next_state(const ry_cpu *c, const input *src, int64_t b, const cut *p, float *buf) {
+    const ry_spec *x = &c->n->src[X]->spec;
+    int64_t T = x->dim[1], C = x->dim[2];
+    for (int64_t i = 0; i < src->before; i++)
+        for (int64_t first = 0; first < C; first += p->channels) {
+            int64_t m = least(p->channels, C - first), at = (b * src->before + i) * C + first;
+            const float *from = input_row(src, b, T - src->before + i, first, m, buf);
+            if (!from) {
+                simd_rows()->fill(buf, 0, m);
+                from = buf;
+            }
+            ry_store_row(c->out[1], x->dtype, at, m, from);
+        }
 }
 
 static ry_status cpu(const ry_cpu *c) {
     const ry_node *n = c->n;
     const ry_spec *x = &n->src[X]->spec;
     const simd_rows_table *r = simd_rows();
-    int64_t B = x->dim[0], T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1], each = times_each(C, K),
-            blocks = (T + each - 1) / each + 1;
-    if (B * C == 0) return RY_OK;
-    float *w = c->local, *in = w + C * K, *res = in + C, *tmp = res + C, *bias = tmp + C, *wbuf = bias + C;
+    int64_t T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1];
+    if (x->dim[0] * C == 0) return RY_OK;
+    cut p = cut_of(T, C, K);
     input src = {rows_of(n, c->src, STATE), rows_of(n, c->src, X), K - 1};
-    int64_t b = c->part / blocks, block = c->part % blocks;
-    ry_dtype t = x->dtype;
-    if (block == blocks - 1) { /* the last rows of the input are the next state */
-        for (int64_t i = 0; i < K - 1; i++) {
-            const float *from = input_row(&src, b, T - (K - 1) + i, 0, C, in);
-            int64_t at = (b * (K - 1) + i) * C;
-            float *y = ry_row_out(c->out[1], t, at, res);
-            if (from)
-                memcpy(y, from, (size_t)C * sizeof(float));
-            else
-                r->fill(y, 0, C);
-            ry_store_row(c->out[1], t, at, C, y);
-        }
+    int64_t parts = p.down * p.across + 1, b = c->part / parts, block = c->part % parts;
+    if (block == parts - 1) {
+        next_state(c, &src, b, &p, c->local);
         return RY_OK;
     }
-    turn_weights(w, c->src[W], n->src[W]->spec.dtype, C, K, wbuf);
+    int64_t first = block % p.across * p.channels, m = least(p.channels, C - first), from = block / p.across * p.times;
+    float *w = c->local, *in = w + p.channels * K, *res = in + p.channels, *tmp = res + p.channels,
+          *bias = tmp + p.channels;
+    ry_dtype t = x->dtype;
+    turn_weights(w, c->src[W], n->src[W]->spec.dtype, first, m, K, bias + p.channels);
     const float *add =
-        n->n_src > BIAS && n->src[BIAS] ? ry_load_row(c->src[BIAS], n->src[BIAS]->spec.dtype, 0, C, bias) : NULL;
-    for (int64_t time = block * each; time < least((block + 1) * each, T); time++) {
-        int64_t at = (b * T + time) * C;
+        n->n_src > BIAS && n->src[BIAS] ? ry_load_row(c->src[BIAS], n->src[BIAS]->spec.dtype, first, m, bias) : NULL;
+    for (int64_t time = from; time < least(from + p.times, T); time++) {
+        int64_t at = (b * T + time) * C + first;
         float *y = ry_row_out(c->out[0], t, at, res);
-        r->mul(y, w + (K - 1) * C, input_row(&src, b, time, 0, C, in), C);
+        r->mul(y, w + (K - 1) * m, input_row(&src, b, time, first, m, in), m);
         for (int64_t k = K - 2; k >= 0; k--) {
-            const float *from = input_row(&src, b, time - (K - 1) + k, 0, C, in);
-            if (from) add_product(y, w + k * C, from, C, tmp);
+            const float *row = input_row(&src, b, time - (K - 1) + k, first, m, in);
+            if (row) add_product(y, w + k * m, row, m, tmp);
         }
-        if (add) r->add(y, y, add, C);
-        ry_store_row(c->out[0], t, at, C, y);
+        if (add) r->add(y, y, add, m);
+        ry_store_row(c->out[0], t, at, m, y);
     }
     return RY_OK;
 }
@@ -202,41 +219,51 @@ static ry_status grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     return RY_OK;
 }
 
-/* Parts: blocks of times of the input (state and x), then blocks of channels of dw and db. */
-static int64_t time_parts(int64_t B, int64_t T, int64_t C, int64_t K) {
-    return B * ((T + K - 1 + times_each(C, K) - 1) / times_each(C, K));
+/* Parts: blocks of the input (state and x), then blocks of channels of dw and db. */
+static int64_t input_parts(const cut *c, int64_t B) { return B * c->down * c->across; }
+static int64_t weight_channels(int64_t C) { /* about eight parts, of whole vectors */
+    int64_t m = (C / 8 + 15) / 16 * 16;
+    return m < 64 ? 64 : least(m, CHANNELS);
 }
 
 static ry_work grad_work(const ry_node *n) {
     const ry_spec *x = &n->src[X]->spec;
-    int64_t C = x->dim[2], K = n->src[W]->spec.dim[1];
-    size_t one = (size_t)(C * (K + 3) + K), two = (size_t)(CHANNELS * (2 * (K + 1) + 3));
-    return (ry_work){.parts = {time_parts(x->dim[0], x->dim[1], C, K) + (C + CHANNELS - 1) / CHANNELS},
+    int64_t C = x->dim[2], K = n->src[W]->spec.dim[1], m = weight_channels(C);
+    cut c = cut_of(x->dim[1] + K - 1, C, K);
+    size_t one = (size_t)(c.channels * (K + 2) + K), two = (size_t)(m * (2 * (K + 1) + 3));
+    return (ry_work){.parts = {input_parts(&c, x->dim[0]) + (C + m - 1) / m},
                      .local = sizeof(float) * (one > two ? one : two)};
 }
 
-static void grad_times(const ry_cpu *c, int64_t part) {
+static void grad_input(const ry_cpu *c, const cut *p, int64_t part) {
     const ry_node *n = c->n;
     const ry_spec *x = &n->src[X]->spec;
     const simd_rows_table *r = simd_rows();
-    int64_t T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1], each = times_each(C, K), all = T + K - 1,
-            blocks = (all + each - 1) / each, b = part / blocks;
-    float *w = c->local, *buf = w + C * K, *tmp = buf + C;
+    int64_t T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1], b = part / (p->down * p->across);
+    int64_t first = part % p->across * p->channels, m = least(p->channels, C - first),
+            from = part / p->across % p->down * p->times;
+    float *w = c->local, *buf = w + p->channels * K, *tmp = buf + p->channels;
     rows3 up = rows_of(n, c->src, GRAD_UP), next = rows_of(n, c->src, GRAD_UP_NEXT);
-    turn_weights(w, c->src[W], n->src[W]->spec.dtype, C, K, tmp + C);
-    for (int64_t i = part % blocks * each; i < least((part % blocks + 1) * each, all);
-         i++) { /* input row i, at time i - (K-1) */
+    turn_weights(w, c->src[W], n->src[W]->spec.dtype, first, m, K, tmp + p->channels);
+    for (int64_t i = from; i < least(from + p->times, T + K - 1); i++) { /* row i of the input, at time i - (K-1) */
         int64_t time = i - (K - 1);
         float *y =
-            time < 0 ? (float *)c->out[DSTATE] + (b * (K - 1) + i) * C : (float *)c->out[DX] + (b * T + time) * C;
-        r->fill(y, 0, C);
+            (time < 0 ? (float *)c->out[DSTATE] + (b * (K - 1) + i) * C : (float *)c->out[DX] + (b * T + time) * C) +
+            first;
+        bool begun = false;
         for (int64_t k = K - 1; k >= 0; k--) {
             int64_t at = i - k; /* the output that sees it through tap k */
-            if (at >= 0 && at < T)
-                add_product(y, w + k * C, ry_load_row(up.data, up.dtype, b * up.b + at * up.t, C, buf), C, tmp);
+            if (at < 0 || at >= T) continue;
+            const float *u = ry_load_row(up.data, up.dtype, b * up.b + at * up.t + first, m, buf);
+            if (begun)
+                add_product(y, w + k * m, u, m, tmp);
+            else
+                r->mul(y, w + k * m, u, m);
+            begun = true;
         }
+        if (!begun) r->fill(y, 0, m);
         if (next.data && i >= T)
-            r->add(y, y, ry_load_row(next.data, next.dtype, b * next.b + (i - T) * next.t, C, buf), C);
+            r->add(y, y, ry_load_row(next.data, next.dtype, b * next.b + (i - T) * next.t + first, m, buf), m);
     }
 }
 
@@ -246,8 +273,8 @@ static void grad_weights(const ry_cpu *c, int64_t part) {
     const ry_node *n = c->n;
     const ry_spec *x = &n->src[X]->spec;
     const simd_rows_table *r = simd_rows();
-    int64_t B = x->dim[0], T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1], first = part * CHANNELS,
-            m = least(CHANNELS, C - first);
+    int64_t B = x->dim[0], T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1], first = part * weight_channels(C),
+            m = least(weight_channels(C), C - first);
     float *total = c->local, *sum = total + (K + 1) * m, *in = sum + (K + 1) * m, *grad = in + m, *tmp = grad + m;
     input src = {rows_of(n, c->src, GRAD_STATE), rows_of(n, c->src, X), K - 1};
     rows3 up = rows_of(n, c->src, GRAD_UP);
@@ -275,11 +302,13 @@ static void grad_weights(const ry_cpu *c, int64_t part) {
 static ry_status grad_cpu(const ry_cpu *c) {
     const ry_spec *x = &c->n->src[X]->spec;
     if (x->dim[2] == 0) return RY_OK;
-    int64_t times = time_parts(x->dim[0], x->dim[1], x->dim[2], c->n->src[W]->spec.dim[1]);
-    if (c->part < times)
-        grad_times(c, c->part);
+    int64_t K = c->n->src[W]->spec.dim[1];
+    cut p = cut_of(x->dim[1] + K - 1, x->dim[2], K);
+    int64_t parts = input_parts(&p, x->dim[0]);
+    if (c->part < parts)
+        grad_input(c, &p, c->part);
     else
-        grad_weights(c, c->part - times);
+        grad_weights(c, c->part - parts);
     return RY_OK;
 }
 
