@@ -18,14 +18,11 @@ typedef struct amx_config {
 } amx_config;
 _Static_assert(sizeof(amx_config) == 64, "as the instruction reads it");
 
-GEMM_FN void amx_begin(void) {
-    amx_config c = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        c.row_bytes[i] = STRIDE;
-        c.rows[i] = TILE_ROWS;
-    }
-    _tile_loadconfig(&c);
-}
+/* Constant, not built on the stack: gcc 12's _tile_loadconfig tells the compiler of eight of these bytes only, and stores to the rest go. */
+static const amx_config eight_tiles = {.palette = 1,
+                                       .row_bytes = {STRIDE, STRIDE, STRIDE, STRIDE, STRIDE, STRIDE, STRIDE, STRIDE},
+                                       .rows = {TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS}};
+GEMM_FN void amx_begin(void) { _tile_loadconfig(&eight_tiles); }
 GEMM_FN void amx_end(void) { _tile_release(); }
 #define amx_zero(t)             _tile_zero(t)
 #define amx_load(t, p, stride)  _tile_loadd(t, p, (size_t)(stride))
