@@ -1,4 +1,5 @@
 /* torch_index.c - builders of PyTorch's operators that look elements up, write them by index, order or search them. */
+#include "core/op.h"
 #include "torch.h"
 #include <math.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ static ry_tensor spread(vec *v, ry_tensor index, ry_tensor src, int axis) {
 }
 
 static void gather(vec *v, const char *p) {
-    ry_tensor x = t_self(v), idx = t_tensor(v, 1, "index");
+    ry_tensor x = t_self(v), idx = vec_cast(v, t_tensor(v, 1, "index"), RY_I64);
     (void)p;
     vec_out(v, ry_gather(G, x, idx, axis_at(v, x, 0, 0)));
 }
@@ -37,7 +38,7 @@ static void take_along_dim(vec *v, const char *p) {
         int64_t a = vec_dim(v, x, i), b = vec_dim(v, idx, i), most = a == 1 ? b : a;
         xd[i] = i == axis ? a : most, id[i] = i == axis ? b : most;
     }
-    vec_out(v, ry_gather(G, ry_expand(G, x, r, xd), ry_expand(G, idx, r, id), axis));
+    vec_out(v, ry_gather(G, ry_expand(G, x, r, xd), vec_wrap(v, ry_expand(G, idx, r, id), xd[axis]), axis));
 }
 static void take(vec *v, const char *p) {
     ry_tensor x = vec_flat(v, t_self(v)), idx = t_tensor(v, 0, "index");
@@ -72,16 +73,18 @@ static void index_write(vec *v, const char *p) { /* index_add, index_copy, index
     int axis = axis_at(v, x, 0, 0);
     bool scalar = !vec_rank(v, x);
     if (scalar) x = vec_unsqueeze(v, x, 0);
-    if (*p == 'f') {
-        ry_spec s = *ry_spec_of(G, x);
-        s.dim[axis] = vec_numel(v, idx);
-        src = ry_expand(G, vec_cast(v, t_tensor(v, 2, "value"), s.dtype), s.rank, s.dim);
-    } else {
-        src = t_tensor(v, 2, "source");
-        if (!vec_rank(v, src)) src = vec_unsqueeze(v, src, 0);
-        double alpha = t_real(v, -1, "alpha", 1);
-        if (alpha != 1) src = ry_mul(G, src, t_num(v, alpha));
+    if (*p == 'f') { /* a place named twice is filled, and counts, once */
+        ry_tensor wrapped = vec_wrap(v, vec_cast(v, vec_flat(v, idx), RY_I32), vec_dim(v, x, axis));
+        ry_tensor hit = ry_any(G, ry_eq(G, vec_unsqueeze(v, wrapped, 1), vec_iota(v, vec_dim(v, x, axis), 0, 1)), RY_AXIS(0), false);
+        for (int i = axis + 1; i < vec_rank(v, x); i++) hit = vec_unsqueeze(v, hit, -1);
+        ry_tensor filled = ry_select(G, hit, vec_cast(v, t_tensor(v, 2, "value"), vec_dtype(v, x)), x);
+        vec_out(v, scalar ? vec_squeeze(v, filled, 0) : filled);
+        return;
     }
+    src = t_tensor(v, 2, "source");
+    if (!vec_rank(v, src)) src = vec_unsqueeze(v, src, 0);
+    double alpha = t_real(v, -1, "alpha", 1);
+    if (alpha != 1) src = ry_mul(G, src, t_num(v, alpha));
     ry_tensor y = ry_scatter(G, x, spread(v, idx, src, axis), src, axis, *p == 'a');
     vec_out(v, scalar ? vec_squeeze(v, y, 0) : y);
 }
@@ -296,8 +299,10 @@ static ry_tensor frozen_row(vec *v, const ry_json *j, int64_t r) {
     free(x);
     return y;
 }
-static void embedding(vec *v, const char *p) { /* OpInfo: ids first */
-    ry_tensor ids = t_self(v), w = t_tensor(v, 0, "weight");
+static void embedding(vec *v, const char *p) { /* OpInfo's lambda takes the weight first, the function the ids */
+    bool swapped = ry_is_float(vec_dtype(v, t_self(v)));
+    const ry_json *weight = swapped ? v->self : t_arg(v, 0, "weight");
+    ry_tensor ids = swapped ? t_tensor(v, 0, "input") : t_self(v), w = t_value(v, weight);
     int64_t pad = t_int(v, 1, "padding_idx", INT32_MIN);
     (void)p;
     if (t_arg(v, 2, "max_norm")) {
@@ -308,7 +313,7 @@ static void embedding(vec *v, const char *p) { /* OpInfo: ids first */
     if (pad != INT32_MIN) { /* that row is read but gets no gradient: what is looked up there is made of a constant */
         if (pad < 0) pad += vec_dim(v, w, 0);
         ry_tensor row = vec_unsqueeze(v, ry_eq(G, ids, vec_number(v, (double)pad, true)), -1);
-        y = ry_select(G, row, frozen_row(v, t_arg(v, 0, "weight"), pad), y);
+        y = ry_select(G, row, frozen_row(v, weight, pad), y);
     }
     if (t_bool(v, 4, "scale_grad_by_freq", false)) vec_refuse(v, "scale_grad_by_freq");
     vec_out(v, y);

@@ -109,7 +109,10 @@ static void logit(vec *v, const char *p) {
     double eps = t_real(v, 0, "eps", -1);
     ry_tensor x = t_self(v);
     (void)p;
-    if (eps >= 0) x = ry_clamp(G, x, t_num(v, eps), t_num(v, 1 - eps));
+    if (eps >= 0) { /* the lower bound first, also where it is above the upper one */
+        ry_tensor lo = t_num(v, eps), hi = t_num(v, 1 - eps);
+        x = ry_select(G, ry_lt(G, x, lo), lo, ry_select(G, ry_gt(G, x, hi), hi, x));
+    }
     vec_out(v, ry_log(G, ry_div(G, x, ry_sub(G, t_num(v, 1), x))));
 }
 static void heaviside(vec *v, const char *p) {

@@ -26,10 +26,15 @@ static void elu(vec *v, const char *p) { /* scale (max(x, 0) + min(0, alpha (exp
     ry_tensor y = scale == 1 && k == 1 ? ry_elu(G, x, t_num(v, alpha)) : ry_mul(G, ry_select(G, ry_gt(G, x, t_num(v, 0)), x, low), t_num(v, scale));
     vec_out(v, y);
 }
+static ry_tensor channels(vec *v, ry_tensor w, int rank) { /* [C] beside [N,C,..] */
+    for (int i = 2; i < rank; i++) w = vec_unsqueeze(v, w, -1);
+    return w;
+}
 static void prelu(vec *v, const char *p) { /* one slope a channel: axis 1 */
     ry_tensor x = t_self(v), w = t_tensor(v, 0, "weight");
     (void)p;
-    for (int i = 2; vec_numel(v, w) > 1 && i < vec_rank(v, x); i++) w = vec_unsqueeze(v, w, -1);
+    if (vec_numel(v, w) == 1) w = ry_reshape(G, w, 0, NULL);
+    else w = channels(v, w, vec_rank(v, x));
     vec_out(v, ry_leaky_relu(G, x, w));
 }
 static void rrelu(vec *v, const char *p) {
@@ -84,10 +89,6 @@ static void dropout(vec *v, const char *p) {
 
 /* ---------------------------------------------------------------- normalisation */
 
-static ry_tensor channels(vec *v, ry_tensor w, int rank) { /* [C] beside [N,C,..] */
-    for (int i = 2; i < rank; i++) w = vec_unsqueeze(v, w, -1);
-    return w;
-}
 static ry_tensor affine(vec *v, ry_tensor y, ry_tensor w, bool has_w, ry_tensor b, bool has_b) {
     if (has_w) y = ry_mul(G, y, w);
     return has_b ? ry_add(G, y, b) : y;

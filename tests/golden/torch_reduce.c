@@ -258,6 +258,8 @@ static void tensordot(vec *v, const char *p) {
     for (int i = 0; i < n; i++) {
         da[i] += da[i] < 0 ? ra : 0, db[i] += db[i] < 0 ? rb : 0;
         in_a[da[i]] = in_b[db[i]] = true;
+        if (vec_dim(v, a, (int)da[i]) == 1 && vec_dim(v, b, (int)db[i]) > 1) b = ry_sum(G, b, RY_AXIS((int)db[i]), true); /* broadcast */
+        if (vec_dim(v, b, (int)db[i]) == 1 && vec_dim(v, a, (int)da[i]) > 1) a = ry_sum(G, a, RY_AXIS((int)da[i]), true);
         mid *= vec_dim(v, a, (int)da[i]);
     }
     for (int i = 0; i < ra; i++)
