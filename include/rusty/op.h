@@ -101,10 +101,12 @@ typedef struct ry_variant {
     struct { const char *name; int value; } knobs[12];
 } ry_variant;
 /* One text serves a node's dispatches; each names an entry of it. They run in order, and each sees what those before it wrote. */
-enum { RY_MAX_DISPATCH = 8, RY_MAX_UNIFORM = 96 };
+enum { RY_MAX_DISPATCH = 16, RY_MAX_UNIFORM = 96 };
 typedef struct ry_dispatch {
     const char *entry;
     int64_t groups;                 /* any number; the device folds it into its grid. 0: nothing to do */
+    uint32_t uses;                  /* operands that this entry names: bit i source i, RY_MAX_SRC + j output j, the next scratch; 0 = all.
+                                     * Said where all are many: a device may bind as few as 8 storages (caps->max_bindings) */
 } ry_dispatch;
 typedef struct ry_launch_value { char name[20]; bool real; double value; } ry_launch_value; /* f32 or u32 (negative ones wrap: strides) */
 /* Filled by launch(), zeroed before, once when a program is built and again before each run where the row has dynamic arguments: args
