@@ -468,7 +468,7 @@ ry_status plan_make(ry_plan **out, ry_graph *g, plan_live *l, size_t n_want, con
     if (g->scopes) RY_GO(st, fail, recompute_scopes(&w, n_want, wn));
     RY_GO(st, fail, settle_wants(&w, g, n_want, wv));
     RY_GO(st, fail, sort_nodes(&w, &list));
-    if (!opt->no_fusion) RY_GO(st, fail, plan_fuse(p, &list, w.nodes.n, n_want, wv));
+    if (!opt->no_fusion) RY_GO(st, fail, plan_fuse(p, &list, w.nodes.n, n_want, wv, (int)g->dev->caps.max_bindings));
     /* New ids: positions in the final list, so that values index tables. */
     st = RY_ENOMEM;
     uint32_t *origin = RY_NEW(&p->arena, uint32_t, list.n + 1);

@@ -23,6 +23,7 @@ typedef struct fuser {
     unsigned char *wanted;/* by id: some output is wanted */
     group **of;           /* by position; NULL: not elementwise */
     ry_arena arena;
+    int max_operands;
 } fuser;
 
 static bool is_fill(const ry_value *v) { return v->base->node->op == &ry_op_fill_row; }
@@ -160,7 +161,7 @@ static bool try_merge(fuser *f, group *a, group *b) { /* b holds the newest node
     }
     int n = 0, i = 0, k = 0;
     while (i < a->n || k < b->n) member[n++] = k == b->n || (i < a->n && a->member[i] < b->member[k]) ? a->member[i++] : b->member[k++];
-    if (!make_face(f, member, n, &unused)) return false;
+    if (!make_face(f, member, n, &unused) || unused.n_src + unused.n_out > f->max_operands) return false;
     uint32_t *m = RY_NEW(&f->arena, uint32_t, n);
     if (!m) return false; /* no memory: stays unfused */
     memcpy(m, member, (size_t)n * sizeof *m);
@@ -262,8 +263,8 @@ static ry_status fuse_group(fuser *f, const group *g, const face *x, ry_value **
 
 static ry_value *follow(ry_value *const *moved, ry_value *v) { return moved[v->node->id] && v->base == v ? moved[v->node->id] : v; }
 
-ry_status plan_fuse(ry_plan *p, plan_list *l, size_t n_ids, size_t n_want, ry_value **want) {
-    fuser f = {.p = p, .l = l};
+ry_status plan_fuse(ry_plan *p, plan_list *l, size_t n_ids, size_t n_want, ry_value **want, int max_operands) {
+    fuser f = {.p = p, .l = l, .max_operands = max_operands ? max_operands : RY_MAX_SRC + RY_MAX_OUT};
     ry_status st;
     size_t n = 0;
     ry_value **moved = NULL;

@@ -68,6 +68,32 @@ static void test_storages_apart(void **state) {
     }
 }
 
+/* Chains stop growing where a device could not bind their operands. */
+static void test_chains_fit(void **state) {
+    (void)state;
+    for (int limit = 0; limit <= 8; limit += 4) {
+        ry_device *d;
+        ry_graph *g;
+        ry_program *p;
+        assert_ok(ry_device_open(&d, "null", NULL));
+        d->caps.max_bindings = (uint32_t)limit;
+        assert_ok(ry_graph_open(&g, d));
+        ry_tensor sum = ry_input(g, &RY_SHAPE(RY_F32, 9), "x0");
+        for (int i = 0; i < 11; i++) sum = ry_add(g, sum, ry_input(g, &RY_SHAPE(RY_F32, 9), "x"));
+        assert_ok(ry_compile(&p, g, 1, &sum, NULL));
+        int steps = p->plan->n_steps, most = 0;
+        for (int i = 0; i < steps; i++) {
+            const ry_node *n = p->plan->steps[i].node;
+            if (n->n_src + n->n_out > most) most = n->n_src + n->n_out;
+        }
+        assert_int_equal(steps, limit == 4 ? 6 : limit == 8 ? 2 : 1);
+        assert_true(limit == 0 ? most == 13 : most <= limit);
+        ry_program_close(p);
+        ry_graph_close(g);
+        ry_device_close(d);
+    }
+}
+
 static ry_status needs(ry_device *d, const ry_node *n, ry_work *w) {
     (void)d;
     if (!strcmp(n->op->name, "softmax")) return ry_fail_node(n, RY_EUNSUPPORTED, "has no kernel here");
@@ -103,6 +129,6 @@ static void test_work_of_device(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_storages_apart), cmocka_unit_test(test_work_of_device)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_storages_apart), cmocka_unit_test(test_chains_fit), cmocka_unit_test(test_work_of_device)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
