@@ -101,7 +101,7 @@ typedef struct ry_variant {
     struct { const char *name; int value; } knobs[12];
 } ry_variant;
 /* One text serves a node's dispatches; each names an entry of it. They run in order, and each sees what those before it wrote. */
-enum { RY_MAX_DISPATCH = 16, RY_MAX_UNIFORM = 96 };
+enum { RY_MAX_DISPATCH = 16, RY_MAX_UNIFORM = 192 }; /* 12 sources walked over 8 dims */
 typedef struct ry_dispatch {
     const char *entry;
     int64_t groups;                 /* any number; the device folds it into its grid. 0: nothing to do */
