@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONTEXT = 128, BATCH = 16, CALIBRATE = 3, MAX_TEXT = 8 << 20 };
+enum { CONTEXT = 128, BATCH = 8, CALIBRATE = 3, MAX_TEXT = 8 << 20 };
 static const char shape[] = "hidden_size: 128\nintermediate_size: 344\nnum_hidden_layers: 5\nnum_attention_heads: 4\nnum_key_value_heads: 2\n"
                             "max_position_embeddings: 512\nrope_theta: 10000.0\ntie_word_embeddings: true\n";
 
