@@ -170,6 +170,7 @@ static const ry_sample layer_norm_samples[] = {
     {.name = "no b", .src = {SRC_F(2, 3, 8), SRC_F(8), SRC_NONE}, .n_src = 3, A},
     {.name = "no w", .src = {SRC_F(4, 6), SRC_NONE, SRC_F(6)}, .n_src = 3, A},
     {.name = "bare", .src = {SRC_F(2, 300), SRC_NONE, SRC_NONE}, .n_src = 3, A},
+    {.name = "large eps", .src = {SRC_F(3, 9), SRC_F(9), SRC_F(9)}, .n_src = 3, .args = &(const norm_args){0.3}},
     {.name = "far from zero", .src = {SRC_RANGE(99, 101, 3, 33), SRC_F(33), SRC_F(33)}, .n_src = 3, A,
      .flags = RY_SAMPLE_F32_ONLY | RY_SAMPLE_NO_GRAD},
     {.name = "no rows", .src = {SRC_F(0, 4), SRC_F(4), SRC_F(4)}, .n_src = 3, A},

@@ -14,6 +14,11 @@ static void map(vec *v, const char *p) {
     vec_out(v, vec_map(v, p, n, x));
 }
 static void map1(vec *v, const char *p) { vec_out(v, vec_map(v, p, 1, (ry_tensor[]){t_self(v)})); }
+static void rounded(vec *v, const char *p) { /* to decimals */
+    ry_tensor k = t_num(v, pow(10, (double)t_int(v, -1, "decimals", 0)));
+    (void)p;
+    vec_out(v, t_arg(v, -1, "decimals") ? ry_div(G, ry_round(G, ry_mul(G, t_self(v), k)), k) : ry_round(G, t_self(v)));
+}
 static void swapped(vec *v, const char *p) { vec_out(v, vec_map(v, p, 2, (ry_tensor[]){other(v), t_self(v)})); }
 static void power(vec *v, const char *p) {
     ry_tensor x = t_self(v), y = other(v);
@@ -184,7 +189,7 @@ const vec_row torch_math[] = {
     {"acos", map1, "acos"}, {"atan", map1, "atan"}, {"asinh", map1, "asinh"}, {"acosh", map1, "acosh"}, {"atanh", map1, "atanh"},
     {"arcsin", map1, "asin"}, {"arccos", map1, "acos"}, {"arctan", map1, "atan"}, {"arcsinh", map1, "asinh"}, {"arccosh", map1, "acosh"},
     {"arctanh", map1, "atanh"}, {"sigmoid", map1, "sigmoid"}, {"special.expit", map1, "sigmoid"}, {"erf", map1, "erf"}, {"erfc", map1, "erfc"},
-    {"special.erf", map1, "erf"}, {"special.erfc", map1, "erfc"}, {"floor", map1, "floor"}, {"ceil", map1, "ceil"}, {"round", map1, "round"},
+    {"special.erf", map1, "erf"}, {"special.erfc", map1, "erfc"}, {"floor", map1, "floor"}, {"ceil", map1, "ceil"}, {"round", rounded, NULL},
     {"trunc", map1, "trunc"}, {"fix", map1, "trunc"}, {"frac", frac, NULL}, {"sign", map1, "sign"}, {"sgn", map1, "sign"},
     {"positive", same, NULL}, {"clone", same, NULL}, {"contiguous", same, NULL}, {"conj", same, NULL}, {"conj_physical", same, NULL}, {"real", same, NULL},
     {"resolve_conj", same, NULL}, {"resolve_neg", same, NULL}, {"detach", same, NULL}, {"isnan", map1, "isnan"}, {"isinf", map1, "isinf"},
@@ -193,7 +198,7 @@ const vec_row torch_math[] = {
     {"float_power", power, "float_power"}, {"fmod", map, "fmod"}, {"remainder", map, "mod"}, {"maximum", map, "max"}, {"minimum", map, "min"},
     {"max.binary", map, "max"}, {"min.binary", map, "min"}, {"logaddexp", map, "logaddexp"}, {"logaddexp2", logaddexp2, NULL}, {"xlogy", map, "xlogy"},
     {"special.xlogy", map, "xlogy"}, {"special.xlog1py", xlog1py, NULL}, {"special.log1p", map1, "log1p"}, {"special.exp2", map1, "exp2"},
-    {"special.expm1", map1, "expm1"}, {"special.round", map1, "round"}, {"special.sinc", sinc, NULL}, {"special.entr", entr, NULL},
+    {"special.expm1", map1, "expm1"}, {"special.round", rounded, NULL}, {"special.sinc", sinc, NULL}, {"special.entr", entr, NULL},
     {"floor_divide", map, "floordiv"}, {"true_divide", division, ""}, {"div", division, ""}, {"divide", division, ""}, {"div.trunc_rounding", division, "trunc"},
     {"div.floor_rounding", division, "floor"}, {"add", add, NULL}, {"sub", sub, NULL}, {"subtract", sub, NULL}, {"rsub", rsub, NULL},
     {"__radd__", swapped, "add"}, {"__rmul__", swapped, "mul"}, {"__rsub__", swapped, "sub"}, {"__rdiv__", swapped, "div"}, {"__rpow__", swapped, "pow"},

@@ -308,7 +308,7 @@ const vec_row torch_reduce[] = {
     {"sum", reduce, "sum"}, {"mean", reduce, "mean"}, {"amax", reduce, "amax"}, {"amin", reduce, "amin"}, {"any", reduce, "any"}, {"all", reduce, "all"},
     {"nansum", without_nan, "s"}, {"nanmean", without_nan, "m"}, {"count_nonzero", count_nonzero, NULL}, {"aminmax", aminmax, NULL}, {"argmax", argext, "x"},
     {"argmin", argext, "n"}, {"max", extreme, "x"}, {"min", extreme, "n"}, {"prod", prod, NULL}, {"var", variance, "v"}, {"std", variance, "s"},
-    {"var_mean", variance, "vm"}, {"std_mean", variance, "sm"}, {"norm", norm, "p"}, {"norm.nuc", NULL, "singular values"}, {"linalg.vector_norm", norm, "v"},
+    {"var_mean", variance, "vm"}, {"std_mean", variance, "sm"}, {"norm", norm, "p"}, {"norm.nuc", NULL, "singular values"}, {"linalg.norm.subgradients_at_zero", NULL, "the subgradient at zero is another"}, {"linalg.vector_norm", norm, "v"},
     {"linalg.norm", norm, "m"}, {"dist", dist, NULL}, {"cdist", cdist, NULL}, {"pairwise_distance", pairwise, NULL}, {"cumsum", cumsum, NULL},
     {"cumprod", scan, "mul"}, {"logcumsumexp", scan, "logaddexp"}, {"diff", diff, NULL}, {"trapezoid", trapezoid, "t"}, {"trapz", trapezoid, "t"},
     {"cumulative_trapezoid", trapezoid, "c"}, {"logsumexp", logsumexp, NULL}, {"matmul", matmul, ""}, {"__rmatmul__", matmul, "r"}, {"mm", matmul, ""},
