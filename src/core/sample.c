@@ -4,7 +4,7 @@
 #include "base/rng.h"
 #include <string.h>
 
-enum { FILL_BLOCK = 1024 };
+enum { FILL_BLOCK = 1024, FILL_MOST = 1 << 20 };
 
 int ry_sample_sources(const ry_op *op, const ry_sample *s) {
     int n = s->n_src > 0 ? s->n_src : op->max_src;
@@ -66,6 +66,12 @@ static void fill_q8_0(void *data, int64_t n, uint64_t seed, uint32_t stream) {
 
 ry_status ry_sample_fill(void *data, ry_dtype t, int64_t n, float lo, float hi, uint64_t seed, uint32_t stream) {
     bool unset = lo == 0 && hi == 0;
+    if (n > FILL_MOST) { /* random numbers are dear */
+        RY_TRY(ry_sample_fill(data, t, FILL_MOST, lo, hi, seed, stream));
+        size_t have = ry_bytes_of(t, FILL_MOST), all = ry_bytes_of(t, n);
+        for (size_t at = have; at < all; at += have) memcpy((char *)data + at, data, all - at < have ? all - at : have);
+        return RY_OK;
+    }
     switch (ry_dtype_row(t)->kind) {
     case RY_KIND_FLOAT: fill_floats(data, t, n, unset ? -1 : lo, unset ? 1 : hi, seed, stream); return RY_OK;
     case RY_KIND_INT:

@@ -23,7 +23,8 @@ void ry_sample_close(ry_sample_set *s);
 bool ry_sample_has_floats(const ry_op *op, const ry_sample *s);
 int ry_sample_sources(const ry_op *op, const ry_sample *s); /* number of sources, left-out optional ones counted */
 
-/* Fills n elements of dtype t: floats and Q8_0 uniform in [lo,hi), integers uniform in [lo,hi), both 0 = [-1,1) or [0,2). */
+/* Fills n elements of dtype t: floats and Q8_0 uniform in [lo,hi), integers uniform in [lo,hi), both 0 = [-1,1) or [0,2).
+ * After 2^20 elements they repeat. */
 ry_status ry_sample_fill(void *data, ry_dtype t, int64_t n, float lo, float hi, uint64_t seed, uint32_t stream);
 
 /* Gives the graph the sources (inputs; variables where the row writes them, or all of them if as_vars) without applying the row.

@@ -238,7 +238,7 @@ ry_status ry_bench_ops_run(ry_device *d, const char *filter, void (*row)(void *u
     row(ud, &(ry_bench_op){.name = "memory copy", .ms = 2.0 * 128 * (1 << 20) / copy * 1e3, .gbps = copy * 1e-9, .share = 1});
     const ry_op *op;
     for (size_t i = 0; (op = ry_op_at(i)) != NULL; i++) {
-        if (filter && *filter && !strstr(op->name, filter)) continue;
+        if (filter && strncmp(op->name, filter, strlen(filter))) continue;
         for (const ry_sample *s = op->samples; s && s->name; s++) {
             if (!(s->flags & RY_SAMPLE_BENCH)) continue;
             ry_bench_op r = {.ms = 0};
@@ -247,6 +247,6 @@ ry_status ry_bench_ops_run(ry_device *d, const char *filter, void (*row)(void *u
             found = true;
         }
     }
-    if (!found) RY_FAIL(RY_ENOENT, "bench ops: no operator with a benchmark has '%s' in its name", filter ? filter : "");
+    if (!found) RY_FAIL(RY_ENOENT, "bench ops: no operator with a benchmark has a name that begins with '%s'", filter ? filter : "");
     return RY_OK;
 }
