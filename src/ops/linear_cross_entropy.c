@@ -57,12 +57,13 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 
 enum {
     CHUNK_BYTES = 4 << 20,
-    LEAST_ROWS = 128,
+    LEAST_ROWS = 256, /* w and its gradient pass through memory once a round */
     ROW_BLOCK = 256,
-    COLUMN_BLOCK = 256, /* with gradients */
-    LOSS_ROWS = 128,
+    MOST_COLUMNS = 512, /* of a block of logits, with gradients; half of it where there would be few blocks */
+    FEW_COLUMNS = 8192,
+    LOSS_ROWS = 128, /* the same without */
     LOSS_COLUMNS = 512,
-    LOSS_SPLIT = 2048 /* without */,
+    LOSS_SPLIT = 2048,
     SCALED_ELEMENTS = 65536 /* of a part of phase 1 */
 };
 
@@ -72,7 +73,7 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 typedef struct cut {
     int64_t R, C, V, rounds, rows; /* of a round */
     int64_t ld;                    /* row step of the chunk: no power of two, so that rows do not share cache sets */
-    int64_t blocks;                /* of columns, each with its own (m, sum) a row */
+    int64_t columns, blocks;       /* of a block of columns, and blocks, each with its own (m, sum) a row */
     int64_t row_parts;             /* rows of one part of phase 1 */
     bool grad, dw;
     float cap;
@@ -99,7 +100,8 @@ static cut cut_of(const ry_node *n) {
         c.rows = least(c.R, (div_up(c.R, c.rounds) + 15) / 16 * 16);
         if (c.rows) c.rounds = div_up(c.R, c.rows);
     }
-    c.blocks = div_up(c.V, c.grad ? COLUMN_BLOCK : LOSS_SPLIT);
+    c.columns = !c.grad ? LOSS_SPLIT : c.V < FEW_COLUMNS ? MOST_COLUMNS / 2 : MOST_COLUMNS;
+    c.blocks = div_up(c.V, c.columns);
     c.row_parts = c.V ? SCALED_ELEMENTS / c.V : 1;
     if (c.row_parts < 1) c.row_parts = 1;
     if (!c.grad) c.row_parts = 256;
@@ -174,7 +176,7 @@ static ry_work work(const ry_node *n) {
         w.local = sizeof(float) * LOSS_ROWS * LOSS_COLUMNS + simd_gemm_tile_local(&g);
         return w;
     }
-    simd_gemm g = logits_of(&c, n, NULL, 0, least(c.rows, ROW_BLOCK), 0, least(c.V, COLUMN_BLOCK));
+    simd_gemm g = logits_of(&c, n, NULL, 0, least(c.rows, ROW_BLOCK), 0, least(c.V, c.columns));
     g.ldc = c.ld;
     w.phases = 3;
     w.rounds = c.rounds;
@@ -258,10 +260,10 @@ static void grad_row(const cut *p, float *z, const float *stat, float lse, int64
         return;
     }
     if (p->cap > 0) {
-        float slope[COLUMN_BLOCK], at = z[target] / p->cap, inverse = 1 / p->cap;
+        float slope[MOST_COLUMNS], at = z[target] / p->cap, inverse = 1 / p->cap;
         for (int64_t b = 0; b < p->blocks; b++) {
-            float *x = z + b * COLUMN_BLOCK;
-            int64_t cols = least(COLUMN_BLOCK, p->V - b * COLUMN_BLOCK);
+            float *x = z + b * p->columns;
+            int64_t cols = least(p->columns, p->V - b * p->columns);
             r->scale(slope, x, inverse, cols);
             r->mul(slope, slope, slope, cols);
             r->exp_sub(x, x, lse, cols);
@@ -273,8 +275,8 @@ static void grad_row(const cut *p, float *z, const float *stat, float lse, int64
         return;
     }
     for (int64_t b = 0; b < p->blocks; b++) {
-        float *x = z + b * COLUMN_BLOCK;
-        r->scale(x, x, scale * expf(stat[2 * b] - lse), least(COLUMN_BLOCK, p->V - b * COLUMN_BLOCK));
+        float *x = z + b * p->columns;
+        r->scale(x, x, scale * expf(stat[2 * b] - lse), least(p->columns, p->V - b * p->columns));
     }
     z[target] -= scale;
 }
@@ -317,11 +319,11 @@ static ry_status cpu(const ry_cpu *c) {
         if (p.R && p.V) loss_part(c, &p, &buf);
     } else if (c->phase == 0) {
         int64_t row = p.blocks ? c->part / p.blocks * ROW_BLOCK : 0, b = p.blocks ? c->part % p.blocks : 0,
-                col = b * COLUMN_BLOCK, rows = least(ROW_BLOCK, m - row);
+                col = b * p.columns, rows = least(ROW_BLOCK, m - row);
         if (rows <= 0 || !p.V) return RY_OK;
         float *stat = buf.stat + (row * p.blocks + b) * 2;
         reset_stat(stat, rows, 2 * p.blocks);
-        logits(c, &p, first + row, rows, col, least(COLUMN_BLOCK, p.V - col), buf.chunk + row * p.ld + col, p.ld, stat,
+        logits(c, &p, first + row, rows, col, least(p.columns, p.V - col), buf.chunk + row * p.ld + col, p.ld, stat,
                2 * p.blocks, buf.target + row, p.cap == 0, c->local);
     } else if (c->phase == 1) {
         return finish_rows(c, &p, &buf, first, m, scale);
