@@ -9,7 +9,7 @@ enum { SIMD_AVX512_BF16 = 1, SIMD_AMX_BF16 = 2, SIMD_AVX512_VNNI = 4 }; /* extra
 
 simd_path simd_best(void);            /* what this machine has, after RUSTY_SIMD */
 simd_path simd_now(void);             /* what runs: simd_best unless simd_force said otherwise */
-unsigned simd_extras(void);           /* bits above, 0 on a forced lower path */
+unsigned simd_extras(void);           /* bits above that pay here, or that simd_force chose; 0 on a lower path */
 bool simd_has(simd_path p);
 void simd_force(simd_path p, unsigned extras); /* tests and doctor: only what simd_has; not while a program runs */
 const char *simd_name(simd_path p);
