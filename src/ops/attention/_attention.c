@@ -1,5 +1,6 @@
 /* _attention.c - shared by attention's forward and backward: checks, visible keys, and the composed form. */
 #include "ops/attention/attention.h"
+#include "simd/simd.h"
 #include <math.h>
 #include <rusty/ops.h>
 #include <string.h>
@@ -70,6 +71,12 @@ attention_operand attention_of(const ry_value *v, void *const *src, int i) {
     return (attention_operand){src ? src[i] : NULL, v->spec.dtype, v->stride[0], v->stride[1], v->stride[2]};
 }
 
+/* bf16 where the machine multiplies it; to imitate it by rounding would take time and give nothing. */
+static ry_dtype factors_of(int32_t product) {
+    bool here = (simd_extras() & (SIMD_AVX512_BF16 | SIMD_AMX_BF16)) != 0;
+    return here ? product_of(product) : RY_F32;
+}
+
 void attention_open(attention_job *j, const ry_node *n, void *const *src, int options) {
     const attention_args *a = n->args;
     const ry_spec *q = &n->src[ATT_Q]->spec, *k = &n->src[ATT_K]->spec, *v = &n->src[ATT_V]->spec;
@@ -86,7 +93,7 @@ void attention_open(attention_job *j, const ry_node *n, void *const *src, int op
                          .cap = (float)a->softcap,
                          .window = a->window,
                          .causal = a->causal,
-                         .product = product_of(a->product)};
+                         .product = factors_of(a->product)};
     j->scale = a->scale != 0 ? (float)a->scale : j->D ? (float)(1 / sqrt((double)j->D)) : 1.0f;
     const ry_value *mask = option(n, options, ATT_MASK);
     if (mask) {
@@ -227,7 +234,7 @@ attention_composed attention_compose(ry_graph *g, const ry_node *n, int options)
     attention_composed c = {.q = attention_heads_first(g, ry_src(g, n, ATT_Q), j.G),
                             .k = attention_heads_first(g, ry_src(g, n, ATT_K), j.G),
                             .v = attention_heads_first(g, ry_src(g, n, ATT_V), j.G)};
-    ry_graph_precision(g, j.product);
+    ry_graph_precision(g, product_of(a->product));
     ry_tensor s = ry_matmul(g, c.q, ry_transpose(g, c.k, -1, -2));
     ry_graph_precision(g, was);
     s = RY_RESHAPE(g, ry_mul(g, s, ry_scalar(g, (double)j.scale)), j.B, j.H, j.T, j.S);
