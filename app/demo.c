@@ -47,7 +47,7 @@ static ry_status read_text(ry_text *out, const char *file) {
         ry_text_add(out, data, n < MAX_TEXT ? n : MAX_TEXT);
         ry_mem_free(data);
     } else {
-        static const char *const folders[] = {"src", "include", "docs", "README.md", "app"};
+        static const char *const folders[] = {"app", "docs", "README.md", "include", "tests", "src"};
         gather g = {0};
         for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
             if (os_kind(folders[i]) != OS_NOTHING) gather_path(&g, folders[i]);
@@ -141,12 +141,15 @@ static ry_status complete(ry_device *d, const char *folder, const char *prompt, 
     return st;
 }
 
-/* A line of the held-out part, from its beginning: text that the model has not seen. */
+/* A line of the held-out part that begins with a letter: text that the model has not seen. */
 static void pick_prompt(char *out, size_t cap, const ry_text *t) {
-    size_t at = t->n - t->n / 20;
-    while (at < t->n && t->at[at] != '\n') at++;
-    size_t n = 0;
-    for (at++; at + 1 < t->n && n + 1 < cap && (n < 24 || t->at[at] != '\n'); at++) out[n++] = t->at[at];
+    size_t at = t->n - t->n / 20, n = 0;
+    for (const char *p = memchr(t->at + at, '\n', t->n - at); p && n < 24; p = memchr(p, '\n', t->n - (size_t)(p - t->at))) {
+        n = strcspn(++p, "\n");
+        if (n >= cap) n = cap - 1;
+        if (!((*p | 32) >= 'a' && (*p | 32) <= 'z')) n = 0;
+        memcpy(out, p, n);
+    }
     out[n] = 0;
 }
 

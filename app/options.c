@@ -168,7 +168,7 @@ char *app_settings_text(const app_verb *v, const app_option *o) {
         if (strncmp(o->names, "--", 2)) continue;
         if (o->kind == OPT_FLAG && *(bool *)o->to) ry_text_printf(&t, "%.*s: true\n", n, name);
         else if (o->kind == OPT_INT && *(int64_t *)o->to) ry_text_printf(&t, "%.*s: %lld\n", n, name, (long long)*(int64_t *)o->to);
-        else if (o->kind == OPT_REAL && !isnan(*(double *)o->to)) ry_text_printf(&t, "%.*s: %.9g\n", n, name, *(double *)o->to);
+        else if (o->kind == OPT_REAL && (o->given ? *o->given : *(double *)o->to != 0) && !isnan(*(double *)o->to)) ry_text_printf(&t, "%.*s: %.9g\n", n, name, *(double *)o->to);
         else if (o->kind == OPT_DTYPE && *(ry_dtype *)o->to) ry_text_printf(&t, "%.*s: %s\n", n, name, ry_dtype_name(*(ry_dtype *)o->to));
         else if (o->kind == OPT_TEXT && *(const char **)o->to) {
             ry_text_printf(&t, "%.*s: ", n, name);

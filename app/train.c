@@ -131,7 +131,7 @@ static void print_step(void *ud, const ry_train_step *s) {
 }
 
 static int run_train(const app_verb *v, int argc, char **argv) {
-    args a = {.weight_decay = NAN, .clip = NAN};
+    args a = {0};
     const app_option o[] = {
         MODEL_OPTIONS(a), TRAIN_OPTIONS(a), APP_COMMON_OPTIONS(a.common),
         {"--out,-o,--adapter-path", OPT_TEXT, &a.out, "OUT", "folder of the run", NULL},
@@ -240,7 +240,7 @@ static int run_eval(const app_verb *v, int argc, char **argv) {
 /* ---- plan ---- */
 
 static int run_plan(const app_verb *v, int argc, char **argv) {
-    args a = {.weight_decay = NAN, .clip = NAN};
+    args a = {0};
     const app_option o[] = {MODEL_OPTIONS(a), TRAIN_OPTIONS(a), APP_COMMON_OPTIONS(a.common), {0}};
     int code;
     if (!app_parse(v, o, argc, argv, NULL, 0, &code)) return code;
