@@ -1,6 +1,6 @@
 """torch_train.py - the peer of `rusty train`: the same Llama in PyTorch eager, random token ids, forward + backward + clip + AdamW.
 
-    python torch_train.py --shape ../shapes/llama_15m.yaml --batch 4 --seq 256 [--dtype bf16] [--threads 2] [--steps 8]
+    python torch_train.py --shape ../shapes/llama_7m.yaml --batch 4 --seq 256 [--dtype bf16] [--threads 2] [--steps 8]
 
 Prints one JSON line: median tokens per second over the steps after warm-up, peak resident bytes, last loss.
 """
