@@ -104,7 +104,7 @@ static const ry_op row_reshape = {.name = "reshape",
 ry_tensor ry_reshape(ry_graph *g, ry_tensor x, int rank, const int64_t *dim) {
     shape_args a;
     const ry_spec *s = ry_spec_of(g, x);
-    if (s && rank == s->rank && !memcmp(dim, s->dim, (size_t)rank * sizeof *dim)) return x;
+    if (s && rank == s->rank && (!rank || !memcmp(dim, s->dim, (size_t)rank * sizeof *dim))) return x;
     set_shape(&a, rank, dim);
     return RY_APPLY(g, &row_reshape, &a, x);
 }
@@ -241,7 +241,7 @@ static const ry_op row_expand = {.name = "expand",
 ry_tensor ry_expand(ry_graph *g, ry_tensor x, int rank, const int64_t *dim) {
     shape_args a;
     const ry_spec *s = ry_spec_of(g, x);
-    if (s && rank == s->rank && !memcmp(dim, s->dim, (size_t)rank * sizeof *dim)) return x;
+    if (s && rank == s->rank && (!rank || !memcmp(dim, s->dim, (size_t)rank * sizeof *dim))) return x;
     set_shape(&a, rank, dim);
     return RY_APPLY(g, &row_expand, &a, x);
 }
