@@ -41,19 +41,18 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     return RY_OK;
 }
 
-enum { ENOUGH_PARTS = 48, SPLIT_KEYS = 256, MOST_PARTIAL_BYTES = 64 << 20 };
+enum { KEYS = 256, QUERIES = 64, LD = QUERIES }; /* a tile, and its row step: whole vectors */
+enum { ENOUGH_PARTS = 48, MOST_PARTIAL_BYTES = 64 << 20 };
 
 /* Parts of one key head. */
 static int64_t splits_of(const attention_job *j) {
-    int64_t heads = j->B * j->G, blocks = (j->S + SPLIT_KEYS - 1) / SPLIT_KEYS;
+    int64_t heads = j->B * j->G, blocks = (j->S + KEYS - 1) / KEYS;
     if (heads == 0 || heads >= ENOUGH_PARTS || blocks < 2) return 1;
     int64_t want = ENOUGH_PARTS / heads, splits = want < blocks ? want : blocks;
     double one = 4.0 * (double)(j->B * j->T) * (double)(j->H * j->D);
     while (splits > 1 && one * (double)splits > MOST_PARTIAL_BYTES) splits--;
     return splits;
 }
-
-enum { KEYS = 256, QUERIES = 64, LD = QUERIES }; /* a tile, and its row step: whole vectors */
 
 typedef struct buffers {   /* of a part, in local */
     float *p, *ds, *slope; /* tiles: weights, gradients of scores, slopes of the cap */
@@ -153,17 +152,18 @@ static void add_mask(const attention_job *j, const attention_tile *a, int64_t k0
 static void hide(const attention_job *j, const upstream *u, const attention_tile *a, int64_t k0, int64_t n, bool blind,
                  float *p) {
     int64_t at = (a->b * j->H + a->h) * j->T + a->t;
-    for (int64_t y = 0; y < n; y++, p += LD) {
+    for (int64_t y = n - 1; y >= 0; y--) {
         int64_t first, last;
+        float *row = p + y * LD;
         attention_seen_by(j, a, k0 + y, &first, &last);
-        for (int64_t i = 0; i < first; i++) p[i] = 0;
-        for (int64_t i = last; i < a->rows; i++) p[i] = 0;
+        if (first == 0 && !j->window && !j->seg_q) break; /* so it is for all earlier keys */
+        for (int64_t i = 0; i < first; i++) row[i] = 0;
+        for (int64_t i = last; i < a->rows; i++) row[i] = 0;
         if (!j->seg_q) continue;
         const int32_t *seg = j->seg_q + a->b * j->T + a->t, own = j->seg_k[a->b * j->S + k0 + y];
         for (int64_t i = first; i < last; i++)
-            if (seg[i] != own) p[i] = 0;
+            if (seg[i] != own) row[i] = 0;
     }
-    p -= n * LD;
     for (int i = 0; blind && i < a->rows; i++) {
         float one;
         if (*ry_load_row(u->lse, u->lse_dtype, at + i, 1, &one) != -INFINITY) continue;
@@ -171,9 +171,16 @@ static void hide(const attention_job *j, const upstream *u, const attention_tile
     }
 }
 
-/* One tile of queries against keys [k0, k1). dq: the tile's first row, H D apart; dk, dv: row k0 of the outputs, of this key head. */
+/* Where a tile's gradients go: dq: the tile's first row, H D apart; dk, dv: the first key's rows, of this key head; whether something
+ * is there to be added to. */
+typedef struct sums {
+    float *dq, *dk, *dv;
+    bool add_q, add_kv;
+} sums;
+
+/* One tile of queries against keys [k0, k1). */
 static void tile_grad(const attention_job *j, const upstream *u, const attention_tile *a, int64_t k0, int64_t k1,
-                      const buffers *buf, float *dq, float *dk, float *dv) {
+                      const buffers *buf, const sums *to) {
     const simd_rows_table *r = simd_rows();
     const attention_operand *q = &j->q, *k = &j->k, *v = &j->v, *up = &u->up;
     int64_t n = k1 - k0, g = a->h / (j->H / j->G), m = a->rows;
@@ -199,17 +206,52 @@ static void tile_grad(const attention_job *j, const upstream *u, const attention
     if (j->mask) add_mask(j, a, k0, n, buf);
     simd_map(MAP_exp, MAP_VALUE, MAP_F32)(buf->p, (const void *[]){buf->p, NULL, NULL, NULL, NULL}, n * LD);
     hide(j, u, a, k0, n, blind, buf->p);
-    attention_product(j, n, j->Dv, m, p, um, dv, j->G * j->Dv, 1, true, buf->gemm);
+    attention_product(j, n, j->Dv, m, p, um, to->dv, j->G * j->Dv, 1, to->add_kv, buf->gemm);
     repeat_row(buf->ds, buf->d, n);
     attention_product(j, n, m, j->Dv, vm, ut, buf->ds, LD, 1, true, buf->gemm);
     r->mul(buf->ds, buf->ds, buf->p, n * LD);
     if (capped) r->mul(buf->ds, buf->ds, buf->slope, n * LD);
-    attention_product(j, n, j->D, m, ds, qm, dk, j->G * j->D, j->scale, true, buf->gemm);
-    attention_product(j, m, j->D, n, dst, km, dq, j->H * j->D, j->scale, true, buf->gemm);
+    attention_product(j, n, j->D, m, ds, qm, to->dk, j->G * j->D, j->scale, to->add_kv, buf->gemm);
+    attention_product(j, m, j->D, n, dst, km, to->dq, j->H * j->D, j->scale, to->add_q, buf->gemm);
 }
 
 static void zero_rows(float *x, int64_t rows, int64_t step, int64_t n) {
     for (int64_t i = 0; i < rows; i++) simd_rows()->fill(x + i * step, 0, n);
+}
+
+/* A block of keys against all queries of its heads. The last queries come first: without a window they see all that others see, and
+ * so begin the sums. add_q: an earlier block has begun those of dq. */
+static void block_grad(const attention_job *j, const upstream *u, int64_t b, int64_t g, int64_t k0, const buffers *buf,
+                       float *dq, bool add_q, float *dk, float *dv) {
+    int64_t k1 = k0 + KEYS < j->S ? k0 + KEYS : j->S, group = j->H / j->G, wk = j->G * j->D, wv = j->G * j->Dv,
+            tiles = (j->T + QUERIES - 1) / QUERIES;
+    bool begun = false;
+    dk += (b * j->S + k0) * wk + g * j->D;
+    dv += (b * j->S + k0) * wv + g * j->Dv;
+    for (int64_t h = 0; h < group; h++)
+        for (int64_t i = tiles - 1; i >= 0; i--) {
+            int64_t t = i * QUERIES, lo, hi;
+            attention_tile a = {
+                .b = b, .h = g * group + h, .t = t, .rows = (int)(j->T - t < QUERIES ? j->T - t : QUERIES)};
+            attention_range(j, &a, &lo, &hi);
+            lo = lo < k0 ? k0 : lo < k1 ? lo : k1;
+            hi = hi < lo ? lo : hi < k1 ? hi : k1;
+            sums to = {dq + (t * j->H + h) * j->D, dk + (lo - k0) * wk, dv + (lo - k0) * wv, add_q, begun};
+            if (!begun) { /* keys that this tile does not see */
+                zero_rows(dk, lo - k0, wk, j->D);
+                zero_rows(dv, lo - k0, wv, j->Dv);
+                zero_rows(dk + (hi - k0) * wk, k1 - hi, wk, j->D);
+                zero_rows(dv + (hi - k0) * wv, k1 - hi, wv, j->Dv);
+                begun = true;
+            }
+            if (lo < hi)
+                tile_grad(j, u, &a, lo, hi, buf, &to);
+            else if (!add_q)
+                zero_rows(to.dq, a.rows, j->H * j->D, j->D);
+        }
+    if (begun) return; /* else there was no query */
+    zero_rows(dk, k1 - k0, wk, j->D);
+    zero_rows(dv, k1 - k0, wv, j->Dv);
 }
 
 static void add_partials(const attention_job *j, const ry_cpu *c, int64_t splits) {
@@ -242,26 +284,9 @@ static ry_status cpu(const ry_cpu *c) {
     buffers buf = buffers_of(&j, c->local);
     float *dq = splits > 1 ? (float *)c->scratch + split * j.B * j.T * j.H * j.D : c->out[ATT_Q];
     dq += (b * j.T * j.H + g * group) * j.D;
-    zero_rows(dq, j.T, j.H * j.D, group * j.D);
-    for (int64_t k0 = split * KEYS; k0 < j.S; k0 += splits * KEYS) {
-        int64_t k1 = k0 + KEYS < j.S ? k0 + KEYS : j.S;
-        float *dk = (float *)c->out[ATT_K] + ((b * j.S + k0) * j.G + g) * j.D,
-              *dv = (float *)c->out[ATT_V] + ((b * j.S + k0) * j.G + g) * j.Dv;
-        zero_rows(dk, k1 - k0, j.G * j.D, j.D);
-        zero_rows(dv, k1 - k0, j.G * j.Dv, j.Dv);
-        for (int64_t h = 0; h < group; h++)
-            for (int64_t t = 0; t < j.T; t += QUERIES) {
-                attention_tile a = {
-                    .b = b, .h = g * group + h, .t = t, .rows = (int)(j.T - t < QUERIES ? j.T - t : QUERIES)};
-                int64_t lo, hi;
-                attention_range(&j, &a, &lo, &hi);
-                lo = lo > k0 ? lo : k0;
-                hi = hi < k1 ? hi : k1;
-                if (lo >= hi) continue;
-                tile_grad(&j, &u, &a, lo, hi, &buf, dq + (t * j.H + h) * j.D, dk + (lo - k0) * j.G * j.D,
-                          dv + (lo - k0) * j.G * j.Dv);
-            }
-    }
+    if (j.S == 0) zero_rows(dq, j.T, j.H * j.D, group * j.D);
+    for (int64_t k0 = split * KEYS; k0 < j.S; k0 += splits * KEYS)
+        block_grad(&j, &u, b, g, k0, &buf, dq, k0 >= splits * KEYS, c->out[ATT_K], c->out[ATT_V]);
     return RY_OK;
 }
 
