@@ -260,6 +260,12 @@ void ry_arena_free(ry_arena *a) {
     a->chunk_bytes = 0;
 }
 
+size_t ry_arena_bytes(const ry_arena *a) {
+    size_t total = 0;
+    for (const chunk *c = a->chunk; c; c = c->prev) total += c->size + sizeof *c + (c->spare ? c->spare->size + sizeof *c : 0);
+    return total;
+}
+
 /* ---------------------------------------------------------------- growing arrays */
 
 void *ry_vec_push(void **at, size_t *n, size_t *cap, size_t size) {

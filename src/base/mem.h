@@ -27,6 +27,7 @@ ry_arena_mark ry_arena_here(const ry_arena *a);
 void ry_arena_release(ry_arena *a, ry_arena_mark m);
 void ry_arena_reset(ry_arena *a); /* keeps one chunk */
 void ry_arena_free(ry_arena *a);
+size_t ry_arena_bytes(const ry_arena *a); /* held, used or not */
 #define RY_NEW(arena, type, n) ((type *)ry_arena_alloc((arena), ry_mem_size((size_t)(n), sizeof(type), 0)))
 
 /* Growing array of any element type: struct { T *at; size_t n, cap; } x; RY_PUSH(&x) is a zeroed new element or NULL. */

@@ -52,7 +52,7 @@ struct ry_device {
     uint64_t slab_version;         /* grows when the slab moves: programs bind again */
     struct ry_plan_cache *cache;
     size_t lasting;                /* bytes of variables */
-    bool failed;                   /* a submission failed half-way: written variables are void */
+    bool failed;                   /* set by run: a submission failed after it had begun to write variables, which are void */
 };
 ry_status ry_device_slab(ry_device *d, size_t bytes); /* at least so large; under lock */
 

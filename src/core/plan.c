@@ -207,25 +207,39 @@ typedef struct recompute {
     work *w;
     unsigned char *kept; /* by node: some output leaves its scope forward (or is wanted): stored, not computed again */
     ry_node **clone;     /* by node */
+    RY_VEC(ry_node *) todo;
 } recompute;
 
+static bool computed_again(const recompute *r, const ry_node *n) { return n->scope && !n->backward && !r->kept[n->id] && !n->op->writes; }
+
+static ry_value *moved(const recompute *r, ry_value *v) { return computed_again(r, v->node) ? &r->clone[v->node->id]->out[v->index] : v; }
+
+/* The clone's output that stands for v, or v itself. Sources are cloned first: a stack, for chains may be long. */
 static ry_value *again(recompute *r, ry_value *v, double when, bool *failed) {
-    ry_node *n = v->node;
-    if (*failed || !n->scope || n->backward || r->kept[n->id] || n->op->writes) return v;
-    if (!r->clone[n->id]) {
+    if (*failed || !computed_again(r, v->node)) return v;
+    ry_node **slot = RY_PUSH(&r->todo);
+    if (slot) *slot = v->node;
+    else *failed = true;
+    while (r->todo.n && !*failed) {
+        ry_node *n = r->todo.at[r->todo.n - 1], *first = NULL;
         ry_value *src[RY_MAX_SRC] = {0};
-        for (int i = 0; i < n->n_src; i++)
-            if (n->src[i]) src[i] = again(r, n->src[i], when, failed);
-        ry_node *c = *failed ? NULL : copy_node(r->w, n, src, when, r->w->origin.at[n->id]);
-        if (!c) {
-            *failed = true;
-            return v;
+        for (int i = 0; i < n->n_src && !first; i++)
+            if (n->src[i] && computed_again(r, n->src[i]->node) && !r->clone[n->src[i]->node->id]) first = n->src[i]->node;
+        if (first) {
+            slot = RY_PUSH(&r->todo);
+            if (slot) *slot = first;
+            else *failed = true;
+            continue;
         }
-        c->backward = true;
-        c->scope = 0;
-        r->clone[n->id] = c;
+        r->todo.n--;
+        if (r->clone[n->id]) continue;
+        for (int i = 0; i < n->n_src; i++)
+            if (n->src[i]) src[i] = moved(r, n->src[i]);
+        ry_node *c = copy_node(r->w, n, src, when, r->w->origin.at[n->id]);
+        if (c) c->backward = true, c->scope = 0, r->clone[n->id] = c;
+        else *failed = true;
     }
-    return &r->clone[n->id]->out[v->index];
+    return *failed ? v : moved(r, v);
 }
 
 /* Backward readers of a value inside a recomputation scope read a clone instead (Chen et al. 2016, "Training deep nets with
@@ -253,6 +267,7 @@ static ry_status recompute_scopes(work *w, size_t n_want, ry_node *const *want_n
     }
     ry_mem_free(r.kept);
     ry_mem_free(r.clone);
+    RY_VEC_FREE(&r.todo);
     return failed ? ry_nomem(n) : RY_OK;
 }
 
@@ -444,11 +459,14 @@ static ry_status make_steps(ry_plan *p, ry_device *d, work *w, const plan_list *
     return RY_OK;
 }
 
+enum { FIRST_CHUNK = 4096 }; /* small plans are many: they are kept, and counted */
+
 ry_status plan_make(ry_plan **out, ry_graph *g, plan_live *l, size_t n_want, const ry_tensor *want, const ry_compile_options *opt) {
     ry_plan *p = ry_mem_zalloc(sizeof *p);
     if (!p) return RY_ENOMEM;
     work w = {.p = p};
     plan_list list = {0};
+    p->arena.chunk_bytes = FIRST_CHUNK;
     ry_status st = RY_ENOMEM;
     ry_node **map = ry_mem_zalloc((l->n + 1) * sizeof *map);
     ry_value **wv = ry_mem_zalloc((n_want + 1) * sizeof *wv);

@@ -12,33 +12,30 @@ static int compare_size(const void *a, const void *b) {
     if (x->bytes != y->bytes) return x->bytes > y->bytes ? -1 : 1;
     return x->first != y->first ? (x->first < y->first ? -1 : 1) : x->storage - y->storage + (x->step - y->step);
 }
-static int compare_at(const void *a, const void *b) {
-    const place *x = *(const place *const *)a, *y = *(const place *const *)b;
-    return x->at < y->at ? -1 : x->at > y->at;
-}
 
 /* Largest first, each at the lowest offset that is free during its whole life ("greedy by size": Pisarchyk and Lee 2020,
  * "Efficient Memory Management for Deep Neural Net Inference"). */
 static ry_status assign(ry_plan *p, place *x, int n) {
-    place **live = ry_mem_alloc(ry_mem_size((size_t)n, sizeof *live, 1));
-    if (!live) return RY_ENOMEM;
+    typedef struct taken { size_t at, end; int first, last; } taken;
+    taken *by_offset = ry_mem_alloc(ry_mem_size((size_t)n, sizeof *by_offset, 1)); /* the placed ones, lowest first */
+    if (!by_offset) return RY_ENOMEM;
     if (n) qsort(x, (size_t)n, sizeof *x, compare_size);
     for (int i = 0; i < n; i++) {
-        int n_live = 0;
         size_t at = 0;
-        for (int k = 0; k < i; k++)
-            if (x[k].first <= x[i].last && x[i].first <= x[k].last) live[n_live++] = &x[k];
-        if (n_live) qsort(live, (size_t)n_live, sizeof *live, compare_at);
-        for (int k = 0; k < n_live && live[k]->at < at + x[i].bytes; k++)
-            if (live[k]->at + live[k]->bytes > at) at = live[k]->at + live[k]->bytes;
+        int k = 0;
+        for (; k < i && by_offset[k].at < at + x[i].bytes; k++)
+            if (by_offset[k].end > at && by_offset[k].first <= x[i].last && x[i].first <= by_offset[k].last) at = by_offset[k].end;
         x[i].at = at;
         if (at > SIZE_MAX - x[i].bytes) {
-            ry_mem_free(live);
+            ry_mem_free(by_offset);
             return ry_nomem(SIZE_MAX);
         }
         if (at + x[i].bytes > p->slab) p->slab = at + x[i].bytes;
+        while (k > 0 && by_offset[k - 1].at > at) k--;
+        memmove(by_offset + k + 1, by_offset + k, (size_t)(i - k) * sizeof *by_offset);
+        by_offset[k] = (taken){at, at + x[i].bytes, x[i].first, x[i].last};
     }
-    ry_mem_free(live);
+    ry_mem_free(by_offset);
     return RY_OK;
 }
 

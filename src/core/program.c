@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FIRST_CHUNK = 4096 }; /* most programs are small, and there may be many */
+
 static void program_free(ry_program *p) {
     if (!p) return;
     if (p->impl) p->dev->api->unbuild(p->dev, p);
@@ -33,6 +35,7 @@ static ry_status program_new(ry_program **out, ry_device *d, ry_plan *plan, cons
         return st;
     }
     p->dev = d, p->plan = plan, p->opt = *opt;
+    p->arena.chunk_bytes = FIRST_CHUNK;
     p->vars = RY_NEW(&p->arena, ry_var *, plan->n_vars + 1);
     p->var_ids = RY_NEW(&p->arena, uint64_t, plan->n_vars + 1);
     p->args = RY_NEW(&p->arena, void *, plan->n_steps + 1);
@@ -83,7 +86,7 @@ static ry_status compile(ry_program **out, ry_graph *g, size_t n, const ry_tenso
     if (!opt->no_cache) plan = plan_cache_find(g->dev, &l);
     if (!plan) {
         RY_GO(st, done, plan_make(&plan, g, &l, n, want, opt));
-        plan->held = plan->key_bytes + l.n * 1024;
+        plan->held = sizeof *plan + ry_arena_bytes(&plan->arena);
         if (opt->no_cache) plan->refs = 1;
         else plan = plan_cache_put(g->dev, plan);
     }
@@ -158,10 +161,13 @@ ry_status ry_program_feed(ry_program *p, size_t input, const void *data, size_t 
 ry_status ry_run(ry_program *p) {
     ry_device *d = p->dev;
     os_mutex_lock(d->lock);
-    ry_status st = ry_device_slab(d, p->plan->slab);
+    ry_status st = d->failed ? ry_fail(RY_ELOST, "an earlier run on this device ended half-way: the variables that it wrote are void; open the device and them anew")
+                             : ry_device_slab(d, p->plan->slab);
     if (st == RY_OK) st = d->api->run(d, p);
-    p->runs++;
-    for (int i = 0; p->step_sum && i < p->plan->n_steps; i++) p->step_sum[i] += p->step_s[i];
+    if (st == RY_OK) {
+        p->runs++;
+        for (int i = 0; p->step_sum && i < p->plan->n_steps; i++) p->step_sum[i] += p->step_s[i];
+    }
     os_mutex_unlock(d->lock);
     return st;
 }

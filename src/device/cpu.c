@@ -170,6 +170,7 @@ static ry_status run(ry_device *d, ry_program *p) {
     cpu_program *x = p->impl;
     const ry_plan *plan = p->plan;
     ry_status st = RY_OK;
+    bool wrote = false;
     if (x->slab_version != d->slab_version) bind(p);
     ry_pool_begin(pool);
     st = ry_pool_reserve(pool, plan->local);
@@ -179,6 +180,7 @@ static ry_status run(ry_device *d, ry_program *p) {
         const plan_step *s = &plan->steps[i];
         if (p->step_s) began = os_now();
         st = run_step(pool, s, &x->steps[i].call);
+        wrote |= s->node->op->writes != 0;
         if (st == RY_OK && p->opt.debug_nan) st = program_check_finite(s, x->steps[i].out);
         if (p->step_s) {
             p->step_at[i] = began;
@@ -191,6 +193,7 @@ static ry_status run(ry_device *d, ry_program *p) {
         }
     }
     ry_pool_end(pool);
+    if (st != RY_OK && wrote) d->failed = true;
     return st;
 }
 

@@ -136,6 +136,25 @@ static void test_checked(void **state) {
     ry_program_close(p);
 }
 
+/* A run that ends after it has begun to write: nobody may take its variables for whole. */
+static void test_half_way(void **state) {
+    fixture *f = *state;
+    ry_graph *g = f->g;
+    ry_program *p;
+    ry_var *v;
+    ry_tensor x = ry_input(g, &RY_SHAPE(RY_F32, 2), "x");
+    assert_ok(ry_var_open(&v, f->dev, &RY_SHAPE(RY_F32, 2), "v"));
+    ry_tensor next = ry_add_into(g, v, x), ids = ry_cast(g, next, RY_I32), e = ry_embedding(g, ry_fill(g, &RY_SHAPE(RY_F32, 3, 2), 1), ids);
+    assert_ok(ry_compile(&p, g, 1, &e, NULL));
+    assert_ok(ry_program_feed(p, 0, (float[2]){1, 2}, 8));
+    assert_ok(ry_run(p));
+    assert_true(ry_run(p) != RY_OK); /* 4 is no row */
+    assert_is(RY_ELOST, ry_run(p));
+    assert_non_null(strstr(ry_message(), "half-way"));
+    ry_program_close(p);
+    ry_var_close(v);
+}
+
 static int released;
 static void release(void *ud) { released += *(int *)ud; }
 
@@ -198,6 +217,6 @@ static void test_devices(void **state) {
 
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_input_order), T(test_eval), T(test_eval_twice), T(test_keep), T(test_checked), T(test_vars), T(test_devices)};
+    const struct CMUnitTest tests[] = {T(test_input_order), T(test_eval), T(test_eval_twice), T(test_keep), T(test_checked), T(test_half_way), T(test_vars), T(test_devices)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
