@@ -90,7 +90,8 @@ static void *address(const ry_program *p, const ry_value *v) {
     size_t at;
     if (!v) return NULL;
     program_operand(p, v, &b, &at);
-    return b->at ? (char *)b->at + at : NULL;
+    static _Alignas(64) char nothing[64]; /* of empty tensors: kernels may add to the address */
+    return b->at ? (char *)b->at + at : nothing;
 }
 
 static void bind(ry_program *p) {
@@ -173,7 +174,7 @@ static ry_status run(ry_device *d, ry_program *p) {
     bool wrote = false;
     if (x->slab_version != d->slab_version) bind(p);
     ry_pool_begin(pool);
-    st = ry_pool_reserve(pool, plan->local);
+    st = ry_pool_reserve(pool, plan->local ? plan->local : 64);
     memset(p->ms, 0, sizeof p->ms);
     double then = os_now(), began = then;
     for (int i = 0; i < plan->n_steps && st == RY_OK; i++) {
