@@ -95,7 +95,8 @@ static ry_status open_source(ry_sample_set *out, int i, ry_dtype floats, uint64_
     int64_t n = ry_numel(spec);
     if (!src->values) {
         bool own = src->lo != 0 || src->hi != 0 || spec->dtype == RY_BOOL; /* else the row's range */
-        return ry_sample_fill(out->data[i], spec->dtype, n, own ? src->lo : out->op->lo, own ? src->hi : out->op->hi, seed, (uint32_t)i);
+        return ry_sample_fill(out->data[i], spec->dtype, n, own ? src->lo : out->op->lo, own ? src->hi : out->op->hi,
+                              seed, (uint32_t)i);
     }
     for (int64_t k = 0; k < n; k++) {
         float v = (float)src->values[k];
@@ -143,8 +144,7 @@ ry_status ry_sample_sources_build(ry_graph *g, ry_sample_set *s, bool as_vars, r
 
 ry_status ry_sample_feed(ry_program *p, const ry_sample_set *s, size_t first) {
     for (int i = 0; i < s->n_src; i++)
-        if (s->spec[i].dtype != RY_NONE && !s->var[i])
-            RY_TRY(ry_program_feed(p, first++, s->data[i], s->bytes[i]));
+        if (s->spec[i].dtype != RY_NONE && !s->var[i]) RY_TRY(ry_program_feed(p, first++, s->data[i], s->bytes[i]));
     return RY_OK;
 }
 

@@ -12,7 +12,7 @@ typedef struct ry_sample_set {
     ry_spec spec[RY_MAX_SRC]; /* dtype RY_NONE: left out */
     void *data[RY_MAX_SRC];   /* dense, in the storage type; NULL where left out */
     size_t bytes[RY_MAX_SRC];
-    ry_var *var[RY_MAX_SRC];  /* sources that live in variables; opened by ry_sample_build */
+    ry_var *var[RY_MAX_SRC]; /* sources that live in variables; opened by ry_sample_build */
 } ry_sample_set;
 
 /* floats: dtype that f32 sources take instead (RY_F32: as the sample says). Scalars and sources that the row writes stay as they

@@ -20,7 +20,8 @@ static ry_status real_device(ry_device *d, const char *what) {
     ry_device_info info;
     if (!d) RY_FAIL(RY_EARG, "%s needs a device", what);
     ry_device_describe(d, &info);
-    if (!strcmp(info.backend, "null")) RY_FAIL(RY_EUNSUPPORTED, "%s: the null device plans and computes nothing; open another", what);
+    if (!strcmp(info.backend, "null"))
+        RY_FAIL(RY_EUNSUPPORTED, "%s: the null device plans and computes nothing; open another", what);
     return RY_OK;
 }
 
@@ -46,7 +47,10 @@ static ry_status time_program(double *out, ry_program *p, double budget) {
 
 /* ---------------------------------------------------------------- matmul */
 
-typedef struct peak_job { ry_dtype product; double *gflops; } peak_job;
+typedef struct peak_job {
+    ry_dtype product;
+    double *gflops;
+} peak_job;
 static void peak_part(void *ud, int64_t part, int worker) {
     peak_job *j = ud;
     (void)worker;
@@ -74,7 +78,12 @@ static ry_status measure_peak(double *out, const ry_device *d, ry_dtype product)
     return st;
 }
 
-typedef struct factor { ry_var *var; void *data; ry_spec spec; size_t bytes; } factor;
+typedef struct factor {
+    ry_var *var;
+    void *data;
+    ry_spec spec;
+    size_t bytes;
+} factor;
 
 static ry_status factor_open(factor *f, ry_device *d, ry_dtype t, int64_t rows, int64_t cols, uint32_t stream) {
     f->spec = RY_SHAPE(t, rows, cols);
@@ -91,7 +100,8 @@ static double at(const factor *f, int64_t i, int64_t j) {
 }
 
 /* The corners and random places of the product, in double. */
-static ry_status check_product(double *err, ry_program *p, const factor *a, const factor *b, bool ta, bool tb, int64_t m, int64_t n, int64_t k) {
+static ry_status check_product(double *err, ry_program *p, const factor *a, const factor *b, bool ta, bool tb,
+                               int64_t m, int64_t n, int64_t k) {
     const ry_spec *s = ry_program_spec(p, 0);
     size_t bytes;
     RY_TRY(ry_spec_bytes(&bytes, s));
@@ -114,18 +124,26 @@ static ry_status check_product(double *err, ry_program *p, const factor *a, cons
     double limit = 1e-5 + (s->dtype == RY_F32 ? 0 : ldexp(1.01, -ry_dtype_row(s->dtype)->bits));
     ry_mem_free(c);
     if (st == RY_OK && !(*err <= limit))
-        st = ry_fail(RY_EINTERNAL, "bench matmul: the product is wrong by %.3g of its largest entry (allowed %.1g); run `rusty doctor`", *err, limit);
+        st = ry_fail(
+            RY_EINTERNAL,
+            "bench matmul: the product is wrong by %.3g of its largest entry (allowed %.1g); run `rusty doctor`", *err,
+            limit);
     return st;
 }
 
-ry_status ry_bench_matmul_run(ry_bench_matmul *out, ry_device *d, int64_t m, int64_t n, int64_t k, ry_dtype t, const char *layout) {
+ry_status ry_bench_matmul_run(ry_bench_matmul *out, ry_device *d, int64_t m, int64_t n, int64_t k, ry_dtype t,
+                              const char *layout) {
     RY_TRY(real_device(d, "bench matmul"));
-    if (m < 1 || n < 1 || k < 1) RY_FAIL(RY_EARG, "bench matmul: sizes must be positive, not %lldx%lldx%lld", (long long)m, (long long)n, (long long)k);
+    if (m < 1 || n < 1 || k < 1)
+        RY_FAIL(RY_EARG, "bench matmul: sizes must be positive, not %lldx%lldx%lld", (long long)m, (long long)n,
+                (long long)k);
     if (!t) t = RY_F32;
-    if (t != RY_F32 && t != RY_F16 && t != RY_BF16) RY_FAIL(RY_EDTYPE, "bench matmul: dtype %s; f32, f16 and bf16 can be measured", ry_dtype_name(t));
+    if (t != RY_F32 && t != RY_F16 && t != RY_BF16)
+        RY_FAIL(RY_EDTYPE, "bench matmul: dtype %s; f32, f16 and bf16 can be measured", ry_dtype_name(t));
     if (!layout) layout = "NN";
     bool ta = layout[0] == 'T', tb = layout[0] && layout[1] == 'T';
-    if (strcmp(layout, "NN") && strcmp(layout, "NT") && strcmp(layout, "TN")) RY_FAIL(RY_EARG, "bench matmul: layout '%s'; NN, NT or TN", layout);
+    if (strcmp(layout, "NN") && strcmp(layout, "NT") && strcmp(layout, "TN"))
+        RY_FAIL(RY_EARG, "bench matmul: layout '%s'; NN, NT or TN", layout);
     factor a = {0}, b = {0};
     ry_graph *g = NULL;
     ry_program *p = NULL;
@@ -159,13 +177,20 @@ done:
 
 /* ---------------------------------------------------------------- rows */
 
-typedef struct copy_job { char *to; const char *from; size_t bytes, piece; bool stream; } copy_job;
+typedef struct copy_job {
+    char *to;
+    const char *from;
+    size_t bytes, piece;
+    bool stream;
+} copy_job;
 static void copy_part(void *ud, int64_t part, int worker) {
     copy_job *j = ud;
     (void)worker;
     size_t begin = (size_t)part * j->piece, n = j->bytes - begin < j->piece ? j->bytes - begin : j->piece;
-    if (j->stream) simd_stream(j->to + begin, j->from + begin, n);
-    else memcpy(j->to + begin, j->from + begin, n);
+    if (j->stream)
+        simd_stream(j->to + begin, j->from + begin, n);
+    else
+        memcpy(j->to + begin, j->from + begin, n);
 }
 
 /* Bytes a second that pass when memory is copied by the device's number of threads, the better of plain and streaming stores:
@@ -235,7 +260,8 @@ ry_status ry_bench_ops_run(ry_device *d, const char *filter, void (*row)(void *u
     bool found = false;
     RY_TRY(real_device(d, "bench ops"));
     RY_TRY(copy_speed(&copy, d));
-    row(ud, &(ry_bench_op){.name = "memory copy", .ms = 2.0 * 128 * (1 << 20) / copy * 1e3, .gbps = copy * 1e-9, .share = 1});
+    row(ud, &(ry_bench_op){
+                .name = "memory copy", .ms = 2.0 * 128 * (1 << 20) / copy * 1e3, .gbps = copy * 1e-9, .share = 1});
     const ry_op *op;
     for (size_t i = 0; (op = ry_op_at(i)) != NULL; i++) {
         if (filter && strncmp(op->name, filter, strlen(filter))) continue;
@@ -247,6 +273,8 @@ ry_status ry_bench_ops_run(ry_device *d, const char *filter, void (*row)(void *u
             found = true;
         }
     }
-    if (!found) RY_FAIL(RY_ENOENT, "bench ops: no operator with a benchmark has a name that begins with '%s'", filter ? filter : "");
+    if (!found)
+        RY_FAIL(RY_ENOENT, "bench ops: no operator with a benchmark has a name that begins with '%s'",
+                filter ? filter : "");
     return RY_OK;
 }

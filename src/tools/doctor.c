@@ -7,7 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct outputs { int n; ry_spec spec[RY_MAX_OUT]; void *data[RY_MAX_OUT]; size_t bytes[RY_MAX_OUT]; } outputs;
+typedef struct outputs {
+    int n;
+    ry_spec spec[RY_MAX_OUT];
+    void *data[RY_MAX_OUT];
+    size_t bytes[RY_MAX_OUT];
+} outputs;
 
 static void outputs_free(outputs *o) {
     for (int i = 0; i < o->n; i++) ry_mem_free(o->data[i]);
@@ -29,8 +34,10 @@ static ry_status run(outputs *out, ry_device *d, const ry_op *op, const ry_sampl
     size_t n_want = (size_t)n->n_out;
     if (lowered) RY_GO(st, done, op->lower(g, n, want));
     for (int j = 0; j < n->n_out; j++)
-        if (!lowered) want[j] = ry_res(g, n, j);
-        else if (ry_is_null(want[j])) n_want = (size_t)j < n_want ? (size_t)j : n_want; /* outputs that the lowering leaves out are last */
+        if (!lowered)
+            want[j] = ry_res(g, n, j);
+        else if (ry_is_null(want[j]))
+            n_want = (size_t)j < n_want ? (size_t)j : n_want; /* outputs that the lowering leaves out are last */
     RY_GO(st, done, ry_compile(&p, g, n_want, want, &(ry_compile_options){.no_cache = true}));
     RY_GO(st, done, ry_sample_feed(p, &set, 0));
     RY_GO(st, done, ry_run(p));
@@ -67,11 +74,14 @@ static double difference(const outputs *a, const outputs *b, double *tol) {
         double scale = 0, err = 0;
         for (int64_t i = 0; i < n; i += r->block) {
             float x[32], y[32];
-            const float *u = ry_load_row(a->data[j], a->spec[j].dtype, i, r->block, x), *v = ry_load_row(b->data[j], b->spec[j].dtype, i, r->block, y);
+            const float *u = ry_load_row(a->data[j], a->spec[j].dtype, i, r->block, x),
+                        *v = ry_load_row(b->data[j], b->spec[j].dtype, i, r->block, y);
             for (int k = 0; k < r->block; k++) {
                 if (isfinite(v[k])) scale = fmax(scale, fabs((double)v[k]));
-                if (isfinite(u[k]) && isfinite(v[k])) err = fmax(err, fabs((double)u[k] - (double)v[k]));
-                else if (!(u[k] == v[k] || (isnan(u[k]) && isnan(v[k])))) return (double)INFINITY;
+                if (isfinite(u[k]) && isfinite(v[k]))
+                    err = fmax(err, fabs((double)u[k] - (double)v[k]));
+                else if (!(u[k] == v[k] || (isnan(u[k]) && isnan(v[k]))))
+                    return (double)INFINITY;
             }
         }
         worst = fmax(worst, scale > 0 ? err / scale : err);
@@ -79,16 +89,22 @@ static double difference(const outputs *a, const outputs *b, double *tol) {
     return worst;
 }
 
-typedef struct visit { ry_device *dev, *other; void (*row)(void *ud, const ry_doctor_row *r); void *ud; int64_t *wrong; } visit;
+typedef struct visit {
+    ry_device *dev, *other;
+    void (*row)(void *ud, const ry_doctor_row *r);
+    void *ud;
+    int64_t *wrong;
+} visit;
 
-static void tell(const visit *v, const ry_op *op, const ry_sample *s, const char *message, double err, double tol, int result) {
+static void tell(const visit *v, const ry_op *op, const ry_sample *s, const char *message, double err, double tol,
+                 int result) {
     *v->wrong += result == 1;
     if (v->row) v->row(v->ud, &(ry_doctor_row){op->name, s->name, message, err, tol, result});
 }
 
 /* One comparison of what the device gave with another opinion. */
-static void judge(const visit *v, const ry_op *op, const ry_sample *s, const char *what, ry_dtype floats, const outputs *got, ry_status st,
-                  const outputs *other) {
+static void judge(const visit *v, const ry_op *op, const ry_sample *s, const char *what, ry_dtype floats,
+                  const outputs *got, ry_status st, const outputs *other) {
     char text[256];
     if (st == RY_ENOMEM || st == RY_EUNSUPPORTED) {
         tell(v, op, s, ry_message(), 0, 0, 2);
@@ -145,7 +161,8 @@ ry_status ry_doctor_run(ry_device *d, void (*row)(void *ud, const ry_doctor_row 
     if (!d) RY_FAIL(RY_EARG, "doctor needs a device");
     *v.wrong = 0;
     ry_device_describe(d, &info);
-    if (!strcmp(info.backend, "null")) RY_FAIL(RY_EUNSUPPORTED, "doctor: the null device plans and computes nothing; choose another");
+    if (!strcmp(info.backend, "null"))
+        RY_FAIL(RY_EUNSUPPORTED, "doctor: the null device plans and computes nothing; choose another");
     if (strcmp(info.backend, "cpu")) RY_TRY(ry_device_open(&v.other, "cpu", NULL));
     const ry_op *op;
     for (size_t i = 0; (op = ry_op_at(i)) != NULL; i++)

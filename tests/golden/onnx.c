@@ -5,7 +5,9 @@
 #include <string.h>
 
 bool o_has(vec *v, int i) { return i < v->n_src && v->src[i]; }
-ry_tensor o_in(vec *v, int i) { return o_has(v, i) ? vec_tensor(v, v->src[i]) : vec_refuse(v, "input %d is not there", i); }
+ry_tensor o_in(vec *v, int i) {
+    return o_has(v, i) ? vec_tensor(v, v->src[i]) : vec_refuse(v, "input %d is not there", i);
+}
 
 int o_values(vec *v, int i, double *out, int cap) {
     if (!o_has(v, i)) return -1;
@@ -30,7 +32,8 @@ int a_ints(vec *v, const char *name, int64_t *out, int cap) { return t_ints(v, -
 ry_tensor o_num(vec *v, double x) { return vec_number(v, x, false); }
 
 ry_dtype o_dtype(int64_t onnx) {
-    static const ry_dtype types[] = {[1] = RY_F32, [2] = RY_U8, [3] = RY_I8, [6] = RY_I32, [7] = RY_I64, [9] = RY_BOOL, [10] = RY_F16, [11] = RY_F64, [16] = RY_BF16};
+    static const ry_dtype types[] = {[1] = RY_F32,  [2] = RY_U8,   [3] = RY_I8,   [6] = RY_I32,  [7] = RY_I64,
+                                     [9] = RY_BOOL, [10] = RY_F16, [11] = RY_F64, [16] = RY_BF16};
     return onnx >= 0 && onnx < (int64_t)(sizeof types / sizeof *types) ? types[onnx] : RY_NONE;
 }
 int o_axis(vec *v, ry_tensor x, int64_t axis) { return (int)(axis < 0 ? axis + vec_rank(v, x) : axis); }

@@ -9,7 +9,8 @@
 static void map(vec *v, const char *p) {
     ry_tensor x[3];
     for (int i = 0; i < v->n_src && i < 3; i++) x[i] = o_in(v, i);
-    if (!strcmp(p, "bit_not") && vec_entry(v->file, v->src[0])->type == RY_NONE) vec_refuse(v, "a dtype that Rusty does not store");
+    if (!strcmp(p, "bit_not") && vec_entry(v->file, v->src[0])->type == RY_NONE)
+        vec_refuse(v, "a dtype that Rusty does not store");
     vec_out(v, vec_map(v, p, v->n_src, x));
 }
 static void many(vec *v, const char *p) { /* Max, Min, Sum, Mean of any number */
@@ -41,7 +42,8 @@ static void clip(vec *v, const char *p) {
 }
 static void gelu(vec *v, const char *p) {
     (void)p;
-    vec_out(v, !strcmp(a_text(v, "approximate", "none"), "tanh") ? ry_gelu_tanh(G, o_in(v, 0)) : ry_gelu(G, o_in(v, 0)));
+    vec_out(v,
+            !strcmp(a_text(v, "approximate", "none"), "tanh") ? ry_gelu_tanh(G, o_in(v, 0)) : ry_gelu(G, o_in(v, 0)));
 }
 static void slope(vec *v, const char *p) { /* p: row, with its attribute alpha */
     double otherwise = !strcmp(p, "leaky_relu") ? 0.01 : 1;
@@ -68,9 +70,11 @@ static void threshold(vec *v, const char *p) {
     vec_out(v, ry_select(G, ry_gt(G, x, o_num(v, a_real(v, "alpha", 1))), x, o_num(v, 0)));
 }
 static void shrink(vec *v, const char *p) {
-    ry_tensor x = o_in(v, 0), l = o_num(v, a_real(v, "lambd", 0.5)), b = o_num(v, a_real(v, "bias", 0)), zero = o_num(v, 0);
+    ry_tensor x = o_in(v, 0), l = o_num(v, a_real(v, "lambd", 0.5)), b = o_num(v, a_real(v, "bias", 0)),
+              zero = o_num(v, 0);
     (void)p;
-    vec_out(v, ry_select(G, ry_lt(G, x, ry_neg(G, l)), ry_add(G, x, b), ry_select(G, ry_gt(G, x, l), ry_sub(G, x, b), zero)));
+    vec_out(v, ry_select(G, ry_lt(G, x, ry_neg(G, l)), ry_add(G, x, b),
+                         ry_select(G, ry_gt(G, x, l), ry_sub(G, x, b), zero)));
 }
 static void isinf_(vec *v, const char *p) {
     ry_tensor x = o_in(v, 0), y = ry_isinf(G, x), zero = o_num(v, 0);
@@ -81,7 +85,8 @@ static void isinf_(vec *v, const char *p) {
 }
 static void shift(vec *v, const char *p) {
     (void)p;
-    vec_out(v, vec_map(v, !strcmp(a_text(v, "direction", "LEFT"), "RIGHT") ? "shr" : "shl", 2, (ry_tensor[]){o_in(v, 0), o_in(v, 1)}));
+    vec_out(v, vec_map(v, !strcmp(a_text(v, "direction", "LEFT"), "RIGHT") ? "shr" : "shl", 2,
+                       (ry_tensor[]){o_in(v, 0), o_in(v, 1)}));
 }
 static void where(vec *v, const char *p) {
     (void)p;
@@ -91,8 +96,10 @@ static void cast(vec *v, const char *p) {
     ry_tensor x = o_in(v, 0);
     ry_dtype t = *p == 'l' ? vec_dtype(v, o_in(v, 1)) : o_dtype(a_int(v, "to", 1));
     const st_entry *like = *p == 'l' ? vec_entry(v->file, v->src[1]) : NULL;
-    if (t == RY_NONE || (like && like->type == RY_NONE)) vec_refuse(v, "a dtype that Rusty does not store");
-    else vec_out(v, ry_cast(G, x, t));
+    if (t == RY_NONE || (like && like->type == RY_NONE))
+        vec_refuse(v, "a dtype that Rusty does not store");
+    else
+        vec_out(v, ry_cast(G, x, t));
 }
 static void prelu(vec *v, const char *p) {
     (void)p;
@@ -118,17 +125,25 @@ static void reduce(vec *v, const char *p) {
     if (strstr("l2 lsum lse l1 sq", p) && *p != 's' && !ry_is_float(t)) x = vec_cast(v, x, RY_F32);
     if (!strcmp(p, "l1")) x = ry_abs(G, x);
     if (!strcmp(p, "sq")) x = ry_square(G, x);
-    if (!some) y = !strcmp(p, "l2") ? ry_abs(G, x) : !strcmp(p, "lsum") ? ry_log(G, x) : x;
-    else if (!strcmp(p, "max")) y = ry_amax(G, x, axes, keep);
-    else if (!strcmp(p, "min")) y = ry_amin(G, x, axes, keep);
-    else if (!strcmp(p, "mean")) y = ry_mean(G, ry_is_float(vec_dtype(v, x)) ? x : vec_cast(v, x, RY_F32), axes, keep);
-    else if (!strcmp(p, "l2")) y = ry_norm(G, x, axes, keep);
-    else if (!strcmp(p, "lse")) y = ry_logsumexp(G, x, axes, keep);
-    else y = ry_sum(G, x, axes, keep);
+    if (!some)
+        y = !strcmp(p, "l2") ? ry_abs(G, x) : !strcmp(p, "lsum") ? ry_log(G, x) : x;
+    else if (!strcmp(p, "max"))
+        y = ry_amax(G, x, axes, keep);
+    else if (!strcmp(p, "min"))
+        y = ry_amin(G, x, axes, keep);
+    else if (!strcmp(p, "mean"))
+        y = ry_mean(G, ry_is_float(vec_dtype(v, x)) ? x : vec_cast(v, x, RY_F32), axes, keep);
+    else if (!strcmp(p, "l2"))
+        y = ry_norm(G, x, axes, keep);
+    else if (!strcmp(p, "lse"))
+        y = ry_logsumexp(G, x, axes, keep);
+    else
+        y = ry_sum(G, x, axes, keep);
     if (some && !strcmp(p, "lsum")) y = ry_log(G, y);
     vec_out(v, vec_cast(v, y, t));
 }
-static void empty(vec *v, const char *p, bool *done) { /* of no elements: max and min give the least and largest number */
+static void empty(vec *v, const char *p,
+                  bool *done) { /* of no elements: max and min give the least and largest number */
     ry_tensor x = o_in(v, 0);
     int64_t d[R];
     int n = o_whole(v, 1, d, R);
@@ -142,7 +157,8 @@ static void empty(vec *v, const char *p, bool *done) { /* of no elements: max an
     for (int i = 0; i < s.rank; i++) {
         if (nothing || gone[i]) {
             if (a_int(v, "keepdims", 1)) y.dim[y.rank++] = 1;
-        } else y.dim[y.rank++] = s.dim[i];
+        } else
+            y.dim[y.rank++] = s.dim[i];
     }
     *done = true;
     vec_out(v, ry_fill(G, &y, *p == 'a' ? -(double)INFINITY : (double)INFINITY));
@@ -229,31 +245,111 @@ static void quantize(vec *v, const char *p) {
         vec_refuse(v, "8-bit floats");
         return;
     }
-    ry_tensor scale = along(v, vec_cast(v, s, RY_F32), x, axis), zero = has_z ? along(v, vec_cast(v, o_in(v, 2), RY_F32), x, axis) : o_num(v, 0);
+    ry_tensor scale = along(v, vec_cast(v, s, RY_F32), x, axis),
+              zero = has_z ? along(v, vec_cast(v, o_in(v, 2), RY_F32), x, axis) : o_num(v, 0);
     if (*p == 'd') {
         vec_out(v, ry_mul(G, ry_sub(G, vec_cast(v, x, RY_F32), zero), scale));
         return;
     }
     int64_t to = a_int(v, "output_dtype", 0);
     const char *name = z ? z->dtype : to == 3 ? "I8" : to == 4 ? "U16" : to == 5 ? "I16" : "U8";
-    double lo = name[0] == 'U' ? 0 : name[1] == '8' ? -128 : -32768, hi = !strcmp(name, "U8") ? 255 : !strcmp(name, "I8") ? 127 : name[0] == 'U' ? 65535 : 32767;
+    double lo = name[0] == 'U'   ? 0
+                : name[1] == '8' ? -128
+                                 : -32768,
+           hi = !strcmp(name, "U8")   ? 255
+                : !strcmp(name, "I8") ? 127
+                : name[0] == 'U'      ? 65535
+                                      : 32767;
     ry_tensor y = ry_add(G, ry_round(G, ry_div(G, vec_cast(v, x, RY_F32), scale)), zero);
     vec_out(v, ry_cast(G, ry_clamp(G, y, o_num(v, lo), o_num(v, hi)), RY_I32));
 }
 
-const vec_row onnx_math[] = {
-    {"Abs", map, "abs"}, {"Neg", map, "neg"}, {"Exp", map, "exp"}, {"Log", map, "log"}, {"Sqrt", map, "sqrt"}, {"Reciprocal", map, "recip"}, {"Sin", map, "sin"},
-    {"Cos", map, "cos"}, {"Tan", map, "tan"}, {"Asin", map, "asin"}, {"Acos", map, "acos"}, {"Atan", map, "atan"}, {"Sinh", map, "sinh"}, {"Cosh", map, "cosh"},
-    {"Tanh", map, "tanh"}, {"Asinh", map, "asinh"}, {"Acosh", map, "acosh"}, {"Atanh", map, "atanh"}, {"Erf", map, "erf"}, {"Floor", map, "floor"}, {"Ceil", map, "ceil"},
-    {"Round", map, "round"}, {"Sign", map, "sign"}, {"Sigmoid", map, "sigmoid"}, {"Relu", map, "relu"}, {"Softplus", map, "softplus"}, {"Softsign", map, "softsign"},
-    {"Mish", map, "mish"}, {"HardSwish", map, "hardswish"}, {"IsNaN", map, "isnan"}, {"Not", map, "not"}, {"Add", map, "add"}, {"Sub", map, "sub"}, {"Mul", map, "mul"},
-    {"Div", map, "div"}, {"Equal", map, "eq"}, {"Less", map, "lt"}, {"LessOrEqual", map, "le"}, {"Greater", map, "gt"}, {"GreaterOrEqual", map, "ge"}, {"And", map, "and"},
-    {"Or", map, "or"}, {"Xor", map, "xor"}, {"BitwiseAnd", map, "bit_and"}, {"BitwiseOr", map, "bit_or"}, {"BitwiseXor", map, "bit_xor"}, {"BitwiseNot", map, "bit_not"},
-    {"SwiGLU", map, "swiglu"}, {"Max", many, "max"}, {"Min", many, "min"}, {"Sum", many, "add"}, {"Mean", many, "/"}, {"Identity", same, NULL}, {"Mod", mod, NULL},
-    {"Pow", power, NULL}, {"Clip", clip, NULL}, {"Gelu", gelu, NULL}, {"LeakyRelu", slope, "leaky_relu"}, {"Elu", slope, "elu"}, {"Celu", slope, "celu"}, {"Selu", selu, NULL},
-    {"HardSigmoid", hard_sigmoid, NULL}, {"Swish", swish, NULL}, {"ThresholdedRelu", threshold, NULL}, {"Shrink", shrink, NULL}, {"IsInf", isinf_, NULL},
-    {"BitShift", shift, NULL}, {"Where", where, NULL}, {"Cast", cast, "c"}, {"CastLike", cast, "l"}, {"PRelu", prelu, NULL}, {"ReduceSum", reduce, "sum"},
-    {"ReduceMean", reduce, "mean"}, {"ReduceMax", extreme, "max"}, {"ReduceMin", extreme, "min"}, {"ReduceL1", reduce, "l1"}, {"ReduceL2", reduce, "l2"},
-    {"ReduceLogSum", reduce, "lsum"}, {"ReduceLogSumExp", reduce, "lse"}, {"ReduceSumSquare", reduce, "sq"}, {"ReduceProd", prod, NULL}, {"ArgMax", arg, "x"},
-    {"ArgMin", arg, "n"}, {"CumSum", cumulate, "s"}, {"CumProd", cumulate, "p"}, {"TopK", topk, NULL}, {"QuantizeLinear", quantize, "q"},
-    {"DequantizeLinear", quantize, "d"}, {NULL, NULL, NULL}};
+const vec_row onnx_math[] = {{"Abs", map, "abs"},
+                             {"Neg", map, "neg"},
+                             {"Exp", map, "exp"},
+                             {"Log", map, "log"},
+                             {"Sqrt", map, "sqrt"},
+                             {"Reciprocal", map, "recip"},
+                             {"Sin", map, "sin"},
+                             {"Cos", map, "cos"},
+                             {"Tan", map, "tan"},
+                             {"Asin", map, "asin"},
+                             {"Acos", map, "acos"},
+                             {"Atan", map, "atan"},
+                             {"Sinh", map, "sinh"},
+                             {"Cosh", map, "cosh"},
+                             {"Tanh", map, "tanh"},
+                             {"Asinh", map, "asinh"},
+                             {"Acosh", map, "acosh"},
+                             {"Atanh", map, "atanh"},
+                             {"Erf", map, "erf"},
+                             {"Floor", map, "floor"},
+                             {"Ceil", map, "ceil"},
+                             {"Round", map, "round"},
+                             {"Sign", map, "sign"},
+                             {"Sigmoid", map, "sigmoid"},
+                             {"Relu", map, "relu"},
+                             {"Softplus", map, "softplus"},
+                             {"Softsign", map, "softsign"},
+                             {"Mish", map, "mish"},
+                             {"HardSwish", map, "hardswish"},
+                             {"IsNaN", map, "isnan"},
+                             {"Not", map, "not"},
+                             {"Add", map, "add"},
+                             {"Sub", map, "sub"},
+                             {"Mul", map, "mul"},
+                             {"Div", map, "div"},
+                             {"Equal", map, "eq"},
+                             {"Less", map, "lt"},
+                             {"LessOrEqual", map, "le"},
+                             {"Greater", map, "gt"},
+                             {"GreaterOrEqual", map, "ge"},
+                             {"And", map, "and"},
+                             {"Or", map, "or"},
+                             {"Xor", map, "xor"},
+                             {"BitwiseAnd", map, "bit_and"},
+                             {"BitwiseOr", map, "bit_or"},
+                             {"BitwiseXor", map, "bit_xor"},
+                             {"BitwiseNot", map, "bit_not"},
+                             {"SwiGLU", map, "swiglu"},
+                             {"Max", many, "max"},
+                             {"Min", many, "min"},
+                             {"Sum", many, "add"},
+                             {"Mean", many, "/"},
+                             {"Identity", same, NULL},
+                             {"Mod", mod, NULL},
+                             {"Pow", power, NULL},
+                             {"Clip", clip, NULL},
+                             {"Gelu", gelu, NULL},
+                             {"LeakyRelu", slope, "leaky_relu"},
+                             {"Elu", slope, "elu"},
+                             {"Celu", slope, "celu"},
+                             {"Selu", selu, NULL},
+                             {"HardSigmoid", hard_sigmoid, NULL},
+                             {"Swish", swish, NULL},
+                             {"ThresholdedRelu", threshold, NULL},
+                             {"Shrink", shrink, NULL},
+                             {"IsInf", isinf_, NULL},
+                             {"BitShift", shift, NULL},
+                             {"Where", where, NULL},
+                             {"Cast", cast, "c"},
+                             {"CastLike", cast, "l"},
+                             {"PRelu", prelu, NULL},
+                             {"ReduceSum", reduce, "sum"},
+                             {"ReduceMean", reduce, "mean"},
+                             {"ReduceMax", extreme, "max"},
+                             {"ReduceMin", extreme, "min"},
+                             {"ReduceL1", reduce, "l1"},
+                             {"ReduceL2", reduce, "l2"},
+                             {"ReduceLogSum", reduce, "lsum"},
+                             {"ReduceLogSumExp", reduce, "lse"},
+                             {"ReduceSumSquare", reduce, "sq"},
+                             {"ReduceProd", prod, NULL},
+                             {"ArgMax", arg, "x"},
+                             {"ArgMin", arg, "n"},
+                             {"CumSum", cumulate, "s"},
+                             {"CumProd", cumulate, "p"},
+                             {"TopK", topk, NULL},
+                             {"QuantizeLinear", quantize, "q"},
+                             {"DequantizeLinear", quantize, "d"},
+                             {NULL, NULL, NULL}};

@@ -41,8 +41,10 @@ static void squeeze(vec *v, const char *p) { /* p: "s" or "u" */
     bool hit[2 * R] = {false};
     for (int i = 0; i < n; i++) hit[d[i] < 0 ? d[i] + total : d[i]] = true;
     for (int i = 0; i < total; i++) {
-        if (*p == 'u') dim[k++] = hit[i] ? 1 : vec_dim(v, x, from++);
-        else if (!(n < 0 ? vec_dim(v, x, i) == 1 : hit[i])) dim[k++] = vec_dim(v, x, i);
+        if (*p == 'u')
+            dim[k++] = hit[i] ? 1 : vec_dim(v, x, from++);
+        else if (!(n < 0 ? vec_dim(v, x, i) == 1 : hit[i]))
+            dim[k++] = vec_dim(v, x, i);
     }
     vec_out(v, ry_reshape(G, x, k, dim));
 }
@@ -109,8 +111,10 @@ static void pad(vec *v, const char *p) {
         int64_t b = d[i], a = d[n + i];
         if (b < 0) x = vec_part(v, x, axis, -b, vec_dim(v, x, axis) + b), b = 0;
         if (a < 0) x = vec_part(v, x, axis, 0, vec_dim(v, x, axis) + a), a = 0;
-        if (!strcmp(mode, "constant")) x = vec_pad_axis(v, x, axis, b, a, value);
-        else if (a || b) x = vec_index_pad(v, x, axis, b, a, !strcmp(mode, "edge") ? "replicate" : mode);
+        if (!strcmp(mode, "constant"))
+            x = vec_pad_axis(v, x, axis, b, a, value);
+        else if (a || b)
+            x = vec_index_pad(v, x, axis, b, a, !strcmp(mode, "edge") ? "replicate" : mode);
     }
     vec_out(v, x);
 }
@@ -126,7 +130,8 @@ static void eye(vec *v, const char *p) {
     ry_dtype t = to ? o_dtype(to) : vec_dtype(v, x);
     (void)p;
     if (t == RY_NONE) t = RY_I64;
-    ry_tensor r = vec_unsqueeze(v, vec_iota(v, vec_dim(v, x, 0), (double)a_int(v, "k", 0), 1), 1), c = vec_iota(v, vec_dim(v, x, 1), 0, 1);
+    ry_tensor r = vec_unsqueeze(v, vec_iota(v, vec_dim(v, x, 0), (double)a_int(v, "k", 0), 1), 1),
+              c = vec_iota(v, vec_dim(v, x, 1), 0, 1);
     vec_out(v, ry_cast(G, ry_eq(G, r, c), t));
 }
 static void shape(vec *v, const char *p) {
@@ -151,8 +156,10 @@ static void constant(vec *v, const char *p) { /* Constant, ConstantOfShape: the 
     int n = o_whole(v, 0, d, R);
     while (ry_json_kind_of(first) == RY_JSON_ARRAY) first = ry_json_at(first, 0);
     (void)ry_json_as_real(first, &x);
-    if (*p == 'c') vec_refuse(v, "nothing is computed");
-    else vec_out(v, ry_expand(G, ry_fill(G, &(ry_spec){.dtype = RY_F32}, x), n < 0 ? 0 : n, d));
+    if (*p == 'c')
+        vec_refuse(v, "nothing is computed");
+    else
+        vec_out(v, ry_expand(G, ry_fill(G, &(ry_spec){.dtype = RY_F32}, x), n < 0 ? 0 : n, d));
 }
 static void range(vec *v, const char *p) {
     double a[3];
@@ -214,8 +221,10 @@ static void scatter_elements(vec *v, const char *p) {
     int axis = o_axis(v, x, a_int(v, "axis", 0));
     (void)p;
     idx = vec_wrap(v, idx, vec_dim(v, x, axis));
-    if (!strcmp(how, "none") || !strcmp(how, "add")) vec_out(v, ry_scatter(G, x, idx, src, axis, *how == 'a'));
-    else vec_out(v, vec_scatter_reduce(v, x, axis, idx, src, how, true));
+    if (!strcmp(how, "none") || !strcmp(how, "add"))
+        vec_out(v, ry_scatter(G, x, idx, src, axis, *how == 'a'));
+    else
+        vec_out(v, vec_scatter_reduce(v, x, axis, idx, src, how, true));
 }
 static void scatter_nd(vec *v, const char *p) {
     ry_tensor x = o_in(v, 0), idx = o_in(v, 1), src = o_in(v, 2);
@@ -229,19 +238,22 @@ static void scatter_nd(vec *v, const char *p) {
     int64_t rows = vec_numel(v, at);
     x = ry_reshape(G, x, 2, (int64_t[]){lead, tail}), src = ry_reshape(G, src, 2, (int64_t[]){rows, tail});
     ry_tensor wide = ry_expand(G, vec_unsqueeze(v, at, 1), 2, (int64_t[]){rows, tail});
-    ry_tensor y = !strcmp(how, "none") || !strcmp(how, "add") ? ry_scatter(G, x, wide, src, 0, *how == 'a') : vec_scatter_reduce(v, x, 0, wide, src, how, true);
+    ry_tensor y = !strcmp(how, "none") || !strcmp(how, "add") ? ry_scatter(G, x, wide, src, 0, *how == 'a')
+                                                              : vec_scatter_reduce(v, x, 0, wide, src, how, true);
     vec_out(v, ry_reshape(G, y, r, s.dim));
 }
 static void space(vec *v, const char *p) { /* "s" SpaceToDepth, "d" DepthToSpace */
     ry_tensor x = o_in(v, 0);
-    int64_t b = a_int(v, "blocksize", 1), n = vec_dim(v, x, 0), c = vec_dim(v, x, 1), h = vec_dim(v, x, 2), w = vec_dim(v, x, 3);
+    int64_t b = a_int(v, "blocksize", 1), n = vec_dim(v, x, 0), c = vec_dim(v, x, 1), h = vec_dim(v, x, 2),
+            w = vec_dim(v, x, 3);
     if (*p == 's') {
         x = ry_permute(G, ry_reshape(G, x, 6, (int64_t[]){n, c, h / b, b, w / b, b}), (int[]){0, 3, 5, 1, 2, 4});
         vec_out(v, ry_reshape(G, x, 4, (int64_t[]){n, c * b * b, h / b, w / b}));
     } else {
         bool crd = !strcmp(a_text(v, "mode", "DCR"), "CRD");
         x = crd ? ry_permute(G, ry_reshape(G, x, 6, (int64_t[]){n, c / (b * b), b, b, h, w}), (int[]){0, 1, 4, 2, 5, 3})
-                : ry_permute(G, ry_reshape(G, x, 6, (int64_t[]){n, b, b, c / (b * b), h, w}), (int[]){0, 3, 4, 1, 5, 2});
+                : ry_permute(G, ry_reshape(G, x, 6, (int64_t[]){n, b, b, c / (b * b), h, w}),
+                             (int[]){0, 3, 4, 1, 5, 2});
         vec_out(v, ry_reshape(G, x, 4, (int64_t[]){n, c / (b * b), h * b, w * b}));
     }
 }
@@ -254,7 +266,8 @@ static void reverse_sequence(vec *v, const char *p) {
     for (int i = 0; i < n; i++) {
         ry_tensor one = vec_part(v, x, b, i, 1);
         int64_t k = (int64_t)len[i], all = vec_dim(v, x, t);
-        rows[i] = ry_concat(G, 2, (ry_tensor[]){vec_flip(v, vec_part(v, one, t, 0, k), t), vec_part(v, one, t, k, all - k)}, t);
+        rows[i] = ry_concat(
+            G, 2, (ry_tensor[]){vec_flip(v, vec_part(v, one, t, 0, k), t), vec_part(v, one, t, k, all - k)}, t);
     }
     vec_out(v, n > 0 && n <= RY_MAX_SRC ? ry_concat(G, (size_t)n, rows, b) : vec_refuse(v, "%d sequences", n));
 }
@@ -264,9 +277,11 @@ static void tensor_scatter(vec *v, const char *p) {
     int axis = o_axis(v, x, a_int(v, "axis", -2));
     int64_t n = vec_dim(v, u, axis), size_ = vec_dim(v, x, axis);
     (void)p;
-    ry_tensor at = vec_iota(v, n, 0, 1), first = o_has(v, 2) ? vec_cast(v, o_in(v, 2), RY_I32) : ry_cast(G, o_num(v, 0), RY_I32);
+    ry_tensor at = vec_iota(v, n, 0, 1),
+              first = o_has(v, 2) ? vec_cast(v, o_in(v, 2), RY_I32) : ry_cast(G, o_num(v, 0), RY_I32);
     at = ry_add(G, vec_rank(v, first) ? vec_unsqueeze(v, first, 1) : first, at); /* [B, n] */
-    if (!strcmp(a_text(v, "mode", "linear"), "circular")) at = ry_mod(G, at, vec_cast(v, vec_number(v, (double)size_, true), RY_I32));
+    if (!strcmp(a_text(v, "mode", "linear"), "circular"))
+        at = ry_mod(G, at, vec_cast(v, vec_number(v, (double)size_, true), RY_I32));
     ry_spec s = *ry_spec_of(G, u);
     int64_t dim[R];
     for (int i = 0; i < s.rank; i++) dim[i] = i == 0 ? vec_dim(v, at, 0) : i == axis ? n : 1;
@@ -274,12 +289,36 @@ static void tensor_scatter(vec *v, const char *p) {
 }
 static void refuse(vec *v, const char *p) { vec_refuse(v, "%s", p); }
 
-const vec_row onnx_shape[] = {
-    {"Reshape", reshape, NULL}, {"Transpose", transpose, NULL}, {"Flatten", flatten, NULL}, {"Squeeze", squeeze, "s"}, {"Unsqueeze", squeeze, "u"},
-    {"Expand", expand, NULL}, {"Tile", tile, NULL}, {"Concat", concat, NULL}, {"Split", split, NULL}, {"Slice", slice, NULL}, {"Pad", pad, NULL},
-    {"Trilu", trilu, NULL}, {"EyeLike", eye, NULL}, {"Shape", shape, NULL}, {"Size", size, NULL}, {"Constant", constant, "c"}, {"ConstantOfShape", constant, "s"},
-    {"Range", range, NULL}, {"OneHot", one_hot, NULL}, {"Gather", gather, "g"}, {"GatherElements", gather, "e"}, {"GatherND", gather_nd, NULL},
-    {"ScatterElements", scatter_elements, NULL}, {"Scatter", scatter_elements, NULL}, {"ScatterND", scatter_nd, NULL}, {"SpaceToDepth", space, "s"},
-    {"DepthToSpace", space, "d"}, {"ReverseSequence", reverse_sequence, NULL}, {"TensorScatter", tensor_scatter, NULL},
-    {"NonZero", refuse, "the shape depends on values"}, {"Compress", refuse, "the shape depends on values"}, {"Unique", refuse, "the shape depends on values"},
-    {NULL, NULL, NULL}};
+const vec_row onnx_shape[] = {{"Reshape", reshape, NULL},
+                              {"Transpose", transpose, NULL},
+                              {"Flatten", flatten, NULL},
+                              {"Squeeze", squeeze, "s"},
+                              {"Unsqueeze", squeeze, "u"},
+                              {"Expand", expand, NULL},
+                              {"Tile", tile, NULL},
+                              {"Concat", concat, NULL},
+                              {"Split", split, NULL},
+                              {"Slice", slice, NULL},
+                              {"Pad", pad, NULL},
+                              {"Trilu", trilu, NULL},
+                              {"EyeLike", eye, NULL},
+                              {"Shape", shape, NULL},
+                              {"Size", size, NULL},
+                              {"Constant", constant, "c"},
+                              {"ConstantOfShape", constant, "s"},
+                              {"Range", range, NULL},
+                              {"OneHot", one_hot, NULL},
+                              {"Gather", gather, "g"},
+                              {"GatherElements", gather, "e"},
+                              {"GatherND", gather_nd, NULL},
+                              {"ScatterElements", scatter_elements, NULL},
+                              {"Scatter", scatter_elements, NULL},
+                              {"ScatterND", scatter_nd, NULL},
+                              {"SpaceToDepth", space, "s"},
+                              {"DepthToSpace", space, "d"},
+                              {"ReverseSequence", reverse_sequence, NULL},
+                              {"TensorScatter", tensor_scatter, NULL},
+                              {"NonZero", refuse, "the shape depends on values"},
+                              {"Compress", refuse, "the shape depends on values"},
+                              {"Unique", refuse, "the shape depends on values"},
+                              {NULL, NULL, NULL}};

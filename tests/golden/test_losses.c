@@ -68,7 +68,9 @@ static void check(const setting *s, const char *name, ry_tensor loss) {
     free(grad);
 }
 
-static ry_tensor mean(const setting *s, ry_tensor each) { return ry_div(g, ry_sum(g, ry_mul(g, each, s->keep), 0, false), s->count); }
+static ry_tensor mean(const setting *s, ry_tensor each) {
+    return ry_div(g, ry_sum(g, ry_mul(g, each, s->keep), 0, false), s->count);
+}
 
 static void test_cross_entropy(void **state) {
     (void)state;
@@ -78,23 +80,33 @@ static void test_cross_entropy(void **state) {
     check(&s, "sum_over_17", ry_div(g, ry_sum(g, ry_cross_entropy(g, s.rows, s.labels, -100), 0, false), num(17)));
     s = begin();
     ry_tensor smooth = ry_neg(g, ry_mean(g, ry_log_softmax(g, s.rows, -1), RY_AXIS(-1), false));
-    check(&s, "label_smoothing_0.1", ry_add(g, ry_mul(g, num(0.9), mean(&s, ry_cross_entropy(g, s.rows, s.labels, -100))), ry_mul(g, num(0.1), mean(&s, smooth))));
+    check(&s, "label_smoothing_0.1",
+          ry_add(g, ry_mul(g, num(0.9), mean(&s, ry_cross_entropy(g, s.rows, s.labels, -100))),
+                 ry_mul(g, num(0.1), mean(&s, smooth))));
     s = begin();
     ry_tensor z = ry_square(g, ry_logsumexp(g, s.rows, RY_AXIS(-1), false));
-    check(&s, "z_loss_1e-2", ry_add(g, mean(&s, ry_cross_entropy(g, s.rows, s.labels, -100)), ry_mul(g, num(1e-2), mean(&s, z))));
+    check(&s, "z_loss_1e-2",
+          ry_add(g, mean(&s, ry_cross_entropy(g, s.rows, s.labels, -100)), ry_mul(g, num(1e-2), mean(&s, z))));
 }
 
 /* T^2 KL(a || b) of distributions softened by T */
 static ry_tensor divergence(const setting *s, double T, bool forward) {
-    ry_tensor student = ry_log_softmax(g, ry_div(g, s->rows, num(T)), -1), teacher = ry_log_softmax(g, ry_div(g, s->teacher, num(T)), -1);
+    ry_tensor student = ry_log_softmax(g, ry_div(g, s->rows, num(T)), -1),
+              teacher = ry_log_softmax(g, ry_div(g, s->teacher, num(T)), -1);
     ry_tensor a = forward ? teacher : student, b = forward ? student : teacher;
     ry_tensor each = ry_sum(g, ry_mul(g, ry_exp(g, a), ry_sub(g, a, b)), RY_AXIS(-1), false);
     return ry_mul(g, num(T * T), mean(s, each));
 }
 static void test_divergence(void **state) {
     (void)state;
-    static const struct { const char *name; double T; bool forward; } cases[] = {
-        {"forward_kl_T1", 1, true}, {"reverse_kl_T1", 1, false}, {"forward_kl_T2", 2, true}, {"reverse_kl_T2", 2, false}};
+    static const struct {
+        const char *name;
+        double T;
+        bool forward;
+    } cases[] = {{"forward_kl_T1", 1, true},
+                 {"reverse_kl_T1", 1, false},
+                 {"forward_kl_T2", 2, true},
+                 {"reverse_kl_T2", 2, false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         setting s = begin();
         check(&s, cases[i].name, divergence(&s, cases[i].T, cases[i].forward));
@@ -104,9 +116,11 @@ static void test_divergence(void **state) {
 int main(void) {
     char path[1024], json[1024];
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_divergence)};
-    if (!test_data(path, sizeof path, "hf/losses/losses.safetensors") || !test_data(json, sizeof json, "hf/losses/losses.json")) return 77;
-    if (ry_tensor_file_open(&file, path) != RY_OK || ry_json_read(&numbers, json, 0) != RY_OK || ry_device_open(&dev, "cpu", NULL) != RY_OK ||
-        ry_graph_open(&g, dev) != RY_OK) {
+    if (!test_data(path, sizeof path, "hf/losses/losses.safetensors") ||
+        !test_data(json, sizeof json, "hf/losses/losses.json"))
+        return 77;
+    if (ry_tensor_file_open(&file, path) != RY_OK || ry_json_read(&numbers, json, 0) != RY_OK ||
+        ry_device_open(&dev, "cpu", NULL) != RY_OK || ry_graph_open(&g, dev) != RY_OK) {
         fprintf(stderr, "%s\n", ry_message());
         return 1;
     }

@@ -9,8 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct line { char op[48]; vec_score score; char why[200]; } line;
-typedef struct tally { const char *only, *folder; ry_graph *g; line at[400]; int n, files; } tally;
+typedef struct line {
+    char op[48];
+    vec_score score;
+    char why[200];
+} line;
+typedef struct tally {
+    const char *only, *folder;
+    ry_graph *g;
+    line at[400];
+    int n, files;
+} tally;
 
 static const vec_row *const tables[] = {onnx_nn, onnx_math, onnx_shape};
 static const vec_row *find(const char *op) {
@@ -48,7 +57,8 @@ static double tolerance(const char *name, const st_entry *e, const vec *v) {
         const st_entry *s = v->src[i] ? vec_entry(v->file, v->src[i]) : NULL;
         half |= s && !strcmp(s->dtype, "F16"), bhalf |= s && !strcmp(s->dtype, "BF16");
     }
-    if (!strcmp(name, "test_averagepool_2d_ceil_last_window_starts_on_pad.safetensors")) return 3e-4; /* written down with four digits */
+    if (!strcmp(name, "test_averagepool_2d_ceil_last_window_starts_on_pad.safetensors"))
+        return 3e-4;                          /* written down with four digits */
     return bhalf ? 1e-2 : half ? 2e-3 : 3e-5; /* the references are computed in float32, or in the shorter type */
 }
 
@@ -74,8 +84,10 @@ static void one_case(tally *t, const ry_tensor_file *f, const char *name) {
         v.n_src = (int)i + 1;
     }
     v.want = (int)ry_json_count(outs);
-    if (!row) vec_refuse(&v, "no builder");
-    else row->fn(&v, row->p);
+    if (!row)
+        vec_refuse(&v, "no builder");
+    else
+        row->fn(&v, row->p);
     if (v.refused[0] || ry_graph_status(v.g) == RY_EUNSUPPORTED) {
         l->score.refused++;
         snprintf(l->why, sizeof l->why, "%s", v.refused[0] ? v.refused : ry_message());
@@ -111,8 +123,10 @@ static bool one_file(void *ud, const char *name) {
     } else if (path && n > 12 && !strcmp(name + n - 12, ".safetensors") && (!t->only || strstr(name, t->only))) {
         ry_tensor_file *f = NULL;
         t->files++;
-        if (ry_tensor_file_open(&f, path) == RY_OK) one_case(t, f, name);
-        else printf("FAIL %s: %s\n", name, ry_message()), line_of(t, "?")->score.failed++;
+        if (ry_tensor_file_open(&f, path) == RY_OK)
+            one_case(t, f, name);
+        else
+            printf("FAIL %s: %s\n", name, ry_message()), line_of(t, "?")->score.failed++;
         ry_tensor_file_close(f);
     }
     ry_mem_free(path);
@@ -130,7 +144,8 @@ int main(int argc, char **argv) {
     t.only = argc > 1 ? argv[1] : NULL;
     t.folder = test_data(folder, sizeof folder, "vectors/onnx_node_st");
     if (!t.folder) return 77;
-    if (ry_device_open(&d, "cpu", NULL) != RY_OK || ry_graph_open(&t.g, d) != RY_OK || os_list(t.folder, one_file, &t) != RY_OK) {
+    if (ry_device_open(&d, "cpu", NULL) != RY_OK || ry_graph_open(&t.g, d) != RY_OK ||
+        os_list(t.folder, one_file, &t) != RY_OK) {
         printf("FAIL: %s\n", ry_message());
         return 1;
     }
@@ -144,7 +159,8 @@ int main(int argc, char **argv) {
         whole += !l->score.refused && !l->score.failed, partly += l->score.refused && l->score.passed;
         all.passed += l->score.passed, all.refused += l->score.refused, all.failed += l->score.failed;
     }
-    printf("%d operators: %d whole, %d in part; %d tests passed, %d not expressible, %d wrong\n", t.n, whole, partly, all.passed, all.refused, all.failed);
+    printf("%d operators: %d whole, %d in part; %d tests passed, %d not expressible, %d wrong\n", t.n, whole, partly,
+           all.passed, all.refused, all.failed);
     ry_graph_close(t.g);
     ry_device_close(d);
     return all.failed || !t.files ? 1 : 0;

@@ -7,7 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct tally { const char *only; ry_graph *g; int files, whole, partly, none; vec_score all; const char *folder; } tally;
+typedef struct tally {
+    const char *only;
+    ry_graph *g;
+    int files, whole, partly, none;
+    vec_score all;
+    const char *folder;
+} tally;
 
 static const vec_row *const tables[] = {torch_nn, torch_loss, torch_math, torch_shape, torch_index, torch_reduce};
 
@@ -33,13 +39,16 @@ static const vec_row *find(const char *op) {
 }
 
 /* Operators whose float32 results are further from the exact ones than the usual 2e-5 (outputs) and 1e-4 (gradients), and why. */
-static const struct { const char *op; double out, grad; } loose[] = {
-    {"norm", 2e-5, 5e-4},              /* p-norms of differences near zero */
-    {"layer_norm", 2e-5, 5e-4},        /* rows of one element: what is left of 1 / sqrt(eps) times a rounding */
-    {"native_layer_norm", 2e-5, 5e-4},
-    {NULL, 0, 0}};
+static const struct {
+    const char *op;
+    double out, grad;
+} loose[] = {{"norm", 2e-5, 5e-4},       /* p-norms of differences near zero */
+             {"layer_norm", 2e-5, 5e-4}, /* rows of one element: what is left of 1 / sqrt(eps) times a rounding */
+             {"native_layer_norm", 2e-5, 5e-4},
+             {NULL, 0, 0}};
 
-static void sample(tally *t, const ry_tensor_file *f, const char *file, const vec_row *row, const ry_json *s, int index, vec_score *score, char *why, size_t n_why) {
+static void sample(tally *t, const ry_tensor_file *f, const char *file, const vec_row *row, const ry_json *s, int index,
+                   vec_score *score, char *why, size_t n_why) {
     vec v;
     char where[160], name[64];
     vec_expect e = {.tol = 2e-5, .grad_tol = 1e-4};
@@ -49,8 +58,10 @@ static void sample(tally *t, const ry_tensor_file *f, const char *file, const ve
     snprintf(where, sizeof where, "%s s%d", file, index);
     for (int i = 0; loose[i].op; i++)
         if (!strcmp(loose[i].op, row->name)) e.tol = loose[i].out, e.grad_tol = loose[i].grad;
-    if (row->fn) row->fn(&v, row->p);
-    else vec_refuse(&v, "%s", row->p);
+    if (row->fn)
+        row->fn(&v, row->p);
+    else
+        vec_refuse(&v, "%s", row->p);
     if (v.refused[0] || ry_graph_status(v.g) == RY_EUNSUPPORTED) {
         score->refused++;
         snprintf(why, n_why, "%s", v.refused[0] ? v.refused : ry_message());
@@ -85,18 +96,22 @@ static bool one_file(void *ud, const char *name) {
     char why[200] = "";
     t->files++;
     const char *op = NULL, *text = NULL;
-    if (path && ry_tensor_file_open(&f, path) == RY_OK) op = ry_tensor_file_meta(f, "op"), text = ry_tensor_file_meta(f, "samples");
+    if (path && ry_tensor_file_open(&f, path) == RY_OK)
+        op = ry_tensor_file_meta(f, "op"), text = ry_tensor_file_meta(f, "samples");
     if (!op || !text || ry_json_parse(&samples, text, strlen(text), name, 0) != RY_OK) {
         printf("FAIL %s: %s\n", name, f ? "no op or samples in the metadata" : ry_message());
         score.failed++;
     } else {
         const vec_row *row = find(op);
         for (size_t i = 0; i < ry_json_count(samples); i++) {
-            if (row) sample(t, f, name, row, ry_json_at(samples, i), (int)i, &score, why, sizeof why);
-            else score.refused++, snprintf(why, sizeof why, "no builder");
+            if (row)
+                sample(t, f, name, row, ry_json_at(samples, i), (int)i, &score, why, sizeof why);
+            else
+                score.refused++, snprintf(why, sizeof why, "no builder");
         }
     }
-    t->whole += !score.refused && !score.failed, t->partly += score.refused && score.passed, t->none += !score.passed && score.refused;
+    t->whole += !score.refused && !score.failed, t->partly += score.refused && score.passed,
+        t->none += !score.passed && score.refused;
     t->all.passed += score.passed, t->all.refused += score.refused, t->all.failed += score.failed;
     printf("%-34s %3d passed", op ? op : name, score.passed);
     if (score.refused) printf(", %d not expressible: %s", score.refused, why);
@@ -114,12 +129,13 @@ int main(int argc, char **argv) {
     tally t = {.only = argc > 1 ? argv[1] : NULL};
     t.folder = test_data(folder, sizeof folder, "vectors/torch_opinfo");
     if (!t.folder) return 77;
-    if (ry_device_open(&d, "cpu", NULL) != RY_OK || ry_graph_open(&t.g, d) != RY_OK || os_list(t.folder, one_file, &t) != RY_OK) {
+    if (ry_device_open(&d, "cpu", NULL) != RY_OK || ry_graph_open(&t.g, d) != RY_OK ||
+        os_list(t.folder, one_file, &t) != RY_OK) {
         printf("FAIL: %s\n", ry_message());
         return 1;
     }
-    printf("%d operators: %d whole, %d in part, %d not; %d samples passed, %d not expressible, %d wrong\n", t.files, t.whole, t.partly, t.none, t.all.passed,
-           t.all.refused, t.all.failed);
+    printf("%d operators: %d whole, %d in part, %d not; %d samples passed, %d not expressible, %d wrong\n", t.files,
+           t.whole, t.partly, t.none, t.all.passed, t.all.refused, t.all.failed);
     ry_graph_close(t.g);
     ry_device_close(d);
     return t.all.failed || !t.files ? 1 : 0;

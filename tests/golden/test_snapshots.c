@@ -66,7 +66,8 @@ static void test_rope(void **state) {
     ry_tensor x = input("rope.x", &f[0]);
     f[1] = (ry_feed){ry_input(g, &RY_SHAPE(RY_I32, T), "pos"), pos, sizeof pos};
     f[2] = (ry_feed){ry_input(g, &RY_SHAPE(RY_F32, HALF), "freq"), freq, sizeof freq};
-    ry_tensor y = ry_rope(g, RY_RESHAPE(g, x, 4, T, 1, 2 * HALF), f[1].input, f[2].input, &(ry_rope_options){.interleaved = true});
+    ry_tensor y = ry_rope(g, RY_RESHAPE(g, x, 4, T, 1, 2 * HALF), f[1].input, f[2].input,
+                          &(ry_rope_options){.interleaved = true});
     assert_ok(ry_eval(g, 1, &y, 3, f));
     matches(y, "rope.expected_interleaved_theta10000", 5e-6);
 }
@@ -88,11 +89,14 @@ static void test_adamw(void **state) {
     xs = reference(file, "adamw.inputs", &s, &n);
     assert_non_null(xs);
     ry_tensor x = ry_input(g, &RY_SHAPE(RY_F32, 3), "x"), weight = ry_use(g, w), grad;
-    ry_tensor parts[] = {ry_add(g, ry_slice(g, x, 0, 0, 1, 1), ry_slice(g, x, 0, 1, 2, 1)), ry_neg(g, ry_slice(g, x, 0, 2, 3, 1))};
+    ry_tensor parts[] = {ry_add(g, ry_slice(g, x, 0, 0, 1, 1), ry_slice(g, x, 0, 1, 2, 1)),
+                         ry_neg(g, ry_slice(g, x, 0, 2, 3, 1))};
     ry_tensor y = ry_linear(g, RY_RESHAPE(g, x, 1, 3), weight, RY_NULL), target = ry_concat(g, 2, parts, 0);
     ry_tensor loss = ry_sum(g, ry_square(g, ry_sub(g, RY_RESHAPE(g, y, 2), target)), 0, false);
     assert_ok(ry_grad(g, loss, RY_NULL, 1, &weight, &grad));
-    ry_adamw(g, w, grad, m, v, RY_NULL, &(ry_adamw_options){.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01, .step = 1});
+    ry_adamw(
+        g, w, grad, m, v, RY_NULL,
+        &(ry_adamw_options){.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01, .step = 1});
     assert_ok(ry_compile(&p, g, 1, &loss, NULL));
     for (int64_t i = 0; i < s.dim[0]; i++) {
         assert_ok(ry_program_set(p, "step", (double)(i + 1)));
@@ -114,9 +118,11 @@ static void test_adamw(void **state) {
 
 int main(void) {
     char path[1024];
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_attention), cmocka_unit_test(test_rope), cmocka_unit_test(test_adamw)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_attention), cmocka_unit_test(test_rope),
+                                       cmocka_unit_test(test_adamw)};
     if (!test_data(path, sizeof path, "vectors/cs336_snapshots/cs336_attention_rope_adamw.safetensors")) return 77;
-    if (ry_tensor_file_open(&file, path) != RY_OK || ry_device_open(&dev, "cpu", NULL) != RY_OK || ry_graph_open(&g, dev) != RY_OK) {
+    if (ry_tensor_file_open(&file, path) != RY_OK || ry_device_open(&dev, "cpu", NULL) != RY_OK ||
+        ry_graph_open(&g, dev) != RY_OK) {
         fprintf(stderr, "%s\n", ry_message());
         return 1;
     }

@@ -5,7 +5,8 @@
 #include <string.h>
 
 const ry_json *t_arg(vec *v, int pos, const char *name) {
-    const ry_json *j = pos >= 0 && (size_t)pos < ry_json_count(v->args) ? ry_json_at(v->args, (size_t)pos) : ry_json_find(v->kwargs, name);
+    const ry_json *j = pos >= 0 && (size_t)pos < ry_json_count(v->args) ? ry_json_at(v->args, (size_t)pos)
+                                                                        : ry_json_find(v->kwargs, name);
     return j && ry_json_kind_of(j) != RY_JSON_NULL ? j : NULL;
 }
 
@@ -42,8 +43,10 @@ ry_tensor t_value(vec *v, const ry_json *j) {
     const ry_json *a = t_items(j);
     int64_t n = (int64_t)ry_json_count(a);
     for (int64_t i = 0; i < n && i < 64; i++)
-        if (!ry_json_as_int(ry_json_at(a, (size_t)i), &idx[i])) return vec_refuse(v, "an argument that is no tensor, number or list of integers");
-    return a && n <= 64 ? vec_ints(v, 1, &n, idx) : vec_refuse(v, "an argument that is no tensor, number or list of integers");
+        if (!ry_json_as_int(ry_json_at(a, (size_t)i), &idx[i]))
+            return vec_refuse(v, "an argument that is no tensor, number or list of integers");
+    return a && n <= 64 ? vec_ints(v, 1, &n, idx)
+                        : vec_refuse(v, "an argument that is no tensor, number or list of integers");
 }
 
 ry_tensor t_self(vec *v) { return t_value(v, v->self); }

@@ -48,8 +48,10 @@ static void take(vec *v, const char *p) {
 static void index_select(vec *v, const char *p) {
     ry_tensor x = t_self(v), idx = vec_flat(v, t_tensor(v, 1, "index"));
     (void)p;
-    if (!vec_rank(v, x)) vec_out(v, vec_squeeze(v, ry_take(G, vec_unsqueeze(v, x, 0), idx, 0), 0));
-    else vec_out(v, ry_take(G, x, idx, axis_at(v, x, 0, 0)));
+    if (!vec_rank(v, x))
+        vec_out(v, vec_squeeze(v, ry_take(G, vec_unsqueeze(v, x, 0), idx, 0), 0));
+    else
+        vec_out(v, ry_take(G, x, idx, axis_at(v, x, 0, 0)));
 }
 static void scatter(vec *v, const char *p) {
     ry_tensor x = t_self(v), idx = t_tensor(v, 1, "index");
@@ -59,14 +61,16 @@ static void scatter(vec *v, const char *p) {
     const ry_json *j = t_arg(v, 2, "src");
     ry_tensor src = t_value(v, j ? j : t_arg(v, 2, "value"));
     if (!t_is_tensor(j)) src = ry_expand(G, vec_cast(v, src, vec_dtype(v, x)), s.rank, s.dim);
-    if (!strcmp(reduce, "multiply")) vec_out(v, vec_scatter_reduce(v, x, axis, idx, src, "prod", true));
-    else vec_out(v, ry_scatter(G, x, idx, src, axis, !strcmp(reduce, "add")));
+    if (!strcmp(reduce, "multiply"))
+        vec_out(v, vec_scatter_reduce(v, x, axis, idx, src, "prod", true));
+    else
+        vec_out(v, ry_scatter(G, x, idx, src, axis, !strcmp(reduce, "add")));
 }
 static void scatter_reduce(vec *v, const char *p) {
     ry_tensor x = t_self(v);
     (void)p;
-    vec_out(v, vec_scatter_reduce(v, x, axis_at(v, x, 0, 0), t_tensor(v, 1, "index"), t_tensor(v, 2, "src"), t_text(v, 3, "reduce", "sum"),
-                                  t_bool(v, -1, "include_self", true)));
+    vec_out(v, vec_scatter_reduce(v, x, axis_at(v, x, 0, 0), t_tensor(v, 1, "index"), t_tensor(v, 2, "src"),
+                                  t_text(v, 3, "reduce", "sum"), t_bool(v, -1, "include_self", true)));
 }
 static void index_write(vec *v, const char *p) { /* index_add, index_copy, index_fill */
     ry_tensor x = t_self(v), idx = t_tensor(v, 1, "index"), src = RY_NULL;
@@ -75,7 +79,8 @@ static void index_write(vec *v, const char *p) { /* index_add, index_copy, index
     if (scalar) x = vec_unsqueeze(v, x, 0);
     if (*p == 'f') { /* a place named twice is filled, and counts, once */
         ry_tensor wrapped = vec_wrap(v, vec_cast(v, vec_flat(v, idx), RY_I32), vec_dim(v, x, axis));
-        ry_tensor hit = ry_any(G, ry_eq(G, vec_unsqueeze(v, wrapped, 1), vec_iota(v, vec_dim(v, x, axis), 0, 1)), RY_AXIS(0), false);
+        ry_tensor hit = ry_any(G, ry_eq(G, vec_unsqueeze(v, wrapped, 1), vec_iota(v, vec_dim(v, x, axis), 0, 1)),
+                               RY_AXIS(0), false);
         for (int i = axis + 1; i < vec_rank(v, x); i++) hit = vec_unsqueeze(v, hit, -1);
         ry_tensor filled = ry_select(G, hit, vec_cast(v, t_tensor(v, 2, "value"), vec_dtype(v, x)), x);
         vec_out(v, scalar ? vec_squeeze(v, filled, 0) : filled);
@@ -105,7 +110,11 @@ static void masked_scatter(vec *v, const char *p) {
 
 /* ---------------------------------------------------------------- x[...] */
 
-typedef struct lookup { ry_tensor idx[R]; int axis[R]; int n; } lookup; /* advanced indices, by the axis they stand at */
+typedef struct lookup {
+    ry_tensor idx[R];
+    int axis[R];
+    int n;
+} lookup; /* advanced indices, by the axis they stand at */
 
 /* Advanced indices at once: their axes go to the front, become one, and are looked up; the result comes where the first stood if
  * they are neighbours, else to the front. */
@@ -152,7 +161,8 @@ static void getitem(vec *v, const char *p) {
     for (size_t i = 0; i < ry_json_count(a); i++) plain = plain && ry_json_as_int(ry_json_at(a, i), &i64);
     size_t n = a && !(plain && ry_json_find(j, "list")) ? ry_json_count(a) : 1;
     for (size_t i = 0; i < n; i++) {
-        const ry_json *e = a && !(plain && ry_json_find(j, "list")) ? ry_json_at(a, i) : j, *s = ry_json_find(e, "slice");
+        const ry_json *e = a && !(plain && ry_json_find(j, "list")) ? ry_json_at(a, i) : j,
+                      *s = ry_json_find(e, "slice");
         if (s) {
             int64_t b[3] = {0, INT32_MAX, 1};
             for (size_t k = 0; k < 3; k++) (void)ry_json_as_int(ry_json_at(s, k), &b[k]);
@@ -198,7 +208,8 @@ static void index_put(vec *v, const char *p) { /* indices on the leading axes */
     memcpy(rows, dim, sizeof rows);
     rows[0] = vec_numel(v, at);
     src = ry_reshape(G, src, r - n + 1, rows);
-    ry_tensor y = ry_scatter(G, ry_reshape(G, x, r - n + 1, dim), spread(v, at, src, 0), src, 0, t_bool(v, 2, "accumulate", false));
+    ry_tensor y = ry_scatter(G, ry_reshape(G, x, r - n + 1, dim), spread(v, at, src, 0), src, 0,
+                             t_bool(v, 2, "accumulate", false));
     vec_out(v, ry_reshape(G, y, r, xs.dim));
 }
 
@@ -207,8 +218,13 @@ static void index_put(vec *v, const char *p) { /* indices on the leading axes */
 static void sort(vec *v, const char *p) {
     ry_tensor x = t_self(v);
     bool scalar = !vec_rank(v, x), arg = *p == 'a', first = *p == 'm';
-    ry_tensor y = ry_sort(G, scalar ? vec_unsqueeze(v, x, 0) : x, first ? 0 : scalar ? 0 : (int)t_int(v, 0, "dim", -1), t_bool(v, 1, "descending", false));
-    for (int i = arg ? 1 : 0; i < (first ? 1 : 2); i++) vec_out(v, scalar ? vec_squeeze(v, ry_out(G, y, i), 0) : ry_out(G, y, i));
+    ry_tensor y = ry_sort(G, scalar ? vec_unsqueeze(v, x, 0) : x,
+                          first    ? 0
+                          : scalar ? 0
+                                   : (int)t_int(v, 0, "dim", -1),
+                          t_bool(v, 1, "descending", false));
+    for (int i = arg ? 1 : 0; i < (first ? 1 : 2); i++)
+        vec_out(v, scalar ? vec_squeeze(v, ry_out(G, y, i), 0) : ry_out(G, y, i));
 }
 static void topk(vec *v, const char *p) {
     ry_tensor x = t_self(v);
@@ -256,7 +272,8 @@ static void searchsorted(vec *v, const char *p) {
     if (vec_rank(v, s) == 1) {
         ry_tensor y = below(v, s, vec_flat(v, x), right);
         vec_out(v, ry_reshape(G, y, vec_rank(v, x), ry_spec_of(G, x)->dim));
-    } else vec_out(v, below(v, s, x, right));
+    } else
+        vec_out(v, below(v, s, x, right));
 }
 static void cummax(vec *v, const char *p) { /* the place of the latest largest so far, then what stands there */
     ry_tensor x = t_self(v), value = x;
@@ -269,7 +286,8 @@ static void cummax(vec *v, const char *p) { /* the place of the latest largest s
     ry_tensor at = ry_iota(G, &s, axis, 0, 1);
     for (int64_t k = 1; k < n; k *= 2) {
         double worst = *p == 'x' ? -(double)INFINITY : (double)INFINITY;
-        ry_tensor v0 = vec_pad_axis(v, vec_part(v, value, axis, 0, n - k), axis, k, 0, worst), a0 = vec_pad_axis(v, vec_part(v, at, axis, 0, n - k), axis, k, 0, 0);
+        ry_tensor v0 = vec_pad_axis(v, vec_part(v, value, axis, 0, n - k), axis, k, 0, worst),
+                  a0 = vec_pad_axis(v, vec_part(v, at, axis, 0, n - k), axis, k, 0, 0);
         ry_tensor stay = *p == 'x' ? ry_ge(G, value, v0) : ry_le(G, value, v0);
         at = ry_select(G, stay, at, a0), value = ry_select(G, stay, value, v0);
     }
@@ -281,8 +299,11 @@ static void one_hot(vec *v, const char *p) {
     int64_t n = t_int(v, 0, "num_classes", -1);
     ry_tensor x = t_self(v);
     (void)p;
-    if (n < 0) vec_refuse(v, "the shape depends on values");
-    else vec_out(v, vec_cast(v, ry_eq(G, vec_unsqueeze(v, x, -1), vec_cast(v, vec_iota(v, n, 0, 1), vec_dtype(v, x))), RY_I64));
+    if (n < 0)
+        vec_refuse(v, "the shape depends on values");
+    else
+        vec_out(v, vec_cast(v, ry_eq(G, vec_unsqueeze(v, x, -1), vec_cast(v, vec_iota(v, n, 0, 1), vec_dtype(v, x))),
+                            RY_I64));
 }
 /* Row r of a matrix argument as numbers, not as part of the input. */
 static ry_tensor frozen_row(vec *v, const ry_json *j, int64_t r) {
@@ -320,12 +341,35 @@ static void embedding(vec *v, const char *p) { /* OpInfo's lambda takes the weig
 }
 static void refuse(vec *v, const char *p) { vec_refuse(v, "%s", p); }
 
-const vec_row torch_index[] = {
-    {"gather", gather, NULL}, {"take_along_dim", take_along_dim, NULL}, {"take", take, NULL}, {"index_select", index_select, NULL}, {"scatter", scatter, ""},
-    {"scatter_add", scatter, "add"}, {"scatter_reduce", scatter_reduce, NULL}, {"index_add", index_write, "add"}, {"index_copy", index_write, "copy"},
-    {"index_fill", index_write, "fill"}, {"index_put", index_put, NULL}, {"masked_select", masked_select, NULL}, {"masked_scatter", masked_scatter, NULL},
-    {"__getitem__", getitem, NULL}, {"sort", sort, "s"}, {"argsort", sort, "a"}, {"msort", sort, "m"}, {"topk", topk, NULL}, {"kthvalue", kthvalue, "k"},
-    {"median", kthvalue, "m"}, {"bucketize", bucketize, NULL}, {"searchsorted", searchsorted, NULL}, {"cummax", cummax, "x"}, {"cummin", cummax, "n"},
-    {"one_hot", one_hot, NULL}, {"embedding", embedding, NULL}, {"unique", refuse, "the shape depends on values"},
-    {"unique_consecutive", refuse, "the shape depends on values"}, {"nonzero", refuse, "the shape depends on values"},
-    {"argwhere", refuse, "the shape depends on values"}, {"bincount", refuse, "the shape depends on values"}, {NULL, NULL, NULL}};
+const vec_row torch_index[] = {{"gather", gather, NULL},
+                               {"take_along_dim", take_along_dim, NULL},
+                               {"take", take, NULL},
+                               {"index_select", index_select, NULL},
+                               {"scatter", scatter, ""},
+                               {"scatter_add", scatter, "add"},
+                               {"scatter_reduce", scatter_reduce, NULL},
+                               {"index_add", index_write, "add"},
+                               {"index_copy", index_write, "copy"},
+                               {"index_fill", index_write, "fill"},
+                               {"index_put", index_put, NULL},
+                               {"masked_select", masked_select, NULL},
+                               {"masked_scatter", masked_scatter, NULL},
+                               {"__getitem__", getitem, NULL},
+                               {"sort", sort, "s"},
+                               {"argsort", sort, "a"},
+                               {"msort", sort, "m"},
+                               {"topk", topk, NULL},
+                               {"kthvalue", kthvalue, "k"},
+                               {"median", kthvalue, "m"},
+                               {"bucketize", bucketize, NULL},
+                               {"searchsorted", searchsorted, NULL},
+                               {"cummax", cummax, "x"},
+                               {"cummin", cummax, "n"},
+                               {"one_hot", one_hot, NULL},
+                               {"embedding", embedding, NULL},
+                               {"unique", refuse, "the shape depends on values"},
+                               {"unique_consecutive", refuse, "the shape depends on values"},
+                               {"nonzero", refuse, "the shape depends on values"},
+                               {"argwhere", refuse, "the shape depends on values"},
+                               {"bincount", refuse, "the shape depends on values"},
+                               {NULL, NULL, NULL}};

@@ -31,15 +31,20 @@ static void kl_div(vec *v, const char *p) {
     (void)p;
     bool logs = t_bool(v, -1, "log_target", false);
     ry_tensor l = logs ? ry_mul(G, ry_exp(G, t), ry_sub(G, t, x)) : ry_sub(G, ry_xlogy(G, t, t), ry_mul(G, t, x));
-    if (!strcmp(reduction(v), "batchmean")) vec_out(v, ry_div(G, ry_sum(G, l, 0, false), t_num(v, vec_rank(v, x) ? (double)vec_dim(v, x, 0) : 1)));
-    else done(v, l);
+    if (!strcmp(reduction(v), "batchmean"))
+        vec_out(v, ry_div(G, ry_sum(G, l, 0, false), t_num(v, vec_rank(v, x) ? (double)vec_dim(v, x, 0) : 1)));
+    else
+        done(v, l);
 }
-static ry_tensor weighted(vec *v, ry_tensor l, int pos) { return t_arg(v, pos, "weight") ? ry_mul(G, l, t_tensor(v, pos, "weight")) : l; }
+static ry_tensor weighted(vec *v, ry_tensor l, int pos) {
+    return t_arg(v, pos, "weight") ? ry_mul(G, l, t_tensor(v, pos, "weight")) : l;
+}
 static void bce(vec *v, const char *p) {
     ry_tensor x = t_self(v), t = target(v), l;
     if (*p == 'l') { /* with logits: (1 - t) x + w softplus(-x), w = 1 + (pos_weight - 1) t */
         ry_tensor w = t_num(v, 1);
-        if (t_arg(v, -1, "pos_weight")) w = ry_add(G, w, ry_mul(G, ry_sub(G, t_tensor(v, -1, "pos_weight"), t_num(v, 1)), t));
+        if (t_arg(v, -1, "pos_weight"))
+            w = ry_add(G, w, ry_mul(G, ry_sub(G, t_tensor(v, -1, "pos_weight"), t_num(v, 1)), t));
         l = ry_add(G, ry_mul(G, ry_sub(G, t_num(v, 1), t), x), ry_mul(G, w, ry_softplus(G, ry_neg(G, x))));
     } else { /* logarithms not below -100 */
         ry_tensor low = t_num(v, -100), one = t_num(v, 1);
@@ -64,7 +69,8 @@ static void nll(vec *v, const char *p) {
     double smooth = t_real(v, -1, "label_smoothing", 0);
     const char *how = reduction(v);
     ry_spec xs = *ry_spec_of(G, x), ts = *ry_spec_of(G, t);
-    ry_tensor logits = class_rows(v, x, &rows, &V), w = t_arg(v, 1, "weight") ? t_tensor(v, 1, "weight") : RY_NULL, loss, total = RY_NULL;
+    ry_tensor logits = class_rows(v, x, &rows, &V), w = t_arg(v, 1, "weight") ? t_tensor(v, 1, "weight") : RY_NULL,
+              loss, total = RY_NULL;
     ry_dtype tt = vec_dtype(v, t);
     bool has_w = t_arg(v, 1, "weight") != NULL;
     if (ry_is_float(tt)) { /* probabilities as targets */
@@ -72,8 +78,10 @@ static void nll(vec *v, const char *p) {
         if (smooth > 0) q = ry_add(G, ry_mul(G, q, t_num(v, 1 - smooth)), t_num(v, smooth / (double)V));
         if (has_w) lp = ry_mul(G, lp, w);
         loss = ry_neg(G, ry_sum(G, ry_mul(G, lp, q), RY_AXIS(-1), false));
-        if (!strcmp(how, "mean")) vec_out(v, ry_div(G, ry_sum(G, loss, 0, false), t_num(v, (double)rows)));
-        else if (!strcmp(how, "sum")) vec_out(v, ry_sum(G, loss, 0, false));
+        if (!strcmp(how, "mean"))
+            vec_out(v, ry_div(G, ry_sum(G, loss, 0, false), t_num(v, (double)rows)));
+        else if (!strcmp(how, "sum"))
+            vec_out(v, ry_sum(G, loss, 0, false));
         else {
             int64_t dim[R];
             int k = 0;
@@ -86,8 +94,11 @@ static void nll(vec *v, const char *p) {
     t = vec_flat(v, t);
     ry_tensor counts = ry_ne(G, t, vec_number(v, (double)ignore, true)), zero = t_num(v, 0);
     ry_tensor safe = ry_select(G, counts, t, vec_cast(v, vec_number(v, 0, true), tt)); /* a class that exists */
-    if (*p == 'c') loss = ry_cross_entropy(G, logits, t, ignore);
-    else loss = ry_select(G, counts, ry_neg(G, vec_squeeze(v, ry_gather(G, logits, vec_unsqueeze(v, safe, 1), 1), 1)), zero);
+    if (*p == 'c')
+        loss = ry_cross_entropy(G, logits, t, ignore);
+    else
+        loss = ry_select(G, counts, ry_neg(G, vec_squeeze(v, ry_gather(G, logits, vec_unsqueeze(v, safe, 1), 1), 1)),
+                         zero);
     total = vec_cast(v, counts, RY_F32);
     if (has_w) {
         ry_tensor each = ry_mul(G, ry_take(G, w, safe, 0), total);
@@ -100,9 +111,12 @@ static void nll(vec *v, const char *p) {
         ry_tensor all = ry_select(G, counts, ry_neg(G, ry_sum(G, lp, RY_AXIS(-1), false)), zero);
         loss = ry_add(G, ry_mul(G, loss, t_num(v, 1 - smooth)), ry_mul(G, all, t_num(v, smooth / (double)V)));
     }
-    if (!strcmp(how, "none")) vec_out(v, ry_reshape(G, loss, ts.rank, ts.dim));
-    else if (!strcmp(how, "sum")) vec_out(v, ry_sum(G, loss, 0, false));
-    else vec_out(v, ry_div(G, ry_sum(G, loss, 0, false), ry_sum(G, total, 0, false)));
+    if (!strcmp(how, "none"))
+        vec_out(v, ry_reshape(G, loss, ts.rank, ts.dim));
+    else if (!strcmp(how, "sum"))
+        vec_out(v, ry_sum(G, loss, 0, false));
+    else
+        vec_out(v, ry_div(G, ry_sum(G, loss, 0, false), ry_sum(G, total, 0, false)));
 }
 
 static void soft_margin(vec *v, const char *p) {
@@ -112,7 +126,8 @@ static void soft_margin(vec *v, const char *p) {
 static void hinge_embedding(vec *v, const char *p) {
     ry_tensor x = t_self(v), t = target(v), m = t_num(v, t_real(v, 1, "margin", 1));
     (void)p;
-    ry_tensor zero = t_num(v, 0), near = ry_select(G, ry_ne(G, t, t_num(v, 1)), ry_clamp_min(G, ry_sub(G, m, x), zero), zero);
+    ry_tensor zero = t_num(v, 0),
+              near = ry_select(G, ry_ne(G, t, t_num(v, 1)), ry_clamp_min(G, ry_sub(G, m, x), zero), zero);
     done(v, ry_add(G, near, ry_select(G, ry_ne(G, t, t_num(v, -1)), x, zero)));
 }
 static void margin_ranking(vec *v, const char *p) {
@@ -124,9 +139,11 @@ static void poisson(vec *v, const char *p) {
     ry_tensor x = t_self(v), t = target(v);
     bool logs = t_bool(v, 1, "log_input", true);
     (void)p;
-    ry_tensor l = logs ? ry_sub(G, ry_exp(G, x), ry_mul(G, t, x)) : ry_sub(G, x, ry_mul(G, t, ry_log(G, ry_add(G, x, t_num(v, t_real(v, -1, "eps", 1e-8))))));
+    ry_tensor l = logs ? ry_sub(G, ry_exp(G, x), ry_mul(G, t, x))
+                       : ry_sub(G, x, ry_mul(G, t, ry_log(G, ry_add(G, x, t_num(v, t_real(v, -1, "eps", 1e-8))))));
     if (t_bool(v, 2, "full", false)) {
-        ry_tensor stirling = ry_add(G, ry_sub(G, ry_mul(G, t, ry_log(G, t)), t), ry_mul(G, t_num(v, 0.5), ry_log(G, ry_mul(G, t, t_num(v, 6.283185307179586)))));
+        ry_tensor stirling = ry_add(G, ry_sub(G, ry_mul(G, t, ry_log(G, t)), t),
+                                    ry_mul(G, t_num(v, 0.5), ry_log(G, ry_mul(G, t, t_num(v, 6.283185307179586)))));
         l = ry_add(G, l, ry_select(G, ry_gt(G, t, t_num(v, 1)), stirling, t_num(v, 0)));
     }
     done(v, l);
@@ -145,23 +162,39 @@ static void cosine_embedding(vec *v, const char *p) {
     ry_axes axis = RY_AXIS(-1);
     (void)p;
     ry_tensor dot = ry_sum(G, ry_mul(G, a, b), axis, false);
-    ry_tensor na = ry_add(G, ry_sum(G, ry_square(G, a), axis, false), eps), nb = ry_add(G, ry_sum(G, ry_square(G, b), axis, false), eps);
+    ry_tensor na = ry_add(G, ry_sum(G, ry_square(G, a), axis, false), eps),
+              nb = ry_add(G, ry_sum(G, ry_square(G, b), axis, false), eps);
     ry_tensor c = ry_div(G, dot, ry_sqrt(G, ry_mul(G, na, nb))), zero = t_num(v, 0);
     ry_tensor apart = ry_clamp_min(G, ry_sub(G, c, t_num(v, t_real(v, 2, "margin", 0))), zero);
-    done(v, ry_select(G, ry_eq(G, t, t_num(v, 1)), ry_sub(G, t_num(v, 1), c), ry_select(G, ry_eq(G, t, t_num(v, -1)), apart, zero)));
+    done(v, ry_select(G, ry_eq(G, t, t_num(v, 1)), ry_sub(G, t_num(v, 1), c),
+                      ry_select(G, ry_eq(G, t, t_num(v, -1)), apart, zero)));
 }
 static void triplet(vec *v, const char *p) {
-    ry_tensor a = t_self(v), q = t_tensor(v, 0, "positive"), n = t_tensor(v, 1, "negative"), eps = t_num(v, t_real(v, -1, "eps", 1e-6));
+    ry_tensor a = t_self(v), q = t_tensor(v, 0, "positive"), n = t_tensor(v, 1, "negative"),
+              eps = t_num(v, t_real(v, -1, "eps", 1e-6));
     double power = t_real(v, -1, "p", 2);
     (void)p;
-    ry_tensor near = vec_p_norm(v, ry_add(G, ry_sub(G, a, q), eps), power, RY_AXIS(-1), false), far = vec_p_norm(v, ry_add(G, ry_sub(G, a, n), eps), power, RY_AXIS(-1), false);
-    if (t_bool(v, -1, "swap", false)) far = ry_min(G, far, vec_p_norm(v, ry_add(G, ry_sub(G, q, n), eps), power, RY_AXIS(-1), false));
+    ry_tensor near = vec_p_norm(v, ry_add(G, ry_sub(G, a, q), eps), power, RY_AXIS(-1), false),
+              far = vec_p_norm(v, ry_add(G, ry_sub(G, a, n), eps), power, RY_AXIS(-1), false);
+    if (t_bool(v, -1, "swap", false))
+        far = ry_min(G, far, vec_p_norm(v, ry_add(G, ry_sub(G, q, n), eps), power, RY_AXIS(-1), false));
     done(v, ry_clamp_min(G, ry_add(G, ry_sub(G, near, far), t_num(v, t_real(v, -1, "margin", 1))), t_num(v, 0)));
 }
 
-const vec_row torch_loss[] = {
-    {"mse_loss", mse, "2"}, {"l1_loss", mse, "1"}, {"huber_loss", huber, "h"}, {"smooth_l1_loss", huber, "s"}, {"kl_div", kl_div, NULL},
-    {"binary_cross_entropy", bce, "p"}, {"binary_cross_entropy_with_logits", bce, "l"}, {"cross_entropy", nll, "c"}, {"nll_loss", nll, "n"},
-    {"soft_margin_loss", soft_margin, NULL}, {"hinge_embedding_loss", hinge_embedding, NULL}, {"margin_ranking_loss", margin_ranking, NULL},
-    {"poisson_nll_loss", poisson, NULL}, {"gaussian_nll_loss", gaussian, NULL}, {"cosine_embedding_loss", cosine_embedding, NULL},
-    {"triplet_margin_loss", triplet, NULL}, {NULL, NULL, NULL}};
+const vec_row torch_loss[] = {{"mse_loss", mse, "2"},
+                              {"l1_loss", mse, "1"},
+                              {"huber_loss", huber, "h"},
+                              {"smooth_l1_loss", huber, "s"},
+                              {"kl_div", kl_div, NULL},
+                              {"binary_cross_entropy", bce, "p"},
+                              {"binary_cross_entropy_with_logits", bce, "l"},
+                              {"cross_entropy", nll, "c"},
+                              {"nll_loss", nll, "n"},
+                              {"soft_margin_loss", soft_margin, NULL},
+                              {"hinge_embedding_loss", hinge_embedding, NULL},
+                              {"margin_ranking_loss", margin_ranking, NULL},
+                              {"poisson_nll_loss", poisson, NULL},
+                              {"gaussian_nll_loss", gaussian, NULL},
+                              {"cosine_embedding_loss", cosine_embedding, NULL},
+                              {"triplet_margin_loss", triplet, NULL},
+                              {NULL, NULL, NULL}};

@@ -45,9 +45,12 @@ static void division(vec *v, const char *p) {
     const char *mode = t_text(v, -1, "rounding_mode", p);
     ry_tensor a = t_self(v), b = other(v);
     bool ints = vec_dtype(v, a) != RY_F32 && vec_dtype(v, b) != RY_F32;
-    if (!strcmp(mode, "floor")) vec_out(v, ry_floordiv(G, a, b));
-    else if (!strcmp(mode, "trunc")) vec_out(v, ints ? ry_div(G, a, b) : ry_trunc(G, ry_div(G, a, b)));
-    else vec_out(v, ry_div(G, ints ? vec_cast(v, a, RY_F32) : a, b));
+    if (!strcmp(mode, "floor"))
+        vec_out(v, ry_floordiv(G, a, b));
+    else if (!strcmp(mode, "trunc"))
+        vec_out(v, ints ? ry_div(G, a, b) : ry_trunc(G, ry_div(G, a, b)));
+    else
+        vec_out(v, ry_div(G, ints ? vec_cast(v, a, RY_F32) : a, b));
 }
 static void logic(vec *v, const char *p) {
     ry_tensor x[2] = {t_self(v), other(v)};
@@ -58,9 +61,14 @@ static void clamp(vec *v, const char *p) {
     ry_tensor x = t_self(v), lo = t_tensor(v, 0, "min"), hi = t_tensor(v, 1, "max");
     (void)p;
     bool has_lo = t_arg(v, 0, "min") != NULL, has_hi = t_arg(v, 1, "max") != NULL;
-    vec_out(v, has_lo && has_hi ? ry_clamp(G, x, lo, hi) : has_lo ? ry_clamp_min(G, x, lo) : has_hi ? ry_clamp_max(G, x, hi) : x);
+    vec_out(v, has_lo && has_hi ? ry_clamp(G, x, lo, hi)
+               : has_lo         ? ry_clamp_min(G, x, lo)
+               : has_hi         ? ry_clamp_max(G, x, hi)
+                                : x);
 }
-static void clamp_one(vec *v, const char *p) { vec_out(v, vec_map(v, p, 2, (ry_tensor[]){t_self(v), t_tensor(v, 0, strchr(p, 'x') ? "max" : "min")})); }
+static void clamp_one(vec *v, const char *p) {
+    vec_out(v, vec_map(v, p, 2, (ry_tensor[]){t_self(v), t_tensor(v, 0, strchr(p, 'x') ? "max" : "min")}));
+}
 static void addc(vec *v, const char *p) {
     ry_tensor a = t_tensor(v, 0, "tensor1"), b = t_tensor(v, 1, "tensor2");
     ry_tensor y = *p == '*' ? ry_mul(G, a, b) : ry_div(G, a, b);
@@ -128,7 +136,8 @@ static void heaviside(vec *v, const char *p) {
 static void isclose(vec *v, const char *p) {
     ry_tensor a = t_self(v), b = other(v);
     (void)p;
-    ry_tensor limit = ry_add(G, t_num(v, t_real(v, 2, "atol", 1e-8)), ry_mul(G, ry_abs(G, b), t_num(v, t_real(v, 1, "rtol", 1e-5))));
+    ry_tensor limit =
+        ry_add(G, t_num(v, t_real(v, 2, "atol", 1e-8)), ry_mul(G, ry_abs(G, b), t_num(v, t_real(v, 1, "rtol", 1e-5))));
     ry_tensor near = ry_and(G, ry_le(G, ry_abs(G, ry_sub(G, a, b)), limit), ry_isfinite(G, b)), same = ry_eq(G, a, b);
     near = ry_or(G, near, same);
     if (t_bool(v, 3, "equal_nan", false)) near = ry_or(G, near, ry_and(G, ry_isnan(G, a), ry_isnan(G, b)));
@@ -175,42 +184,173 @@ static void fill(vec *v, const char *p) {
     vec_out(v, ry_fill(G, &s, *p == '?' ? t_real(v, 0, "fill_value", t_real(v, 0, "value", 0)) : *p - '0'));
 }
 static void to(vec *v, const char *p) {
-    static const struct { const char *name; ry_dtype t; } types[] = {{"float", RY_F32}, {"bfloat16", RY_BF16}, {"half", RY_F16}, {"double", RY_F64},
-                                                                    {"int", RY_I32}, {"long", RY_I64}, {"char", RY_I8}, {"byte", RY_U8}, {"bool", RY_BOOL}};
+    static const struct {
+        const char *name;
+        ry_dtype t;
+    } types[] = {{"float", RY_F32}, {"bfloat16", RY_BF16}, {"half", RY_F16}, {"double", RY_F64}, {"int", RY_I32},
+                 {"long", RY_I64},  {"char", RY_I8},       {"byte", RY_U8},  {"bool", RY_BOOL}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (!strcmp(types[i].name, p)) vec_out(v, vec_cast(v, t_self(v), types[i].t));
 }
 
-const vec_row torch_math[] = {
-    {"abs", map1, "abs"}, {"absolute", map1, "abs"}, {"neg", map1, "neg"}, {"negative", map1, "neg"}, {"exp", map1, "exp"}, {"exp2", map1, "exp2"},
-    {"expm1", map1, "expm1"}, {"log", map1, "log"}, {"log2", map1, "log2"}, {"log10", map1, "log10"}, {"log1p", map1, "log1p"},
-    {"sqrt", map1, "sqrt"}, {"rsqrt", map1, "rsqrt"}, {"square", map1, "square"}, {"reciprocal", map1, "recip"}, {"sin", map1, "sin"},
-    {"cos", map1, "cos"}, {"tan", map1, "tan"}, {"sinh", map1, "sinh"}, {"cosh", map1, "cosh"}, {"tanh", map1, "tanh"}, {"asin", map1, "asin"},
-    {"acos", map1, "acos"}, {"atan", map1, "atan"}, {"asinh", map1, "asinh"}, {"acosh", map1, "acosh"}, {"atanh", map1, "atanh"},
-    {"arcsin", map1, "asin"}, {"arccos", map1, "acos"}, {"arctan", map1, "atan"}, {"arcsinh", map1, "asinh"}, {"arccosh", map1, "acosh"},
-    {"arctanh", map1, "atanh"}, {"sigmoid", map1, "sigmoid"}, {"special.expit", map1, "sigmoid"}, {"erf", map1, "erf"}, {"erfc", map1, "erfc"},
-    {"special.erf", map1, "erf"}, {"special.erfc", map1, "erfc"}, {"floor", map1, "floor"}, {"ceil", map1, "ceil"}, {"round", rounded, NULL},
-    {"trunc", map1, "trunc"}, {"fix", map1, "trunc"}, {"frac", frac, NULL}, {"sign", map1, "sign"}, {"sgn", map1, "sign"},
-    {"positive", same, NULL}, {"clone", same, NULL}, {"contiguous", same, NULL}, {"conj", same, NULL}, {"conj_physical", same, NULL}, {"real", same, NULL},
-    {"resolve_conj", same, NULL}, {"resolve_neg", same, NULL}, {"detach", same, NULL}, {"isnan", map1, "isnan"}, {"isinf", map1, "isinf"},
-    {"isfinite", map1, "isfinite"}, {"isposinf", infinite, "+"}, {"isneginf", infinite, "-"}, {"signbit", signbit_, NULL},
-    {"atan2", map, "atan2"}, {"arctan2", map, "atan2"}, {"hypot", map, "hypot"}, {"mul", map, "mul"}, {"multiply", map, "mul"}, {"pow", power, "pow"},
-    {"float_power", power, "float_power"}, {"fmod", map, "fmod"}, {"remainder", map, "mod"}, {"maximum", map, "max"}, {"minimum", map, "min"},
-    {"max.binary", map, "max"}, {"min.binary", map, "min"}, {"logaddexp", map, "logaddexp"}, {"logaddexp2", logaddexp2, NULL}, {"xlogy", map, "xlogy"},
-    {"special.xlogy", map, "xlogy"}, {"special.xlog1py", xlog1py, NULL}, {"special.log1p", map1, "log1p"}, {"special.exp2", map1, "exp2"},
-    {"special.expm1", map1, "expm1"}, {"special.round", rounded, NULL}, {"special.sinc", sinc, NULL}, {"special.entr", entr, NULL},
-    {"floor_divide", map, "floordiv"}, {"true_divide", division, ""}, {"div", division, ""}, {"divide", division, ""}, {"div.trunc_rounding", division, "trunc"},
-    {"div.floor_rounding", division, "floor"}, {"add", add, NULL}, {"sub", sub, NULL}, {"subtract", sub, NULL}, {"rsub", rsub, NULL},
-    {"__radd__", swapped, "add"}, {"__rmul__", swapped, "mul"}, {"__rsub__", swapped, "sub"}, {"__rdiv__", swapped, "div"}, {"__rpow__", swapped, "pow"},
-    {"__rmod__", swapped, "mod"}, {"__rand__", swapped, "bit_and"}, {"__ror__", swapped, "bit_or"}, {"__rxor__", swapped, "bit_xor"},
-    {"eq", map, "eq"}, {"ne", map, "ne"}, {"lt", map, "lt"}, {"le", map, "le"}, {"gt", map, "gt"}, {"ge", map, "ge"}, {"not_equal", map, "ne"},
-    {"less", map, "lt"}, {"less_equal", map, "le"}, {"greater", map, "gt"}, {"greater_equal", map, "ge"}, {"logical_and", logic, "and"},
-    {"logical_or", logic, "or"}, {"logical_xor", logic, "xor"}, {"logical_not", logic, "not"}, {"bitwise_and", map, "bit_and"},
-    {"bitwise_or", map, "bit_or"}, {"bitwise_xor", map, "bit_xor"}, {"bitwise_not", map1, "bit_not"}, {"bitwise_left_shift", map, "shl"},
-    {"bitwise_right_shift", map, "shr"}, {"clamp", clamp, NULL}, {"clip", clamp, NULL}, {"clamp_min", clamp_one, "clamp_min"},
-    {"clamp_max", clamp_one, "clamp_max"}, {"addcmul", addc, "*"}, {"addcdiv", addc, "/"}, {"lerp", lerp, NULL}, {"deg2rad", times, "d"},
-    {"rad2deg", times, "r"}, {"copysign", copysign_, NULL}, {"fmax", ignoring_nan, "max"}, {"fmin", ignoring_nan, "min"},
-    {"nan_to_num", nan_to_num, NULL}, {"logit", logit, NULL}, {"special.logit", logit, NULL}, {"heaviside", heaviside, NULL}, {"isclose", isclose, NULL},
-    {"sinc", sinc, NULL}, {"where", where, NULL}, {"masked_fill", masked_fill, NULL}, {"special.ndtr", ndtr, NULL}, {"ldexp", ldexp_, NULL},
-    {"zeros_like", fill, "0"}, {"ones_like", fill, "1"}, {"full_like", fill, "?"}, {"fill", fill, "?"}, {"float", to, "float"}, {"bfloat16", to, "bfloat16"},
-    {"half", to, "half"}, {"int", to, "int"}, {"long", to, "long"}, {"char", to, "char"}, {"byte", to, "byte"}, {"bool", to, "bool"}, {NULL, NULL, NULL}};
+const vec_row torch_math[] = {{"abs", map1, "abs"},
+                              {"absolute", map1, "abs"},
+                              {"neg", map1, "neg"},
+                              {"negative", map1, "neg"},
+                              {"exp", map1, "exp"},
+                              {"exp2", map1, "exp2"},
+                              {"expm1", map1, "expm1"},
+                              {"log", map1, "log"},
+                              {"log2", map1, "log2"},
+                              {"log10", map1, "log10"},
+                              {"log1p", map1, "log1p"},
+                              {"sqrt", map1, "sqrt"},
+                              {"rsqrt", map1, "rsqrt"},
+                              {"square", map1, "square"},
+                              {"reciprocal", map1, "recip"},
+                              {"sin", map1, "sin"},
+                              {"cos", map1, "cos"},
+                              {"tan", map1, "tan"},
+                              {"sinh", map1, "sinh"},
+                              {"cosh", map1, "cosh"},
+                              {"tanh", map1, "tanh"},
+                              {"asin", map1, "asin"},
+                              {"acos", map1, "acos"},
+                              {"atan", map1, "atan"},
+                              {"asinh", map1, "asinh"},
+                              {"acosh", map1, "acosh"},
+                              {"atanh", map1, "atanh"},
+                              {"arcsin", map1, "asin"},
+                              {"arccos", map1, "acos"},
+                              {"arctan", map1, "atan"},
+                              {"arcsinh", map1, "asinh"},
+                              {"arccosh", map1, "acosh"},
+                              {"arctanh", map1, "atanh"},
+                              {"sigmoid", map1, "sigmoid"},
+                              {"special.expit", map1, "sigmoid"},
+                              {"erf", map1, "erf"},
+                              {"erfc", map1, "erfc"},
+                              {"special.erf", map1, "erf"},
+                              {"special.erfc", map1, "erfc"},
+                              {"floor", map1, "floor"},
+                              {"ceil", map1, "ceil"},
+                              {"round", rounded, NULL},
+                              {"trunc", map1, "trunc"},
+                              {"fix", map1, "trunc"},
+                              {"frac", frac, NULL},
+                              {"sign", map1, "sign"},
+                              {"sgn", map1, "sign"},
+                              {"positive", same, NULL},
+                              {"clone", same, NULL},
+                              {"contiguous", same, NULL},
+                              {"conj", same, NULL},
+                              {"conj_physical", same, NULL},
+                              {"real", same, NULL},
+                              {"resolve_conj", same, NULL},
+                              {"resolve_neg", same, NULL},
+                              {"detach", same, NULL},
+                              {"isnan", map1, "isnan"},
+                              {"isinf", map1, "isinf"},
+                              {"isfinite", map1, "isfinite"},
+                              {"isposinf", infinite, "+"},
+                              {"isneginf", infinite, "-"},
+                              {"signbit", signbit_, NULL},
+                              {"atan2", map, "atan2"},
+                              {"arctan2", map, "atan2"},
+                              {"hypot", map, "hypot"},
+                              {"mul", map, "mul"},
+                              {"multiply", map, "mul"},
+                              {"pow", power, "pow"},
+                              {"float_power", power, "float_power"},
+                              {"fmod", map, "fmod"},
+                              {"remainder", map, "mod"},
+                              {"maximum", map, "max"},
+                              {"minimum", map, "min"},
+                              {"max.binary", map, "max"},
+                              {"min.binary", map, "min"},
+                              {"logaddexp", map, "logaddexp"},
+                              {"logaddexp2", logaddexp2, NULL},
+                              {"xlogy", map, "xlogy"},
+                              {"special.xlogy", map, "xlogy"},
+                              {"special.xlog1py", xlog1py, NULL},
+                              {"special.log1p", map1, "log1p"},
+                              {"special.exp2", map1, "exp2"},
+                              {"special.expm1", map1, "expm1"},
+                              {"special.round", rounded, NULL},
+                              {"special.sinc", sinc, NULL},
+                              {"special.entr", entr, NULL},
+                              {"floor_divide", map, "floordiv"},
+                              {"true_divide", division, ""},
+                              {"div", division, ""},
+                              {"divide", division, ""},
+                              {"div.trunc_rounding", division, "trunc"},
+                              {"div.floor_rounding", division, "floor"},
+                              {"add", add, NULL},
+                              {"sub", sub, NULL},
+                              {"subtract", sub, NULL},
+                              {"rsub", rsub, NULL},
+                              {"__radd__", swapped, "add"},
+                              {"__rmul__", swapped, "mul"},
+                              {"__rsub__", swapped, "sub"},
+                              {"__rdiv__", swapped, "div"},
+                              {"__rpow__", swapped, "pow"},
+                              {"__rmod__", swapped, "mod"},
+                              {"__rand__", swapped, "bit_and"},
+                              {"__ror__", swapped, "bit_or"},
+                              {"__rxor__", swapped, "bit_xor"},
+                              {"eq", map, "eq"},
+                              {"ne", map, "ne"},
+                              {"lt", map, "lt"},
+                              {"le", map, "le"},
+                              {"gt", map, "gt"},
+                              {"ge", map, "ge"},
+                              {"not_equal", map, "ne"},
+                              {"less", map, "lt"},
+                              {"less_equal", map, "le"},
+                              {"greater", map, "gt"},
+                              {"greater_equal", map, "ge"},
+                              {"logical_and", logic, "and"},
+                              {"logical_or", logic, "or"},
+                              {"logical_xor", logic, "xor"},
+                              {"logical_not", logic, "not"},
+                              {"bitwise_and", map, "bit_and"},
+                              {"bitwise_or", map, "bit_or"},
+                              {"bitwise_xor", map, "bit_xor"},
+                              {"bitwise_not", map1, "bit_not"},
+                              {"bitwise_left_shift", map, "shl"},
+                              {"bitwise_right_shift", map, "shr"},
+                              {"clamp", clamp, NULL},
+                              {"clip", clamp, NULL},
+                              {"clamp_min", clamp_one, "clamp_min"},
+                              {"clamp_max", clamp_one, "clamp_max"},
+                              {"addcmul", addc, "*"},
+                              {"addcdiv", addc, "/"},
+                              {"lerp", lerp, NULL},
+                              {"deg2rad", times, "d"},
+                              {"rad2deg", times, "r"},
+                              {"copysign", copysign_, NULL},
+                              {"fmax", ignoring_nan, "max"},
+                              {"fmin", ignoring_nan, "min"},
+                              {"nan_to_num", nan_to_num, NULL},
+                              {"logit", logit, NULL},
+                              {"special.logit", logit, NULL},
+                              {"heaviside", heaviside, NULL},
+                              {"isclose", isclose, NULL},
+                              {"sinc", sinc, NULL},
+                              {"where", where, NULL},
+                              {"masked_fill", masked_fill, NULL},
+                              {"special.ndtr", ndtr, NULL},
+                              {"ldexp", ldexp_, NULL},
+                              {"zeros_like", fill, "0"},
+                              {"ones_like", fill, "1"},
+                              {"full_like", fill, "?"},
+                              {"fill", fill, "?"},
+                              {"float", to, "float"},
+                              {"bfloat16", to, "bfloat16"},
+                              {"half", to, "half"},
+                              {"int", to, "int"},
+                              {"long", to, "long"},
+                              {"char", to, "char"},
+                              {"byte", to, "byte"},
+                              {"bool", to, "bool"},
+                              {NULL, NULL, NULL}};

@@ -9,8 +9,11 @@
 static bool keep(vec *v) { return t_bool(v, 1, "keepdim", false); }
 
 static ry_tensor fold(vec *v, const char *row, ry_tensor x, ry_axes axes, bool keepdim) {
-    static const struct { const char *name; ry_tensor (*fn)(ry_graph *, ry_tensor, ry_axes, bool); } rows[] = {
-        {"sum", ry_sum}, {"mean", ry_mean}, {"amax", ry_amax}, {"amin", ry_amin}, {"any", ry_any}, {"all", ry_all}, {"logsumexp", ry_logsumexp}};
+    static const struct {
+        const char *name;
+        ry_tensor (*fn)(ry_graph *, ry_tensor, ry_axes, bool);
+    } rows[] = {{"sum", ry_sum}, {"mean", ry_mean}, {"amax", ry_amax},          {"amin", ry_amin},
+                {"any", ry_any}, {"all", ry_all},   {"logsumexp", ry_logsumexp}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].name, row)) return rows[i].fn(G, x, axes, keepdim);
     return vec_refuse(v, "no reduction %s", row);
@@ -30,7 +33,8 @@ static void without_nan(vec *v, const char *p) { /* nansum, nanmean */
 static void count_nonzero(vec *v, const char *p) {
     ry_tensor x = t_self(v);
     (void)p;
-    vec_out(v, ry_sum(G, vec_cast(v, vec_dtype(v, x) == RY_BOOL ? x : ry_ne(G, x, vec_number(v, 0, true)), RY_I32), t_axes(v, 0, "dim", NULL), false));
+    vec_out(v, ry_sum(G, vec_cast(v, vec_dtype(v, x) == RY_BOOL ? x : ry_ne(G, x, vec_number(v, 0, true)), RY_I32),
+                      t_axes(v, 0, "dim", NULL), false));
 }
 static void aminmax(vec *v, const char *p) {
     ry_axes axes = t_axes(v, -1, "dim", NULL);
@@ -76,8 +80,10 @@ static void extreme(vec *v, const char *p) {
 static void prod(vec *v, const char *p) {
     ry_tensor x = t_self(v);
     (void)p;
-    if (!t_arg(v, 0, "dim")) vec_out(v, vec_prod(v, vec_flat(v, x), 0, false));
-    else vec_out(v, vec_prod(v, x, (int)t_int(v, 0, "dim", 0), keep(v)));
+    if (!t_arg(v, 0, "dim"))
+        vec_out(v, vec_prod(v, vec_flat(v, x), 0, false));
+    else
+        vec_out(v, vec_prod(v, x, (int)t_int(v, 0, "dim", 0), keep(v)));
 }
 /* Variance with its correction; p: "v" "s" and "vm", "sm" for those that give the mean too. */
 static void variance(vec *v, const char *p) {
@@ -161,7 +167,8 @@ static void trapezoid(vec *v, const char *p) {
     ry_tensor y = t_self(v), w = RY_NULL;
     int axis = (int)t_int(v, -1, "dim", -1);
     int64_t n = vec_dim(v, y, axis);
-    ry_tensor pairs = ry_mul(G, ry_add(G, vec_part(v, y, axis, 1, n - 1), vec_part(v, y, axis, 0, n - 1)), t_num(v, 0.5));
+    ry_tensor pairs =
+        ry_mul(G, ry_add(G, vec_part(v, y, axis, 1, n - 1), vec_part(v, y, axis, 0, n - 1)), t_num(v, 0.5));
     if (t_is_tensor(t_arg(v, 0, "x"))) {
         ry_tensor x = t_tensor(v, 0, "x");
         int at = vec_rank(v, x) == 1 ? 0 : axis;
@@ -169,7 +176,8 @@ static void trapezoid(vec *v, const char *p) {
         int behind = axis < 0 ? -axis - 1 : vec_rank(v, y) - 1 - axis;
         if (vec_rank(v, x) == 1)
             for (int i = 0; i < behind; i++) w = vec_unsqueeze(v, w, -1);
-    } else w = t_num(v, t_real(v, -1, "dx", 1));
+    } else
+        w = t_num(v, t_real(v, -1, "dx", 1));
     pairs = ry_mul(G, pairs, w);
     vec_out(v, *p == 'c' ? ry_cumsum(G, pairs, axis, false, false) : ry_sum(G, pairs, RY_AXIS(axis), false));
 }
@@ -199,14 +207,16 @@ static void outer(vec *v, const char *p) {
 static void inner(vec *v, const char *p) {
     ry_tensor a = t_self(v), b = t_tensor(v, 0, "other");
     (void)p;
-    if (!vec_rank(v, a) || !vec_rank(v, b)) vec_out(v, ry_mul(G, a, b));
+    if (!vec_rank(v, a) || !vec_rank(v, b))
+        vec_out(v, ry_mul(G, a, b));
     else { /* [.., K] x [.., K] */
         int ra = vec_rank(v, a), rb = vec_rank(v, b), k = 0;
         int64_t dim[2 * R], n = vec_dim(v, a, -1);
         for (int i = 0; i < ra - 1; i++) dim[k++] = vec_dim(v, a, i);
         for (int i = 0; i < rb - 1; i++) dim[k++] = vec_dim(v, b, i);
         int64_t rows = n ? vec_numel(v, a) / n : 0, cols = n ? vec_numel(v, b) / n : 0;
-        ry_tensor y = ry_matmul(G, ry_reshape(G, a, 2, (int64_t[]){rows, n}), ry_transpose(G, ry_reshape(G, b, 2, (int64_t[]){cols, n}), 0, 1));
+        ry_tensor y = ry_matmul(G, ry_reshape(G, a, 2, (int64_t[]){rows, n}),
+                                ry_transpose(G, ry_reshape(G, b, 2, (int64_t[]){cols, n}), 0, 1));
         vec_out(v, ry_reshape(G, y, k, dim));
     }
 }
@@ -258,8 +268,10 @@ static void tensordot(vec *v, const char *p) {
     for (int i = 0; i < n; i++) {
         da[i] += da[i] < 0 ? ra : 0, db[i] += db[i] < 0 ? rb : 0;
         in_a[da[i]] = in_b[db[i]] = true;
-        if (vec_dim(v, a, (int)da[i]) == 1 && vec_dim(v, b, (int)db[i]) > 1) b = ry_sum(G, b, RY_AXIS((int)db[i]), true); /* broadcast */
-        if (vec_dim(v, b, (int)db[i]) == 1 && vec_dim(v, a, (int)da[i]) > 1) a = ry_sum(G, a, RY_AXIS((int)da[i]), true);
+        if (vec_dim(v, a, (int)da[i]) == 1 && vec_dim(v, b, (int)db[i]) > 1)
+            b = ry_sum(G, b, RY_AXIS((int)db[i]), true); /* broadcast */
+        if (vec_dim(v, b, (int)db[i]) == 1 && vec_dim(v, a, (int)da[i]) > 1)
+            a = ry_sum(G, a, RY_AXIS((int)da[i]), true);
         mid *= vec_dim(v, a, (int)da[i]);
     }
     for (int i = 0; i < ra; i++)
@@ -299,20 +311,68 @@ static void cross(vec *v, const char *p) {
     ry_tensor c[3];
     for (int i = 0; i < 3; i++) {
         int j = (i + 1) % 3, k = (i + 2) % 3;
-        c[i] = ry_sub(G, ry_mul(G, vec_part(v, a, axis, j, 1), vec_part(v, b, axis, k, 1)), ry_mul(G, vec_part(v, a, axis, k, 1), vec_part(v, b, axis, j, 1)));
+        c[i] = ry_sub(G, ry_mul(G, vec_part(v, a, axis, j, 1), vec_part(v, b, axis, k, 1)),
+                      ry_mul(G, vec_part(v, a, axis, k, 1), vec_part(v, b, axis, j, 1)));
     }
     vec_out(v, ry_concat(G, 3, c, axis));
 }
 
-const vec_row torch_reduce[] = {
-    {"sum", reduce, "sum"}, {"mean", reduce, "mean"}, {"amax", reduce, "amax"}, {"amin", reduce, "amin"}, {"any", reduce, "any"}, {"all", reduce, "all"},
-    {"nansum", without_nan, "s"}, {"nanmean", without_nan, "m"}, {"count_nonzero", count_nonzero, NULL}, {"aminmax", aminmax, NULL}, {"argmax", argext, "x"},
-    {"argmin", argext, "n"}, {"max", extreme, "x"}, {"min", extreme, "n"}, {"prod", prod, NULL}, {"var", variance, "v"}, {"std", variance, "s"},
-    {"var_mean", variance, "vm"}, {"std_mean", variance, "sm"}, {"norm", norm, "p"}, {"norm.nuc", NULL, "singular values"}, {"linalg.norm.subgradients_at_zero", NULL, "the subgradient at zero is another"}, {"linalg.vector_norm", norm, "v"},
-    {"linalg.norm", norm, "m"}, {"dist", dist, NULL}, {"cdist", cdist, NULL}, {"pairwise_distance", pairwise, NULL}, {"cumsum", cumsum, NULL},
-    {"cumprod", scan, "mul"}, {"logcumsumexp", scan, "logaddexp"}, {"diff", diff, NULL}, {"trapezoid", trapezoid, "t"}, {"trapz", trapezoid, "t"},
-    {"cumulative_trapezoid", trapezoid, "c"}, {"logsumexp", logsumexp, NULL}, {"matmul", matmul, ""}, {"__rmatmul__", matmul, "r"}, {"mm", matmul, ""},
-    {"bmm", matmul, ""}, {"mv", matmul, ""}, {"dot", dot, NULL}, {"vdot", dot, NULL}, {"linalg.vecdot", vecdot, NULL}, {"outer", outer, NULL}, {"ger", outer, NULL},
-    {"inner", inner, NULL}, {"addmm", addmm, "m"}, {"addmv", addmm, "m"}, {"addbmm", addmm, "s"}, {"baddbmm", addmm, "m"}, {"addr", addmm, "r"},
-    {"linalg.multi_dot", multi_dot, NULL}, {"chain_matmul", multi_dot, NULL}, {"einsum", einsum, NULL}, {"tensordot", tensordot, NULL}, {"kron", kron, NULL},
-    {"cross", cross, ""}, {"linalg.cross", cross, "l"}, {NULL, NULL, NULL}};
+const vec_row torch_reduce[] = {{"sum", reduce, "sum"},
+                                {"mean", reduce, "mean"},
+                                {"amax", reduce, "amax"},
+                                {"amin", reduce, "amin"},
+                                {"any", reduce, "any"},
+                                {"all", reduce, "all"},
+                                {"nansum", without_nan, "s"},
+                                {"nanmean", without_nan, "m"},
+                                {"count_nonzero", count_nonzero, NULL},
+                                {"aminmax", aminmax, NULL},
+                                {"argmax", argext, "x"},
+                                {"argmin", argext, "n"},
+                                {"max", extreme, "x"},
+                                {"min", extreme, "n"},
+                                {"prod", prod, NULL},
+                                {"var", variance, "v"},
+                                {"std", variance, "s"},
+                                {"var_mean", variance, "vm"},
+                                {"std_mean", variance, "sm"},
+                                {"norm", norm, "p"},
+                                {"norm.nuc", NULL, "singular values"},
+                                {"linalg.norm.subgradients_at_zero", NULL, "the subgradient at zero is another"},
+                                {"linalg.vector_norm", norm, "v"},
+                                {"linalg.norm", norm, "m"},
+                                {"dist", dist, NULL},
+                                {"cdist", cdist, NULL},
+                                {"pairwise_distance", pairwise, NULL},
+                                {"cumsum", cumsum, NULL},
+                                {"cumprod", scan, "mul"},
+                                {"logcumsumexp", scan, "logaddexp"},
+                                {"diff", diff, NULL},
+                                {"trapezoid", trapezoid, "t"},
+                                {"trapz", trapezoid, "t"},
+                                {"cumulative_trapezoid", trapezoid, "c"},
+                                {"logsumexp", logsumexp, NULL},
+                                {"matmul", matmul, ""},
+                                {"__rmatmul__", matmul, "r"},
+                                {"mm", matmul, ""},
+                                {"bmm", matmul, ""},
+                                {"mv", matmul, ""},
+                                {"dot", dot, NULL},
+                                {"vdot", dot, NULL},
+                                {"linalg.vecdot", vecdot, NULL},
+                                {"outer", outer, NULL},
+                                {"ger", outer, NULL},
+                                {"inner", inner, NULL},
+                                {"addmm", addmm, "m"},
+                                {"addmv", addmm, "m"},
+                                {"addbmm", addmm, "s"},
+                                {"baddbmm", addmm, "m"},
+                                {"addr", addmm, "r"},
+                                {"linalg.multi_dot", multi_dot, NULL},
+                                {"chain_matmul", multi_dot, NULL},
+                                {"einsum", einsum, NULL},
+                                {"tensordot", tensordot, NULL},
+                                {"kron", kron, NULL},
+                                {"cross", cross, ""},
+                                {"linalg.cross", cross, "l"},
+                                {NULL, NULL, NULL}};

@@ -16,8 +16,10 @@ static void reshape(vec *v, const char *p) {
         n = vec_rank(v, o);
         for (int i = 0; i < n; i++) d[i] = vec_dim(v, o, i);
     }
-    if (n < 0) vec_refuse(v, "no shape");
-    else vec_out(v, ry_reshape(G, t_self(v), n, d));
+    if (n < 0)
+        vec_refuse(v, "no shape");
+    else
+        vec_out(v, ry_reshape(G, t_self(v), n, d));
 }
 static void permute(vec *v, const char *p) {
     int64_t d[R];
@@ -28,11 +30,14 @@ static void permute(vec *v, const char *p) {
 }
 static void transpose(vec *v, const char *p) {
     (void)p;
-    vec_out(v, rank(v) ? ry_transpose(G, t_self(v), (int)t_int(v, 0, "dim0", 0), (int)t_int(v, 1, "dim1", 1)) : t_self(v));
+    vec_out(v,
+            rank(v) ? ry_transpose(G, t_self(v), (int)t_int(v, 0, "dim0", 0), (int)t_int(v, 1, "dim1", 1)) : t_self(v));
 }
 static void t_(vec *v, const char *p) {
     int r = rank(v);
-    vec_out(v, r < 2 ? t_self(v) : *p == 'h' || *p == '2' ? ry_transpose(G, t_self(v), -2, -1) : ry_transpose(G, t_self(v), 0, 1));
+    vec_out(v, r < 2                    ? t_self(v)
+               : *p == 'h' || *p == '2' ? ry_transpose(G, t_self(v), -2, -1)
+                                        : ry_transpose(G, t_self(v), 0, 1));
 }
 static void movedim(vec *v, const char *p) {
     int64_t from[R], to[R];
@@ -70,7 +75,8 @@ static void unflatten(vec *v, const char *p) {
     int at = axis_of(v, t_int(v, 0, "dim", 0), s.rank), n = t_ints(v, 1, "sizes", d, R), k = 0;
     (void)p;
     for (int i = 0; i < s.rank; i++)
-        if (i != at) dim[k++] = s.dim[i];
+        if (i != at)
+            dim[k++] = s.dim[i];
         else
             for (int j = 0; j < n; j++) dim[k++] = d[j];
     vec_out(v, ry_reshape(G, t_self(v), k, dim));
@@ -173,7 +179,8 @@ static void stack(vec *v, const char *p) {
         for (int i = 0; i < n; i++) x[i] = vec_unsqueeze(v, x[i], axis);
     } else if (*p == 'c') { /* column_stack */
         axis = 1;
-        for (int i = 0; i < n; i++) x[i] = vec_rank(v, x[i]) < 2 ? ry_reshape(G, x[i], 2, (int64_t[]){vec_numel(v, x[i]), 1}) : x[i];
+        for (int i = 0; i < n; i++)
+            x[i] = vec_rank(v, x[i]) < 2 ? ry_reshape(G, x[i], 2, (int64_t[]){vec_numel(v, x[i]), 1}) : x[i];
     } else {
         int r = *p == 'h' ? 1 : *p == 'v' ? 2 : 3;
         for (int i = 0; i < n; i++) x[i] = at_least(v, x[i], r);
@@ -192,7 +199,8 @@ static void pieces(vec *v, int axis, int n, const int64_t *len) {
 }
 static void split(vec *v, const char *p) { /* p: "chunk" counts pieces, else sizes */
     int64_t d[64], len[64];
-    int n = t_ints(v, 0, *p == 'c' ? "chunks" : "split_size_or_sections", d, 64), axis = axis_of(v, t_int(v, 1, "dim", 0), rank(v));
+    int n = t_ints(v, 0, *p == 'c' ? "chunks" : "split_size_or_sections", d, 64),
+        axis = axis_of(v, t_int(v, 1, "dim", 0), rank(v));
     int64_t size = vec_dim(v, t_self(v), axis);
     bool many = t_items(t_arg(v, 0, "split_size_or_sections")) != NULL || t_items(t_arg(v, 0, "split_sizes")) != NULL;
     if (n < 0) n = t_ints(v, 0, "split_sizes", d, 64);
@@ -217,7 +225,10 @@ static void cut_at(vec *v, int axis, int n, const int64_t *at) {
 }
 static void tensor_split(vec *v, const char *p) {
     int64_t d[64];
-    int axis = *p == 'h' ? (rank(v) == 1 ? 0 : 1) : *p == 'v' ? 0 : *p == 'd' ? 2 : axis_of(v, t_int(v, 1, "dim", 0), rank(v));
+    int axis = *p == 'h'   ? (rank(v) == 1 ? 0 : 1)
+               : *p == 'v' ? 0
+               : *p == 'd' ? 2
+                           : axis_of(v, t_int(v, 1, "dim", 0), rank(v));
     const ry_json *j = t_arg(v, 0, "indices_or_sections");
     const st_entry *e = t_is_tensor(j) ? vec_entry(v->file, ry_json_as_text(ry_json_find(j, "tensor"), NULL)) : NULL;
     int64_t size = vec_dim(v, t_self(v), axis), from = 0;
@@ -249,7 +260,8 @@ static void narrow(vec *v, const char *p) {
     int64_t start = t_int(v, 1, "start", 0), n = vec_dim(v, t_self(v), axis);
     (void)p;
     if (t_is_tensor(t_arg(v, 1, "start"))) {
-        double *x = vec_doubles(vec_entry(v->file, ry_json_as_text(ry_json_find(t_arg(v, 1, "start"), "tensor"), NULL)));
+        double *x =
+            vec_doubles(vec_entry(v->file, ry_json_as_text(ry_json_find(t_arg(v, 1, "start"), "tensor"), NULL)));
         start = x ? (int64_t)x[0] : 0;
         free(x);
     }
@@ -257,7 +269,8 @@ static void narrow(vec *v, const char *p) {
 }
 static void slice(vec *v, const char *p) {
     (void)p;
-    vec_out(v, ry_slice(G, t_self(v), (int)t_int(v, 0, "dim", 0), t_int(v, 1, "start", 0), t_int(v, 2, "end", INT32_MAX), t_int(v, 3, "step", 1)));
+    vec_out(v, ry_slice(G, t_self(v), (int)t_int(v, 0, "dim", 0), t_int(v, 1, "start", 0),
+                        t_int(v, 2, "end", INT32_MAX), t_int(v, 3, "step", 1)));
 }
 static void select(vec *v, const char *p) {
     (void)p;
@@ -269,7 +282,8 @@ static void select_scatter(vec *v, const char *p) {
     int64_t n = vec_dim(v, x, axis), at = t_int(v, 2, "index", 0);
     (void)p;
     if (at < 0) at += n;
-    ry_tensor parts[] = {vec_part(v, x, axis, 0, at), vec_unsqueeze(v, t_tensor(v, 0, "src"), axis), vec_part(v, x, axis, at + 1, n - at - 1)};
+    ry_tensor parts[] = {vec_part(v, x, axis, 0, at), vec_unsqueeze(v, t_tensor(v, 0, "src"), axis),
+                         vec_part(v, x, axis, at + 1, n - at - 1)};
     vec_out(v, ry_concat(G, 3, parts, axis));
 }
 static void slice_scatter(vec *v, const char *p) { /* copied where the index says so */
@@ -298,7 +312,8 @@ static ry_tensor rolled(vec *v, ry_tensor x, int axis, int64_t by) {
     int64_t n = vec_dim(v, x, axis);
     if (!vec_rank(v, x) || n == 0) return x;
     by = ((by % n) + n) % n;
-    return by ? ry_concat(G, 2, (ry_tensor[]){vec_part(v, x, axis, n - by, by), vec_part(v, x, axis, 0, n - by)}, axis) : x;
+    return by ? ry_concat(G, 2, (ry_tensor[]){vec_part(v, x, axis, n - by, by), vec_part(v, x, axis, 0, n - by)}, axis)
+              : x;
 }
 static void roll(vec *v, const char *p) {
     int64_t by[R], d[R];
@@ -332,19 +347,23 @@ static ry_tensor embedded(vec *v, ry_tensor x, int64_t off) { /* x [..,n] on a d
 static void diag_embed(vec *v, const char *p) {
     int64_t off = t_int(v, 0, "offset", 0);
     ry_tensor y = embedded(v, t_self(v), off);
-    int r = vec_rank(v, y), a = axis_of(v, t_int(v, 1, "dim1", -2), r), b = axis_of(v, t_int(v, 2, "dim2", -1), r), perm[R], k = 0;
+    int r = vec_rank(v, y), a = axis_of(v, t_int(v, 1, "dim1", -2), r), b = axis_of(v, t_int(v, 2, "dim2", -1), r),
+        perm[R], k = 0;
     (void)p;
     for (int i = 0; i < r; i++) perm[i] = i == a ? r - 2 : i == b ? r - 1 : k++;
     vec_out(v, ry_permute(G, y, perm));
 }
 static void diagonal(vec *v, const char *p) {
     bool matrix = *p == 'm';
-    vec_out(v, vec_diagonal(v, t_self(v), t_int(v, 0, "offset", 0), (int)t_int(v, 1, "dim1", matrix ? -2 : 0), (int)t_int(v, 2, "dim2", matrix ? -1 : 1)));
+    vec_out(v, vec_diagonal(v, t_self(v), t_int(v, 0, "offset", 0), (int)t_int(v, 1, "dim1", matrix ? -2 : 0),
+                            (int)t_int(v, 2, "dim2", matrix ? -1 : 1)));
 }
 static void diag(vec *v, const char *p) {
     int64_t off = t_int(v, 0, "diagonal", t_int(v, -1, "offset", 0));
-    if (*p == 'f') vec_out(v, embedded(v, vec_flat(v, t_self(v)), off));
-    else vec_out(v, rank(v) == 1 ? embedded(v, t_self(v), off) : vec_diagonal(v, t_self(v), off, 0, 1));
+    if (*p == 'f')
+        vec_out(v, embedded(v, vec_flat(v, t_self(v)), off));
+    else
+        vec_out(v, rank(v) == 1 ? embedded(v, t_self(v), off) : vec_diagonal(v, t_self(v), off, 0, 1));
 }
 static void trace(vec *v, const char *p) {
     (void)p;
@@ -414,24 +433,88 @@ static void pad(vec *v, const char *p) {
         int64_t b = d[2 * i], a = d[2 * i + 1], size = vec_dim(v, x, axis);
         if (b < 0) x = vec_part(v, x, axis, -b, size + b), size += b, b = 0;
         if (a < 0) x = vec_part(v, x, axis, 0, size + a), a = 0;
-        if (!strcmp(mode, "constant")) x = vec_pad_axis(v, x, axis, b, a, t_real(v, 2, "value", 0));
-        else if (b || a) x = vec_index_pad(v, x, axis, b, a, mode);
+        if (!strcmp(mode, "constant"))
+            x = vec_pad_axis(v, x, axis, b, a, t_real(v, 2, "value", 0));
+        else if (b || a)
+            x = vec_index_pad(v, x, axis, b, a, mode);
     }
     vec_out(v, x);
 }
 
-const vec_row torch_shape[] = {
-    {"reshape", reshape, "shape"}, {"view", reshape, "size"}, {"reshape_as", reshape, "shape"}, {"view_as", reshape, "size"}, {"permute", permute, NULL},
-    {"transpose", transpose, NULL}, {"swapaxes", transpose, NULL}, {"swapdims", transpose, NULL}, {"t", t_, "t"}, {"T", t_, "t"}, {"H", t_, "h"},
-    {"mT", t_, "2"}, {"mH", t_, "2"}, {"adjoint", t_, "2"}, {"movedim", movedim, NULL}, {"moveaxis", movedim, NULL}, {"flatten", flatten, ""},
-    {"ravel", flatten, "ravel"}, {"unflatten", unflatten, NULL}, {"squeeze", squeeze, NULL}, {"unsqueeze", unsqueeze, NULL}, {"expand", expand, "size"},
-    {"expand_as", expand, "size"}, {"broadcast_to", expand, "size"}, {"broadcast_tensors", broadcast_tensors, NULL}, {"repeat", repeat, "repeats"},
-    {"tile", repeat, "dims"}, {"repeat_interleave", repeat_interleave, NULL}, {"cat", cat, NULL}, {"concat", cat, NULL}, {"concatenate", cat, NULL},
-    {"stack", stack, "s"}, {"hstack", stack, "h"}, {"vstack", stack, "v"}, {"row_stack", stack, "v"}, {"dstack", stack, "d"}, {"column_stack", stack, "c"},
-    {"atleast_1d", atleast, "1"}, {"atleast_2d", atleast, "2"}, {"atleast_3d", atleast, "3"}, {"split", split, "s"}, {"split_with_sizes", split, "s"},
-    {"chunk", split, "c"}, {"unsafe_split", split, "s"}, {"unsafe_chunk", split, "c"}, {"tensor_split", tensor_split, "t"}, {"hsplit", tensor_split, "h"}, {"vsplit", tensor_split, "v"},
-    {"dsplit", tensor_split, "d"}, {"unbind", unbind, NULL}, {"narrow", narrow, NULL}, {"narrow_copy", narrow, NULL}, {"slice", slice, NULL}, {"select", select, NULL},
-    {"select_scatter", select_scatter, NULL}, {"slice_scatter", slice_scatter, NULL}, {"flip", flip, "f"}, {"fliplr", flip, "l"}, {"flipud", flip, "u"},
-    {"roll", roll, NULL}, {"rot90", rot90, NULL}, {"tril", tri, "l"}, {"triu", tri, "u"}, {"diag_embed", diag_embed, NULL}, {"diagonal", diagonal, "d"}, {"diagonal_copy", diagonal, "d"},
-    {"linalg.diagonal", diagonal, "m"}, {"diag", diag, "d"}, {"diagflat", diag, "f"}, {"trace", trace, NULL}, {"unfold", unfold, NULL}, {"unfold_copy", unfold, NULL},
-    {"meshgrid", meshgrid, NULL}, {"pixel_shuffle", pixel, "s"}, {"pixel_unshuffle", pixel, "u"}, {"pad", pad, NULL}, {NULL, NULL, NULL}};
+const vec_row torch_shape[] = {{"reshape", reshape, "shape"},
+                               {"view", reshape, "size"},
+                               {"reshape_as", reshape, "shape"},
+                               {"view_as", reshape, "size"},
+                               {"permute", permute, NULL},
+                               {"transpose", transpose, NULL},
+                               {"swapaxes", transpose, NULL},
+                               {"swapdims", transpose, NULL},
+                               {"t", t_, "t"},
+                               {"T", t_, "t"},
+                               {"H", t_, "h"},
+                               {"mT", t_, "2"},
+                               {"mH", t_, "2"},
+                               {"adjoint", t_, "2"},
+                               {"movedim", movedim, NULL},
+                               {"moveaxis", movedim, NULL},
+                               {"flatten", flatten, ""},
+                               {"ravel", flatten, "ravel"},
+                               {"unflatten", unflatten, NULL},
+                               {"squeeze", squeeze, NULL},
+                               {"unsqueeze", unsqueeze, NULL},
+                               {"expand", expand, "size"},
+                               {"expand_as", expand, "size"},
+                               {"broadcast_to", expand, "size"},
+                               {"broadcast_tensors", broadcast_tensors, NULL},
+                               {"repeat", repeat, "repeats"},
+                               {"tile", repeat, "dims"},
+                               {"repeat_interleave", repeat_interleave, NULL},
+                               {"cat", cat, NULL},
+                               {"concat", cat, NULL},
+                               {"concatenate", cat, NULL},
+                               {"stack", stack, "s"},
+                               {"hstack", stack, "h"},
+                               {"vstack", stack, "v"},
+                               {"row_stack", stack, "v"},
+                               {"dstack", stack, "d"},
+                               {"column_stack", stack, "c"},
+                               {"atleast_1d", atleast, "1"},
+                               {"atleast_2d", atleast, "2"},
+                               {"atleast_3d", atleast, "3"},
+                               {"split", split, "s"},
+                               {"split_with_sizes", split, "s"},
+                               {"chunk", split, "c"},
+                               {"unsafe_split", split, "s"},
+                               {"unsafe_chunk", split, "c"},
+                               {"tensor_split", tensor_split, "t"},
+                               {"hsplit", tensor_split, "h"},
+                               {"vsplit", tensor_split, "v"},
+                               {"dsplit", tensor_split, "d"},
+                               {"unbind", unbind, NULL},
+                               {"narrow", narrow, NULL},
+                               {"narrow_copy", narrow, NULL},
+                               {"slice", slice, NULL},
+                               {"select", select, NULL},
+                               {"select_scatter", select_scatter, NULL},
+                               {"slice_scatter", slice_scatter, NULL},
+                               {"flip", flip, "f"},
+                               {"fliplr", flip, "l"},
+                               {"flipud", flip, "u"},
+                               {"roll", roll, NULL},
+                               {"rot90", rot90, NULL},
+                               {"tril", tri, "l"},
+                               {"triu", tri, "u"},
+                               {"diag_embed", diag_embed, NULL},
+                               {"diagonal", diagonal, "d"},
+                               {"diagonal_copy", diagonal, "d"},
+                               {"linalg.diagonal", diagonal, "m"},
+                               {"diag", diag, "d"},
+                               {"diagflat", diag, "f"},
+                               {"trace", trace, NULL},
+                               {"unfold", unfold, NULL},
+                               {"unfold_copy", unfold, NULL},
+                               {"meshgrid", meshgrid, NULL},
+                               {"pixel_shuffle", pixel, "s"},
+                               {"pixel_unshuffle", pixel, "u"},
+                               {"pad", pad, NULL},
+                               {NULL, NULL, NULL}};

@@ -42,8 +42,10 @@ int64_t vec_count(const st_entry *e) {
 static double float8(unsigned b, int e, int m, bool fn) {
     int bias = (1 << (e - 1)) - 1, exponent = (int)(b >> m & ((1u << e) - 1)), mantissa = (int)(b & ((1u << m) - 1));
     double sign = b >> 7 ? -1 : 1;
-    if (fn ? (b & 0x7f) == 0x7f : exponent == (1 << e) - 1) return fn || mantissa ? (double)NAN : sign * (double)INFINITY;
-    return sign * (exponent ? ldexp((double)(mantissa | 1 << m), exponent - bias - m) : ldexp((double)mantissa, 1 - bias - m));
+    if (fn ? (b & 0x7f) == 0x7f : exponent == (1 << e) - 1)
+        return fn || mantissa ? (double)NAN : sign * (double)INFINITY;
+    return sign *
+           (exponent ? ldexp((double)(mantissa | 1 << m), exponent - bias - m) : ldexp((double)mantissa, 1 - bias - m));
 }
 
 double *vec_doubles(const st_entry *e) {
@@ -56,7 +58,8 @@ double *vec_doubles(const st_entry *e) {
         uint16_t u16;
         uint32_t u32;
         uint64_t u64;
-        if (e->type == RY_F64) memcpy(&y[i], d + i * 8, 8);
+        if (e->type == RY_F64)
+            memcpy(&y[i], d + i * 8, 8);
         else if (e->type != RY_NONE && ry_is_float(e->type)) {
             size_t bytes = (size_t)ry_dtype_row(e->type)->bytes;
             uint64_t aligned;
@@ -67,12 +70,18 @@ double *vec_doubles(const st_entry *e) {
             uint64_t aligned;
             memcpy(&aligned, d + (size_t)i * bytes, bytes);
             y[i] = (double)ry_load_index(&aligned, e->type, 0);
-        } else if (!strcmp(e->dtype, "U16")) memcpy(&u16, d + i * 2, 2), y[i] = u16;
-        else if (!strcmp(e->dtype, "I16")) memcpy(&u16, d + i * 2, 2), y[i] = (int16_t)u16;
-        else if (!strcmp(e->dtype, "U32")) memcpy(&u32, d + i * 4, 4), y[i] = u32;
-        else if (!strcmp(e->dtype, "U64")) memcpy(&u64, d + i * 8, 8), y[i] = (double)u64;
-        else if (!strcmp(e->dtype, "F8_E4M3")) y[i] = float8(d[i], 4, 3, true);
-        else if (!strcmp(e->dtype, "F8_E5M2")) y[i] = float8(d[i], 5, 2, false);
+        } else if (!strcmp(e->dtype, "U16"))
+            memcpy(&u16, d + i * 2, 2), y[i] = u16;
+        else if (!strcmp(e->dtype, "I16"))
+            memcpy(&u16, d + i * 2, 2), y[i] = (int16_t)u16;
+        else if (!strcmp(e->dtype, "U32"))
+            memcpy(&u32, d + i * 4, 4), y[i] = u32;
+        else if (!strcmp(e->dtype, "U64"))
+            memcpy(&u64, d + i * 8, 8), y[i] = (double)u64;
+        else if (!strcmp(e->dtype, "F8_E4M3"))
+            y[i] = float8(d[i], 4, 3, true);
+        else if (!strcmp(e->dtype, "F8_E5M2"))
+            y[i] = float8(d[i], 5, 2, false);
         else {
             free(y);
             return NULL;
@@ -110,9 +119,12 @@ ry_tensor vec_tensor(vec *v, const char *name) {
     void *data = malloc((size_t)n * 8 + 8);
     if (!data) abort();
     for (int64_t i = 0; i < n; i++) {
-        if (t == RY_F32) ((float *)data)[i] = (float)x[i];
-        else if (t == RY_I32) ((int32_t *)data)[i] = (int32_t)x[i];
-        else ((int64_t *)data)[i] = (int64_t)x[i];
+        if (t == RY_F32)
+            ((float *)data)[i] = (float)x[i];
+        else if (t == RY_I32)
+            ((int32_t *)data)[i] = (int32_t)x[i];
+        else
+            ((int64_t *)data)[i] = (int64_t)x[i];
     }
     free(x);
     ry_spec s = ry_shape(t, e->rank, e->dim);
@@ -128,17 +140,22 @@ ry_tensor vec_ints(vec *v, int rank, const int64_t *dim, const int64_t *values) 
     return add_input(v, NULL, &s, data, data);
 }
 
-ry_tensor vec_number(vec *v, double value, bool whole) { return ry_fill(v->g, &(ry_spec){.dtype = whole ? RY_I64 : RY_F32}, value); }
+ry_tensor vec_number(vec *v, double value, bool whole) {
+    return ry_fill(v->g, &(ry_spec){.dtype = whole ? RY_I64 : RY_F32}, value);
+}
 
 void vec_out(vec *v, ry_tensor t) {
-    if (v->n_out < VEC_MAX_OUT) v->out[v->n_out++] = t;
-    else vec_refuse(v, "more than %d outputs", VEC_MAX_OUT);
+    if (v->n_out < VEC_MAX_OUT)
+        v->out[v->n_out++] = t;
+    else
+        vec_refuse(v, "more than %d outputs", VEC_MAX_OUT);
 }
 
 /* ---------------------------------------------------------------- comparison */
 
 /* floor: results smaller than this are differences of larger numbers; their errors are measured against it. */
-static bool close_to(const char *where, const char *what, int j, const ry_spec *s, const void *data, const st_entry *e, double tol, double floor) {
+static bool close_to(const char *where, const char *what, int j, const ry_spec *s, const void *data, const st_entry *e,
+                     double tol, double floor) {
     int64_t n = ry_numel(s), bad = -1;
     bool shape = s->rank == e->rank;
     for (int i = 0; i < s->rank && shape; i++) shape = s->dim[i] == e->dim[i];
@@ -156,18 +173,22 @@ static bool close_to(const char *where, const char *what, int j, const ry_spec *
     double got_bad = 0;
     for (int64_t i = 0; i < n; i++) {
         float buf;
-        double got = s->dtype == RY_F64 ? ((const double *)data)[i]
+        double got = s->dtype == RY_F64      ? ((const double *)data)[i]
                      : ry_is_float(s->dtype) ? (double)*ry_load_row(data, s->dtype, i, 1, &buf)
                                              : (double)ry_load_index(data, s->dtype, i);
         double d;
-        if (isnan(want[i]) || isinf(want[i])) d = (isnan(want[i]) ? isnan(got) : got == want[i]) ? 0 : (double)INFINITY;
-        else if (exact) d = got == want[i] ? 0 : (double)INFINITY;
-        else d = isfinite(got) ? fabs(got - want[i]) / (scale > floor ? scale : floor) : (double)INFINITY;
+        if (isnan(want[i]) || isinf(want[i]))
+            d = (isnan(want[i]) ? isnan(got) : got == want[i]) ? 0 : (double)INFINITY;
+        else if (exact)
+            d = got == want[i] ? 0 : (double)INFINITY;
+        else
+            d = isfinite(got) ? fabs(got - want[i]) / (scale > floor ? scale : floor) : (double)INFINITY;
         if (d > tol && d > err) err = d, bad = i, got_bad = got;
     }
     if (bad >= 0)
-        printf("FAIL %s: %s %d %s at %lld: got %.9g, want %.9g (error %.2g of the largest entry %.4g, tolerance %.1g)\n", where, what, j,
-               ry_show(s).s, (long long)bad, got_bad, want[bad], err, scale, tol);
+        printf(
+            "FAIL %s: %s %d %s at %lld: got %.9g, want %.9g (error %.2g of the largest entry %.4g, tolerance %.1g)\n",
+            where, what, j, ry_show(s).s, (long long)bad, got_bad, want[bad], err, scale, tol);
     free(want);
     return bad < 0;
 }
@@ -201,8 +222,10 @@ bool vec_check(vec *v, const vec_expect *e, const char *where) {
     if (st == RY_OK && n_x) {
         ry_tensor loss = loss_of(v, e);
         st = ry_graph_status(v->g);
-        if (st == RY_OK && !ry_is_null(loss)) st = ry_grad(v->g, loss, RY_NULL, (size_t)n_x, x, gx);
-        else n_x = 0;
+        if (st == RY_OK && !ry_is_null(loss))
+            st = ry_grad(v->g, loss, RY_NULL, (size_t)n_x, x, gx);
+        else
+            n_x = 0;
         for (int i = 0; i < n_x; i++) want[n++] = gx[i];
     }
     if (st == RY_OK) st = ry_compile(&p, v->g, (size_t)n, want, &(ry_compile_options){.no_cache = true});
@@ -216,7 +239,8 @@ bool vec_check(vec *v, const vec_expect *e, const char *where) {
         if (!data) abort();
         if (st == RY_OK) st = ry_fetch(p, (size_t)j, data, bytes);
         if (st == RY_OK)
-            ok &= j < n_first ? close_to(where, "output", j, &s, data, entry[j], e->tol, 0.01) : close_to(where, "gradient", j - n_first, &s, data, entry[j], e->grad_tol, 0.1);
+            ok &= j < n_first ? close_to(where, "output", j, &s, data, entry[j], e->tol, 0.01)
+                              : close_to(where, "gradient", j - n_first, &s, data, entry[j], e->grad_tol, 0.1);
         free(data);
     }
     ry_program_close(p);

@@ -32,7 +32,10 @@ ry_tensor vec_map(vec *v, const char *row, int n, const ry_tensor *src) {
     ry_dtype t = ry_promote(s, n);
     for (int i = 0; i < n; i++) {
         bool f = ry_is_float(s[i]->dtype);
-        ry_dtype to = cls == 'L' ? RY_BOOL : cls == 'F' || cls == 'P' ? (f ? s[i]->dtype : RY_F32) : f ? s[i]->dtype : t;
+        ry_dtype to = cls == 'L'                 ? RY_BOOL
+                      : cls == 'F' || cls == 'P' ? (f ? s[i]->dtype : RY_F32)
+                      : f                        ? s[i]->dtype
+                                                 : t;
         x[i] = vec_cast(v, src[i], to);
     }
     return ry_apply(v->g, op, (size_t)n, x, NULL);
@@ -57,13 +60,16 @@ ry_tensor vec_squeeze(vec *v, ry_tensor t, int axis) {
     return ry_reshape(v->g, t, s.rank - 1, s.dim);
 }
 
-ry_tensor vec_flip(vec *v, ry_tensor t, int axis) { return vec_rank(v, t) ? ry_slice(v->g, t, axis, INT64_MAX, -vec_dim(v, t, axis) - 1, -1) : t; }
+ry_tensor vec_flip(vec *v, ry_tensor t, int axis) {
+    return vec_rank(v, t) ? ry_slice(v->g, t, axis, INT64_MAX, -vec_dim(v, t, axis) - 1, -1) : t;
+}
 
 ry_tensor vec_move(vec *v, ry_tensor t, int from, int to) {
     int r = vec_rank(v, t), perm[RY_MAX_RANK], n = 0;
     from = place(v, t, from), to = place(v, t, to);
     for (int i = 0, k = 0; i < r; i++) {
-        if (i == to) perm[i] = from, n++;
+        if (i == to)
+            perm[i] = from, n++;
         else {
             if (k == from) k++;
             perm[i] = k++;
@@ -72,7 +78,9 @@ ry_tensor vec_move(vec *v, ry_tensor t, int from, int to) {
     return r ? ry_permute(v->g, t, perm) : t;
 }
 
-ry_tensor vec_part(vec *v, ry_tensor t, int axis, int64_t start, int64_t len) { return ry_slice(v->g, t, axis, start, start + len, 1); }
+ry_tensor vec_part(vec *v, ry_tensor t, int axis, int64_t start, int64_t len) {
+    return ry_slice(v->g, t, axis, start, start + len, 1);
+}
 
 ry_tensor vec_pick(vec *v, ry_tensor t, int axis, int64_t i) {
     int64_t n = vec_dim(v, t, axis), at = i < 0 ? i + n : i;
@@ -87,7 +95,9 @@ ry_tensor vec_expand_axis(vec *v, ry_tensor t, int axis, int64_t n) {
     return ry_expand(v->g, t, s.rank, s.dim);
 }
 
-ry_tensor vec_iota(vec *v, int64_t n, double start, double step) { return ry_iota(v->g, &RY_SHAPE(RY_I32, n), 0, start, step); }
+ry_tensor vec_iota(vec *v, int64_t n, double start, double step) {
+    return ry_iota(v->g, &RY_SHAPE(RY_I32, n), 0, start, step);
+}
 
 ry_tensor vec_pad_axis(vec *v, ry_tensor t, int axis, int64_t before, int64_t after, double value) {
     int64_t b[RY_MAX_RANK] = {0}, a[RY_MAX_RANK] = {0};
@@ -125,7 +135,8 @@ ry_tensor vec_scan(vec *v, ry_tensor t, int axis, const char *row, double unit) 
 
 ry_tensor vec_windows(vec *v, ry_tensor t, int axis, int64_t size, int64_t step, int64_t dilation) {
     int64_t n = vec_dim(v, t, axis), reach = (size - 1) * dilation + 1, out = n >= reach ? (n - reach) / step + 1 : 0;
-    ry_tensor first = vec_unsqueeze(v, vec_iota(v, out, 0, (double)step), 1), inner = vec_iota(v, size, 0, (double)dilation);
+    ry_tensor first = vec_unsqueeze(v, vec_iota(v, out, 0, (double)step), 1),
+              inner = vec_iota(v, size, 0, (double)dilation);
     return ry_take(v->g, t, ry_add(v->g, first, inner), axis);
 }
 
@@ -134,10 +145,12 @@ ry_tensor vec_index_pad(vec *v, ry_tensor t, int axis, int64_t before, int64_t a
     if (total > 4096 || n < 1) return vec_refuse(v, "padding of %lld elements", (long long)n);
     for (int64_t i = 0; i < total; i++) {
         int64_t k = i - before;
-        if (!strcmp(mode, "circular") || !strcmp(mode, "wrap")) k = ((k % n) + n) % n;
+        if (!strcmp(mode, "circular") || !strcmp(mode, "wrap"))
+            k = ((k % n) + n) % n;
         else if (!strcmp(mode, "reflect")) {
             while (n > 1 && (k < 0 || k >= n)) k = k < 0 ? -k : 2 * (n - 1) - k;
-        } else k = k < 0 ? 0 : k >= n ? n - 1 : k;
+        } else
+            k = k < 0 ? 0 : k >= n ? n - 1 : k;
         idx[i] = k;
     }
     return ry_take(v->g, t, vec_ints(v, 1, &total, idx), axis);
@@ -149,7 +162,8 @@ ry_tensor vec_p_norm(vec *v, ry_tensor t, double p, ry_axes axes, bool keepdim) 
     if (p == 0) return ry_sum(v->g, vec_cast(v, ry_ne(v->g, t, vec_number(v, 0, false)), RY_F32), axes, keepdim);
     if (p == 1) return ry_sum(v->g, a, axes, keepdim);
     if (p == 2) return ry_norm(v->g, t, axes, keepdim);
-    return ry_pow(v->g, ry_sum(v->g, ry_pow(v->g, a, vec_number(v, p, false)), axes, keepdim), vec_number(v, 1 / p, false));
+    return ry_pow(v->g, ry_sum(v->g, ry_pow(v->g, a, vec_number(v, p, false)), axes, keepdim),
+                  vec_number(v, 1 / p, false));
 }
 
 ry_tensor vec_diagonal(vec *v, ry_tensor t, int64_t offset, int a, int b) {
@@ -160,10 +174,12 @@ ry_tensor vec_diagonal(vec *v, ry_tensor t, int64_t offset, int a, int b) {
     perm[n++] = a, perm[n] = b;
     ry_tensor x = ry_permute(v->g, t, perm);
     int64_t rows = vec_dim(v, x, -2), cols = vec_dim(v, x, -1), first = offset < 0 ? -offset * cols : offset;
-    int64_t len_r = rows + (offset < 0 ? offset : 0), len_c = cols - (offset > 0 ? offset : 0), len = len_r < len_c ? len_r : len_c;
+    int64_t len_r = rows + (offset < 0 ? offset : 0), len_c = cols - (offset > 0 ? offset : 0),
+            len = len_r < len_c ? len_r : len_c;
     ry_spec s = *spec(v, x);
     s.dim[r - 2] = rows * cols;
-    return ry_take(v->g, ry_reshape(v->g, x, r - 1, s.dim), vec_iota(v, len > 0 ? len : 0, (double)first, (double)(cols + 1)), -1);
+    return ry_take(v->g, ry_reshape(v->g, x, r - 1, s.dim),
+                   vec_iota(v, len > 0 ? len : 0, (double)first, (double)(cols + 1)), -1);
 }
 
 ry_tensor vec_tri(vec *v, ry_tensor t, int64_t k, bool upper) {
@@ -175,14 +191,18 @@ ry_tensor vec_tri(vec *v, ry_tensor t, int64_t k, bool upper) {
 
 /* ---------------------------------------------------------------- products */
 
-ry_tensor vec_conv2d(vec *v, ry_tensor x, ry_tensor w, ry_tensor b, const ry_conv2d_options *o) { return ry_conv2d(v->g, x, w, b, o); }
+ry_tensor vec_conv2d(vec *v, ry_tensor x, ry_tensor w, ry_tensor b, const ry_conv2d_options *o) {
+    return ry_conv2d(v->g, x, w, b, o);
+}
 
 /* Zeros between the elements, the kernel turned around: a convolution with stride 1. w [C, O/groups, h, w] */
-ry_tensor vec_conv_transpose2d(vec *v, ry_tensor x, ry_tensor w, ry_tensor b, const ry_conv2d_options *o, const int64_t out_pad[2]) {
+ry_tensor vec_conv_transpose2d(vec *v, ry_tensor x, ry_tensor w, ry_tensor b, const ry_conv2d_options *o,
+                               const int64_t out_pad[2]) {
     int64_t groups = o->groups ? o->groups : 1, before[4] = {0}, after[4] = {0};
     for (int i = 0; i < 2; i++) {
         int axis = 2 + i;
-        int64_t stride = o->stride[i] ? o->stride[i] : 1, n = vec_dim(v, x, axis), dil = o->dilation[i] ? o->dilation[i] : 1;
+        int64_t stride = o->stride[i] ? o->stride[i] : 1, n = vec_dim(v, x, axis),
+                dil = o->dilation[i] ? o->dilation[i] : 1;
         if (stride > 1) {
             x = vec_pad_axis(v, vec_unsqueeze(v, x, axis + 1), axis + 1, 0, stride - 1, 0);
             ry_spec s = *spec(v, x);
@@ -202,7 +222,8 @@ ry_tensor vec_conv_transpose2d(vec *v, ry_tensor x, ry_tensor w, ry_tensor b, co
     int64_t C = vec_dim(v, w, 0), O = vec_dim(v, w, 1), h = vec_dim(v, w, 2), k = vec_dim(v, w, 3);
     w = ry_reshape(v->g, w, 5, (int64_t[]){groups, C / groups, O, h, k});
     w = ry_reshape(v->g, ry_transpose(v->g, w, 1, 2), 4, (int64_t[]){groups * O, C / groups, h, k});
-    return ry_conv2d(v->g, x, w, b, &(ry_conv2d_options){.dilation = {o->dilation[0], o->dilation[1]}, .groups = groups});
+    return ry_conv2d(v->g, x, w, b,
+                     &(ry_conv2d_options){.dilation = {o->dilation[0], o->dilation[1]}, .groups = groups});
 }
 
 ry_tensor vec_matmul(vec *v, ry_tensor a, ry_tensor b) {
@@ -215,7 +236,10 @@ ry_tensor vec_matmul(vec *v, ry_tensor a, ry_tensor b) {
     return y;
 }
 
-typedef struct labels { char at[RY_MAX_RANK + 1]; int n; } labels;
+typedef struct labels {
+    char at[RY_MAX_RANK + 1];
+    int n;
+} labels;
 static int find_label(const labels *l, char c) {
     for (int i = 0; i < l->n; i++)
         if (l->at[i] == c) return i;
@@ -319,15 +343,18 @@ ry_tensor vec_wrap(vec *v, ry_tensor idx, int64_t n) {
 }
 
 /* Small tables only: every source against every place. */
-ry_tensor vec_scatter_reduce(vec *v, ry_tensor x, int axis, ry_tensor idx, ry_tensor src, const char *reduce, bool include_self) {
+ry_tensor vec_scatter_reduce(vec *v, ry_tensor x, int axis, ry_tensor idx, ry_tensor src, const char *reduce,
+                             bool include_self) {
     if (!vec_rank(v, x)) {
-        ry_tensor y = vec_scatter_reduce(v, vec_unsqueeze(v, x, 0), 0, vec_flat(v, idx), vec_flat(v, src), reduce, include_self);
+        ry_tensor y =
+            vec_scatter_reduce(v, vec_unsqueeze(v, x, 0), 0, vec_flat(v, idx), vec_flat(v, src), reduce, include_self);
         return vec_squeeze(v, y, 0);
     }
-    bool mul = !strcmp(reduce, "prod") || !strcmp(reduce, "mul") || !strcmp(reduce, "multiply"), max = strstr(reduce, "max") != NULL,
-         min = strstr(reduce, "min") != NULL, mean = !strcmp(reduce, "mean");
+    bool mul = !strcmp(reduce, "prod") || !strcmp(reduce, "mul") || !strcmp(reduce, "multiply"),
+         max = strstr(reduce, "max") != NULL, min = strstr(reduce, "min") != NULL, mean = !strcmp(reduce, "mean");
     double unit = mul ? 1 : max ? -(double)INFINITY : min ? (double)INFINITY : 0;
-    x = vec_move(v, x, axis, -1), idx = vec_move(v, vec_cast(v, idx, RY_I32), axis, -1), src = vec_move(v, src, axis, -1);
+    x = vec_move(v, x, axis, -1), idx = vec_move(v, vec_cast(v, idx, RY_I32), axis, -1),
+    src = vec_move(v, src, axis, -1);
     int r = vec_rank(v, x);
     int64_t n = vec_dim(v, x, -1);
     for (int d = 0; d < r; d++) src = vec_part(v, src, d, 0, vec_dim(v, idx, d));
@@ -339,7 +366,8 @@ ry_tensor vec_scatter_reduce(vec *v, ry_tensor x, int axis, ry_tensor idx, ry_te
     ry_tensor each = ry_select(v->g, hit, vec_unsqueeze(v, src, -1), vec_number(v, unit, false));
     ry_tensor self = vec_unsqueeze(v, x, -2), counts = ry_sum(v->g, vec_cast(v, hit, RY_F32), RY_AXIS(-2), false);
     ry_tensor none = ry_eq(v->g, counts, vec_number(v, 0, false));
-    ry_tensor start = include_self ? self : ry_select(v->g, vec_unsqueeze(v, none, -2), self, vec_number(v, unit, false));
+    ry_tensor start =
+        include_self ? self : ry_select(v->g, vec_unsqueeze(v, none, -2), self, vec_number(v, unit, false));
     each = ry_concat(v->g, 2, (ry_tensor[]){start, each}, -2);
     ry_tensor y = mul   ? vec_prod(v, each, -2, false)
                   : max ? ry_amax(v->g, each, RY_AXIS(-2), false)
@@ -360,8 +388,10 @@ static ry_tensor pool_windows(vec *v, ry_tensor x, const vec_pool *p, double val
         int64_t dil = p->dilation[i] ? p->dilation[i] : 1, n = vec_dim(v, x, axis), reach = (p->size[i] - 1) * dil + 1;
         int64_t room = n + p->before[i] + p->after[i] - reach, more = 0;
         out[i] = (p->ceil_mode ? room + p->stride[i] - 1 : room) / p->stride[i] + 1;
-        if (p->ceil_mode && (out[i] - 1) * p->stride[i] >= n + p->before[i]) out[i]--; /* windows begin inside or in the front padding */
-        if ((out[i] - 1) * p->stride[i] + reach > n + p->before[i] + p->after[i]) more = (out[i] - 1) * p->stride[i] + reach - (n + p->before[i] + p->after[i]);
+        if (p->ceil_mode && (out[i] - 1) * p->stride[i] >= n + p->before[i])
+            out[i]--; /* windows begin inside or in the front padding */
+        if ((out[i] - 1) * p->stride[i] + reach > n + p->before[i] + p->after[i])
+            more = (out[i] - 1) * p->stride[i] + reach - (n + p->before[i] + p->after[i]);
         x = vec_pad_axis(v, x, axis, p->before[i], p->after[i] + more, value);
     }
     for (int i = p->k - 1; i >= 0; i--) {
@@ -387,7 +417,8 @@ ry_tensor vec_pool_max(vec *v, ry_tensor x, const vec_pool *p, ry_tensor *idx) {
         memcpy(dim, s.dim, sizeof dim);
         for (int i = 0; i < p->k; i++) n *= p->size[i];
         dim[lead + p->k] = n;
-        ry_tensor best = ry_argmax(v->g, ry_reshape(v->g, w, lead + p->k + 1, dim), -1, false), at = RY_NULL; /* [.., o1, .., ok] */
+        ry_tensor best = ry_argmax(v->g, ry_reshape(v->g, w, lead + p->k + 1, dim), -1, false),
+                  at = RY_NULL; /* [.., o1, .., ok] */
         int64_t inner = n;
         for (int i = 0; i < p->k; i++) {
             inner /= p->size[i];
@@ -395,9 +426,13 @@ ry_tensor vec_pool_max(vec *v, ry_tensor x, const vec_pool *p, ry_tensor *idx) {
                                  vec_cast(v, vec_number(v, (double)p->size[i], true), RY_I32));
             int64_t shape[3] = {1, 1, 1}, dil = p->dilation[i] ? p->dilation[i] : 1;
             shape[i] = out[i];
-            ry_tensor first = ry_reshape(v->g, vec_iota(v, out[i], (double)-p->before[i], (double)p->stride[i]), p->k, shape);
+            ry_tensor first =
+                ry_reshape(v->g, vec_iota(v, out[i], (double)-p->before[i], (double)p->stride[i]), p->k, shape);
             k = ry_add(v->g, first, ry_mul(v->g, k, vec_cast(v, vec_number(v, (double)dil, true), RY_I32)));
-            at = i ? ry_add(v->g, ry_mul(v->g, at, vec_cast(v, vec_number(v, (double)vec_dim(v, x, lead + i), true), RY_I32)), k) : k;
+            at = i ? ry_add(v->g,
+                            ry_mul(v->g, at, vec_cast(v, vec_number(v, (double)vec_dim(v, x, lead + i), true), RY_I32)),
+                            k)
+                   : k;
         }
         *idx = at;
     }
@@ -414,7 +449,8 @@ ry_tensor vec_pool_avg(vec *v, ry_tensor x, const vec_pool *p) {
     for (int i = 0; i < p->k; i++) one.dim[i] = vec_dim(v, x, lead + i);
     vec_pool q = *p;
     ry_tensor ones = ry_fill(v->g, &one, 1);
-    for (int i = 0; i < p->k && p->count_pad; i++) ones = vec_pad_axis(v, ones, i, p->before[i], p->after[i], 1), q.before[i] = q.after[i] = 0;
+    for (int i = 0; i < p->k && p->count_pad; i++)
+        ones = vec_pad_axis(v, ones, i, p->before[i], p->after[i], 1), q.before[i] = q.after[i] = 0;
     ry_tensor w = pool_windows(v, ones, &q, 0, out);
     for (int i = 0; i < p->k; i++) w = vec_part(v, w, i, 0, vec_dim(v, s, lead + i));
     return ry_div(v->g, s, ry_sum(v->g, w, window_axes(p->k), false));

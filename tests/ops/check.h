@@ -10,9 +10,10 @@ typedef struct check {
     const ry_op *op;
     const ry_sample *sample;
     ry_dtype floats;
-    const char *path;                 /* instruction set in use */
-    ry_device *dev[CHECK_DEVICES];    /* 1, 2 and 3 threads */
-    double usual[RY_MAX_OUT];         /* largest entry of each output on the sample as it is: where a variant's result nearly cancels,
+    const char *path;              /* instruction set in use */
+    ry_device *dev[CHECK_DEVICES]; /* 1, 2 and 3 threads */
+    double usual
+        [RY_MAX_OUT]; /* largest entry of each output on the sample as it is: where a variant's result nearly cancels,
                                        * its errors are still measured against this */
     int64_t compared, failed;
 } check;
@@ -20,7 +21,7 @@ typedef struct check {
 /* Prints "row/sample dtype path: text", counts it, returns false. */
 bool check_fail(check *c, const char *how, const char *fmt, ...) RY_PRINTF(3, 4);
 
-typedef struct result {               /* wanted outputs as stored */
+typedef struct result { /* wanted outputs as stored */
     int n;
     ry_spec spec[CHECK_MAX_WANT];
     void *data[CHECK_MAX_WANT];
@@ -29,11 +30,14 @@ typedef struct result {               /* wanted outputs as stored */
 void result_free(result *r);
 bool result_equal(const result *a, const result *b); /* bits */
 
-typedef struct feed { const void *data; size_t bytes; } feed; /* of the graph's inputs in the order of creation */
+typedef struct feed {
+    const void *data;
+    size_t bytes;
+} feed; /* of the graph's inputs in the order of creation */
 
 /* Compiles, feeds, runs `runs` times and fetches. The status is the first that failed; nothing is reported. */
-ry_status run_graph(result *out, ry_graph *g, int n_want, const ry_tensor *want, int n_feed, const feed *f, const ry_compile_options *opt,
-                    int runs);
+ry_status run_graph(result *out, ry_graph *g, int n_want, const ry_tensor *want, int n_feed, const feed *f,
+                    const ry_compile_options *opt, int runs);
 
 /* Output j as doubles; free. */
 double *result_doubles(const result *r, int j);

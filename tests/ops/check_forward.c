@@ -33,8 +33,8 @@ static void bind_set(oracle *o, const ry_sample_set *s, const ry_tensor src[]) {
 }
 
 /* All outputs of node y against the oracle. */
-static void against_oracle(check *c, const char *how, bool lower, ry_graph *g, ry_tensor y, const ry_sample_set *s, const ry_tensor src[],
-                           const result *r) {
+static void against_oracle(check *c, const char *how, bool lower, ry_graph *g, ry_tensor y, const ry_sample_set *s,
+                           const ry_tensor src[], const result *r) {
     oracle *o = oracle_open(g);
     bind_set(o, s, src);
     ry_tensor want[RY_MAX_OUT];
@@ -47,11 +47,14 @@ static void against_oracle(check *c, const char *how, bool lower, ry_graph *g, r
         }
         check_close(c, how, j, r, x, check_tol(c->op, r->spec[j].dtype));
     }
-    bool both = lower && c->op->lower && !(c->op->flags & RY_OP_MAP); /* the lowering too, where a hand-written loop came first */
+    bool both = lower && c->op->lower &&
+                !(c->op->flags & RY_OP_MAP); /* the lowering too, where a hand-written loop came first */
     for (int j = 0; j < n && both; j++) {
         const double *x = oracle_lowered(o, want[j]);
-        if (x) check_close(c, "lower", j, r, x, check_tol(c->op, r->spec[j].dtype));
-        else if (ry_graph_status(g) != RY_OK) check_fail(c, "lower", "%s", oracle_why(o));
+        if (x)
+            check_close(c, "lower", j, r, x, check_tol(c->op, r->spec[j].dtype));
+        else if (ry_graph_status(g) != RY_OK)
+            check_fail(c, "lower", "%s", oracle_why(o));
     }
     oracle_close(o);
 }
@@ -66,7 +69,8 @@ static bool run_on(check *c, ry_device *d, ry_sample_set *s, result *r, int runs
     ry_tensor y = ry_sample_build(g, s, false, src);
     if (ry_is_null(y)) {
         ry_status st = ry_graph_status(g);
-        if (c->floats == RY_F32 || (st != RY_EDTYPE && st != RY_EUNSUPPORTED)) check_fail(c, how, "not built: %s", ry_message());
+        if (c->floats == RY_F32 || (st != RY_EDTYPE && st != RY_EUNSUPPORTED))
+            check_fail(c, how, "not built: %s", ry_message());
         goto done;
     }
     int n = wants_of(g, y, want), n_feed = feeds_of(s, f);
@@ -77,7 +81,8 @@ static bool run_on(check *c, ry_device *d, ry_sample_set *s, result *r, int runs
     ok = true;
     for (int j = 0; j < n; j++)
         if (!ry_same_spec(&r->spec[j], ry_spec_of(g, want[j])))
-            ok = check_fail(c, how, "output %d is %s, infer said %s", j, ry_show(&r->spec[j]).s, ry_show(ry_spec_of(g, want[j])).s);
+            ok = check_fail(c, how, "output %d is %s, infer said %s", j, ry_show(&r->spec[j]).s,
+                            ry_show(ry_spec_of(g, want[j])).s);
     if (ok && compare) against_oracle(c, how, true, g, y, s, src, r);
 done:
     ry_graph_close(g);
@@ -87,7 +92,9 @@ done:
 /* Sources pass through -(-x), so that they die here and may be merged, fused with, or overwritten. */
 static void with_options(check *c, ry_sample_set *s, const result *plain) {
     static const ry_compile_options options[] = {
-        {.no_cache = true}, {.no_cache = true, .no_fusion = true, .no_cse = true, .no_inplace = true}, {.no_cache = true, .no_inplace = true}};
+        {.no_cache = true},
+        {.no_cache = true, .no_fusion = true, .no_cse = true, .no_inplace = true},
+        {.no_cache = true, .no_inplace = true}};
     static const char *const how[] = {"sources made here", "without fusion, merging, reuse", "without reuse"};
     for (size_t k = 0; k < sizeof options / sizeof *options; k++) {
         ry_graph *g = NULL;
@@ -97,10 +104,13 @@ static void with_options(check *c, ry_sample_set *s, const result *plain) {
         if (ry_graph_open(&g, c->dev[1]) != RY_OK) return;
         ry_sample_sources_build(g, s, false, src);
         for (int i = 0; i < s->n_src; i++)
-            if (!ry_is_null(src[i]) && ry_is_float(s->spec[i].dtype) && !(c->op->writes >> i & 1u)) src[i] = ry_neg(g, ry_neg(g, src[i]));
+            if (!ry_is_null(src[i]) && ry_is_float(s->spec[i].dtype) && !(c->op->writes >> i & 1u))
+                src[i] = ry_neg(g, ry_neg(g, src[i]));
         ry_tensor y = ry_apply_row(g, c->op, (size_t)s->n_src, src, c->sample->args);
-        if (ry_is_null(y)) check_fail(c, how[k], "not built: %s", ry_message());
-        else if (run_graph(&r, g, wants_of(g, y, want), want, feeds_of(s, f), f, &options[k], 1) != RY_OK) check_fail(c, how[k], "%s", ry_message());
+        if (ry_is_null(y))
+            check_fail(c, how[k], "not built: %s", ry_message());
+        else if (run_graph(&r, g, wants_of(g, y, want), want, feeds_of(s, f), f, &options[k], 1) != RY_OK)
+            check_fail(c, how[k], "%s", ry_message());
         for (int j = 0; j < r.n; j++) {
             double *x = result_doubles(plain, j);
             check_close(c, how[k], j, &r, x, check_tol(c->op, r.spec[j].dtype));
@@ -115,7 +125,9 @@ static void with_options(check *c, ry_sample_set *s, const result *plain) {
 static void with_aliases(check *c, ry_sample_set *s) {
     for (int i = 0; i < s->n_src; i++)
         for (int k = i + 1; k < s->n_src; k++) {
-            if (s->spec[i].dtype == RY_NONE || !ry_same_spec(&s->spec[i], &s->spec[k]) || ((c->op->writes >> i | c->op->writes >> k) & 1u)) continue;
+            if (s->spec[i].dtype == RY_NONE || !ry_same_spec(&s->spec[i], &s->spec[k]) ||
+                ((c->op->writes >> i | c->op->writes >> k) & 1u))
+                continue;
             ry_graph *g = NULL;
             ry_tensor src[RY_MAX_SRC], want[RY_MAX_OUT];
             feed f[RY_MAX_SRC];
@@ -127,9 +139,12 @@ static void with_aliases(check *c, ry_sample_set *s) {
             alias[k] = src[i];
             ry_tensor y = ry_apply_row(g, c->op, (size_t)s->n_src, alias, c->sample->args);
             ry_status st = ry_is_null(y) ? ry_graph_status(g)
-                                         : run_graph(&r, g, wants_of(g, y, want), want, feeds_of(s, f), f, &(ry_compile_options){.no_cache = true}, 1);
-            if (st == RY_OK) against_oracle(c, "one tensor as two sources", true, g, y, s, src, &r);
-            else if (!(c->op->flags & RY_OP_CHECKED)) check_fail(c, "one tensor as two sources", "%s", ry_message());
+                                         : run_graph(&r, g, wants_of(g, y, want), want, feeds_of(s, f), f,
+                                                     &(ry_compile_options){.no_cache = true}, 1);
+            if (st == RY_OK)
+                against_oracle(c, "one tensor as two sources", true, g, y, s, src, &r);
+            else if (!(c->op->flags & RY_OP_CHECKED))
+                check_fail(c, "one tensor as two sources", "%s", ry_message());
             result_free(&r);
             ry_graph_close(g);
         }
@@ -199,9 +214,12 @@ void check_empty(check *c) {
         if (ry_graph_open(&g, c->dev[1]) == RY_OK) {
             ry_tensor y = ry_sample_build(g, &s, false, src);
             if (!ry_is_null(y)) {
-                ry_status st = run_graph(&r, g, wants_of(g, y, want), want, feeds_of(&s, f), f, &(ry_compile_options){.no_cache = true}, 1);
-                if (st == RY_OK) against_oracle(c, "empty", false, g, y, &s, src, &r);
-                else if (!(c->op->flags & RY_OP_CHECKED)) check_fail(c, "empty", "size %lld as 0: %s", (long long)seen[q], ry_message());
+                ry_status st = run_graph(&r, g, wants_of(g, y, want), want, feeds_of(&s, f), f,
+                                         &(ry_compile_options){.no_cache = true}, 1);
+                if (st == RY_OK)
+                    against_oracle(c, "empty", false, g, y, &s, src, &r);
+                else if (!(c->op->flags & RY_OP_CHECKED))
+                    check_fail(c, "empty", "size %lld as 0: %s", (long long)seen[q], ry_message());
                 result_free(&r);
             }
         }
@@ -295,8 +313,10 @@ static void check_layout(check *c, layout l, ry_sample_set *s) {
             unsigned char *data = s->data[i];
             for (int64_t k = 0; k < n; k++) {
                 int64_t at = storage_index(l, &s->spec[i], &store[i], k);
-                if (l == EXPANDED && k >= n / s->spec[i].dim[0]) memcpy(data + (size_t)k * item, buffer[i] + (size_t)at * item, item);
-                else memcpy(buffer[i] + (size_t)at * item, data + (size_t)k * item, item);
+                if (l == EXPANDED && k >= n / s->spec[i].dim[0])
+                    memcpy(data + (size_t)k * item, buffer[i] + (size_t)at * item, item);
+                else
+                    memcpy(buffer[i] + (size_t)at * item, data + (size_t)k * item, item);
             }
             shown++;
         } else {
@@ -310,7 +330,8 @@ static void check_layout(check *c, layout l, ry_sample_set *s) {
     ry_tensor y = ry_apply_row(g, c->op, (size_t)s->n_src, src, c->sample->args);
     if (ry_is_null(y)) {
         ry_status st = ry_graph_status(g);
-        if (c->floats == RY_F32 || (st != RY_EDTYPE && st != RY_EUNSUPPORTED)) check_fail(c, layout_name[l], "not built: %s", ry_message());
+        if (c->floats == RY_F32 || (st != RY_EDTYPE && st != RY_EUNSUPPORTED))
+            check_fail(c, layout_name[l], "not built: %s", ry_message());
         goto done;
     }
     ry_status st = run_graph(&r, g, wants_of(g, y, want), want, n_feed, f, &(ry_compile_options){.no_cache = true}, 1);
@@ -331,9 +352,12 @@ static void check_layout(check *c, layout l, ry_sample_set *s) {
     }
     for (int j = 0; j < r.n; j++) {
         const double *x = oracle_value(o, want[j]);
-        double tol = check_tol(c->op, r.spec[j].dtype) * (l == EXPANDED ? 10 : 1); /* equal terms round alike: errors add up */
-        if (x) check_close(c, layout_name[l], j, &r, x, tol);
-        else check_fail(c, layout_name[l], "%s", oracle_why(o));
+        double tol =
+            check_tol(c->op, r.spec[j].dtype) * (l == EXPANDED ? 10 : 1); /* equal terms round alike: errors add up */
+        if (x)
+            check_close(c, layout_name[l], j, &r, x, tol);
+        else
+            check_fail(c, layout_name[l], "%s", oracle_why(o));
     }
     oracle_close(o);
 done:

@@ -17,9 +17,9 @@ static const double STEP = 2e-7;
 typedef struct leaf { /* an input of the graph and its value */
     ry_tensor t;
     ry_spec spec;
-    void *data;       /* f32 or the sample's storage */
+    void *data; /* f32 or the sample's storage */
     size_t bytes;
-    double *x;        /* the same as doubles */
+    double *x; /* the same as doubles */
     bool owned;
 } leaf;
 
@@ -78,7 +78,8 @@ static double scalar_at(problem *p, oracle *o, ry_tensor s, int which, const dou
 }
 
 /* <gx, dir> against the central difference. */
-static bool direction(problem *p, oracle *o, const char *how, ry_tensor s, int which, int source, const double *gx, const double *dir, int64_t single) {
+static bool direction(problem *p, oracle *o, const char *how, ry_tensor s, int which, int source, const double *gx,
+                      const double *dir, int64_t single) {
     int64_t n = ry_count(&p->leaf[which].spec);
     double got = 0, size = 0, biggest = 0, norm = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -91,17 +92,22 @@ static bool direction(problem *p, oracle *o, const char *how, ry_tensor s, int w
     oracle_forget(o);
     oracle_shift(o, p->leaf[which].t, p->leaf[which].x, NULL, 0);
     double want = (hi - lo) / (2 * STEP);
-    double tol = 4 * check_tol(p->c->op, RY_F32) + 1e-6, scale = size > biggest * norm * 0.1 ? size : biggest * norm * 0.1;
+    double tol = 4 * check_tol(p->c->op, RY_F32) + 1e-6,
+           scale = size > biggest * norm * 0.1 ? size : biggest * norm * 0.1;
     double noise = 1e-15 * (fabs(hi) + fabs(lo)) / (2 * STEP) * 8 + 1e-7;
     p->c->compared++;
     if (fabs(got - want) <= tol * scale + noise) return true;
     if (single >= 0)
-        return check_fail(p->c, how, "source %d at %lld: gradient %.7g, central difference %.7g", source, (long long)single, got, want);
-    return check_fail(p->c, how, "source %d, a random direction: gradient %.7g, central difference %.7g (sum of magnitudes %.4g, tolerance %.1g)",
+        return check_fail(p->c, how, "source %d at %lld: gradient %.7g, central difference %.7g", source,
+                          (long long)single, got, want);
+    return check_fail(p->c, how,
+                      "source %d, a random direction: gradient %.7g, central difference %.7g (sum of magnitudes %.4g, "
+                      "tolerance %.1g)",
                       source, got, want, size, tol);
 }
 
-static void compare_source(problem *p, oracle *o, const char *how, ry_tensor s, int which, int source, const double *gx) {
+static void compare_source(problem *p, oracle *o, const char *how, ry_tensor s, int which, int source,
+                           const double *gx) {
     int64_t n = ry_count(&p->leaf[which].spec);
     double *dir = calloc((size_t)n + 1, sizeof *dir);
     if (!dir) abort();
@@ -120,7 +126,8 @@ static void compare_source(problem *p, oracle *o, const char *how, ry_tensor s, 
 }
 
 /* Gradients of s with respect to the leaves xs, on the device and by differences. */
-static void compare(problem *p, const char *how, ry_tensor s, int n, const int *leaves, const int *sources, const ry_tensor *gx) {
+static void compare(problem *p, const char *how, ry_tensor s, int n, const int *leaves, const int *sources,
+                    const ry_tensor *gx) {
     feed f[MAX_LEAF];
     result r = {0};
     for (int i = 0; i < p->n_leaf; i++) f[i] = (feed){p->leaf[i].data, p->leaf[i].bytes};
@@ -131,13 +138,16 @@ static void compare(problem *p, const char *how, ry_tensor s, int n, const int *
     oracle *o = oracle_open(p->g);
     oracle_smooth(o);
     for (int i = 0; i < p->n_leaf; i++) oracle_bind(o, p->leaf[i].t, p->leaf[i].x);
-    if (!oracle_value(o, s)) check_fail(p->c, how, "%s", oracle_why(o));
+    if (!oracle_value(o, s))
+        check_fail(p->c, how, "%s", oracle_why(o));
     else
         for (int i = 0; i < n; i++) {
             double *g = result_doubles(&r, i);
             if (!ry_same_shape(&r.spec[i], &p->leaf[leaves[i]].spec))
-                check_fail(p->c, how, "source %d is %s, its gradient %s", sources[i], ry_show(&p->leaf[leaves[i]].spec).s, ry_show(&r.spec[i]).s);
-            else compare_source(p, o, how, s, leaves[i], sources[i], g);
+                check_fail(p->c, how, "source %d is %s, its gradient %s", sources[i],
+                           ry_show(&p->leaf[leaves[i]].spec).s, ry_show(&r.spec[i]).s);
+            else
+                compare_source(p, o, how, s, leaves[i], sources[i], g);
             free(g);
         }
     oracle_close(o);
@@ -145,7 +155,10 @@ static void compare(problem *p, const char *how, ry_tensor s, int n, const int *
 }
 
 /* Sources whose gradient a row leaves out on purpose; each is said in its doc. */
-static const struct { const char *op; int source; } no_grad[] = {{"rope", 1}, {"rope", 2}, {NULL, 0}};
+static const struct {
+    const char *op;
+    int source;
+} no_grad[] = {{"rope", 1}, {"rope", 2}, {NULL, 0}};
 static bool left_out(const ry_op *op, int source) {
     for (int i = 0; no_grad[i].op; i++)
         if (!strcmp(no_grad[i].op, op->name) && no_grad[i].source == source) return true;
@@ -157,9 +170,11 @@ static void second_order(problem *p, int n, const int *leaves, const int *source
     if (ry_is_null(s2)) return;
     for (int i = 0; i < n; i++) x[i] = p->leaf[leaves[i]].t;
     ry_status st = ry_grad(p->g, s2, RY_NULL, (size_t)n, x, hx);
-    if (st == RY_OK) compare(p, "second order", s2, n, leaves, sources, hx);
+    if (st == RY_OK)
+        compare(p, "second order", s2, n, leaves, sources, hx);
     else if (st != RY_EUNSUPPORTED || (p->c->op->flags & RY_OP_MAP) || (p->c->op->lower && !p->c->op->vjp))
-        check_fail(p->c, "second order", "%s", ry_message()); /* a row whose gradient row has neither vjp nor lower says so */
+        check_fail(p->c, "second order", "%s",
+                   ry_message()); /* a row whose gradient row has neither vjp nor lower says so */
 }
 
 static bool finite_at_start(problem *p, ry_tensor s) {

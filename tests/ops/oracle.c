@@ -11,14 +11,14 @@
 
 typedef struct memo {
     double *out[RY_MAX_OUT];
-    bool bound;              /* a leaf's value: not forgotten */
-    bool lowered;            /* low[] is there */
+    bool bound;   /* a leaf's value: not forgotten */
+    bool lowered; /* low[] is there */
     ry_tensor low[RY_MAX_OUT];
 } memo;
 
 struct oracle {
     ry_graph *g;
-    memo *at;      /* by node id */
+    memo *at; /* by node id */
     size_t n;
     bool smooth;
     char why[400];
@@ -126,8 +126,10 @@ static void eval_map(const ry_node *n, const double *const src[], double *out) {
             if (n->src[i]) in[slot[i]] = at_broadcast(src[i], &n->src[i]->spec, os, idx);
         bool logic = map_table[n->op->map].cls[0] == 'L' || map_table[n->op->map].cls[0] == 'I';
         double y;
-        if (map_table[n->op->map].cls[0] == 'S' && n->op->form == MAP_VALUE) y = in[0] != 0 ? in[1] : in[2];
-        else y = oracle_map(n->op->map, n->op->form, (whole || logic) && map_table[n->op->map].cls[0] != 'F', in);
+        if (map_table[n->op->map].cls[0] == 'S' && n->op->form == MAP_VALUE)
+            y = in[0] != 0 ? in[1] : in[2];
+        else
+            y = oracle_map(n->op->map, n->op->form, (whole || logic) && map_table[n->op->map].cls[0] != 'F', in);
         out[k] = ry_dtype_row(os->dtype)->kind == RY_KIND_INT && whole ? (double)oracle_wrap(os->dtype, (int64_t)y) : y;
     }
 }
@@ -153,7 +155,8 @@ static bool eval_ref(oracle *o, const ry_node *n, ref_fn fn, const double *const
         if (n->src[i]) io.src_spec[i] = n->src[i]->spec, io.src[i] = src[i];
     for (int j = 0; j < n->n_out; j++) io.out_spec[j] = n->out[j].spec, io.out[j] = out[j];
     fn(&io);
-    if (io.missing) snprintf(o->why, sizeof o->why, "%s: the reference wants an argument '%s'", n->op->name, io.missing);
+    if (io.missing)
+        snprintf(o->why, sizeof o->why, "%s: the reference wants an argument '%s'", n->op->name, io.missing);
     return !io.missing;
 }
 
@@ -176,8 +179,8 @@ static bool eval_lower(oracle *o, const ry_node *n) {
         if (ry_is_null(t)) continue;
         const ry_spec *s = ry_spec_of(o->g, t);
         if (!s || !ry_same_shape(s, &n->out[j].spec)) {
-            snprintf(o->why, sizeof o->why, "%s: lower gives output %d as %s, infer says %s", n->op->name, j, s ? ry_show(s).s : "nothing",
-                     ry_show(&n->out[j].spec).s);
+            snprintf(o->why, sizeof o->why, "%s: lower gives output %d as %s, infer says %s", n->op->name, j,
+                     s ? ry_show(s).s : "nothing", ry_show(&n->out[j].spec).s);
             return false;
         }
         const double *x = oracle_value(o, t);
@@ -199,7 +202,8 @@ static bool eval_node(oracle *o, const ry_node *n, bool use_ref) {
     bool map = n->op->flags & RY_OP_MAP, view = n->op->flags & RY_OP_VIEW;
     if (!fn && !map && !view && n->op->lower) return eval_lower(o, n);
     if (!fn && !map && !view) {
-        snprintf(o->why, sizeof o->why, "no reference: row %s has no formula, no lower and no entry in tests/ops/ref_*.c", n->op->name);
+        snprintf(o->why, sizeof o->why,
+                 "no reference: row %s has no formula, no lower and no entry in tests/ops/ref_*.c", n->op->name);
         return false;
     }
     const double *src[RY_MAX_SRC] = {NULL};
@@ -208,9 +212,12 @@ static bool eval_node(oracle *o, const ry_node *n, bool use_ref) {
     double *out[RY_MAX_OUT];
     for (int j = 0; j < n->n_out; j++) out[j] = new_doubles(ry_count(&n->out[j].spec));
     bool ok = true;
-    if (fn) ok = eval_ref(o, n, fn, src, out);
-    else if (map) eval_map(n, src, out[0]);
-    else ok = eval_view(o, n, out[0]);
+    if (fn)
+        ok = eval_ref(o, n, fn, src, out);
+    else if (map)
+        eval_map(n, src, out[0]);
+    else
+        ok = eval_view(o, n, out[0]);
     memo *m = memo_of(o, n->id);
     for (int j = 0; j < n->n_out; j++) {
         free(m->out[j]);

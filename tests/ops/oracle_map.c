@@ -67,13 +67,13 @@ int64_t oracle_wrap(ry_dtype t, int64_t v) {
 #define VALUE_S(x) (double)(x)
 #define VALUE_P(x) (double)(x)
 #define VALUE_I(x) NAN
-#define RY_MAP(name, cls, lo, hi, formula, d0, d1, d2, doc)                                        \
-    static double map_##name(int form, double a, double b, double c, double y, double g) {         \
-        (void)a, (void)b, (void)c, (void)y, (void)g;                                               \
-        return form == MAP_VALUE ? VALUE_##cls(formula)                                            \
-               : form == MAP_DA  ? (double)(d0)                                                    \
-               : form == MAP_DB  ? (double)(d1)                                                    \
-                                 : (double)(d2);                                                   \
+#define RY_MAP(name, cls, lo, hi, formula, d0, d1, d2, doc)                                \
+    static double map_##name(int form, double a, double b, double c, double y, double g) { \
+        (void)a, (void)b, (void)c, (void)y, (void)g;                                       \
+        return form == MAP_VALUE ? VALUE_##cls(formula)                                    \
+               : form == MAP_DA  ? (double)(d0)                                            \
+               : form == MAP_DB  ? (double)(d1)                                            \
+                                 : (double)(d2);                                            \
     }
 #include "map.def"
 #undef RY_MAP
@@ -113,10 +113,10 @@ static const form_fn forms[MAP_COUNT] = {
 #define pow      i_pow
 #define shl      i_shl
 #define shr      i_shr
-#define WHOLE(name, formula)                                   \
-    static int64_t name(int64_t a, int64_t b, int64_t c) {     \
-        (void)a, (void)b, (void)c;                             \
-        return (int64_t)(formula);                             \
+#define WHOLE(name, formula)                               \
+    static int64_t name(int64_t a, int64_t b, int64_t c) { \
+        (void)a, (void)b, (void)c;                         \
+        return (int64_t)(formula);                         \
     }
 #define WHOLE_N WHOLE
 #define WHOLE_C WHOLE

@@ -72,6 +72,8 @@ void ref_around(const ry_spec *s, int axis, int64_t *outer, int64_t *len, int64_
     *outer = *inner = 1;
     *len = s->rank ? s->dim[axis] : 1;
     for (int i = 0; i < s->rank; i++)
-        if (i < axis) *outer *= s->dim[i];
-        else if (i > axis) *inner *= s->dim[i];
+        if (i < axis)
+            *outer *= s->dim[i];
+        else if (i > axis)
+            *inner *= s->dim[i];
 }

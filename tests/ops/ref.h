@@ -12,8 +12,8 @@ typedef struct ref_io {
     ry_spec src_spec[RY_MAX_SRC], out_spec[RY_MAX_OUT];
     const double *src[RY_MAX_SRC]; /* NULL: left out */
     double *out[RY_MAX_OUT];
-    bool smooth;                   /* differences are being taken: no rounding to shorter floats */
-    const char *missing;           /* set where the row has no argument of the name asked for */
+    bool smooth;         /* differences are being taken: no rounding to shorter floats */
+    const char *missing; /* set where the row has no argument of the name asked for */
 } ref_io;
 
 /* Argument `field` (element k of an array) of the row's own struct. */
@@ -22,8 +22,12 @@ double ref_num(ref_io *io, const char *field, int k);
 bool ref_has(const ref_io *io, const char *field);
 
 typedef void (*ref_fn)(ref_io *io);
-typedef struct ref_row { const char *name; ref_fn fn; } ref_row;
-extern const ref_row ref_rows_shape[], ref_rows_reduce[], ref_rows_product[], ref_rows_update[]; /* each ends with name NULL */
+typedef struct ref_row {
+    const char *name;
+    ref_fn fn;
+} ref_row;
+extern const ref_row ref_rows_shape[], ref_rows_reduce[], ref_rows_product[],
+    ref_rows_update[];             /* each ends with name NULL */
 ref_fn ref_find(const char *name); /* NULL: none */
 
 /* Index arithmetic that references share. */

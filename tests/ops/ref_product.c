@@ -15,13 +15,17 @@ static void matmul(ref_io *io) {
     for (int64_t q = 0; q < n; q++) {
         int64_t at_a = 0, at_b = 0;
         ref_unravel(&batch, q, idx);
-        for (int d = 0; d < a->rank - 2; d++) at_a = at_a * a->dim[d] + (a->dim[d] == 1 ? 0 : idx[batch.rank - (a->rank - 2) + d]);
-        for (int d = 0; d < b->rank - 2; d++) at_b = at_b * b->dim[d] + (b->dim[d] == 1 ? 0 : idx[batch.rank - (b->rank - 2) + d]);
+        for (int d = 0; d < a->rank - 2; d++)
+            at_a = at_a * a->dim[d] + (a->dim[d] == 1 ? 0 : idx[batch.rank - (a->rank - 2) + d]);
+        for (int d = 0; d < b->rank - 2; d++)
+            at_b = at_b * b->dim[d] + (b->dim[d] == 1 ? 0 : idx[batch.rank - (b->rank - 2) + d]);
         const double *x = io->src[0] + at_a * T * K, *w = io->src[1] + at_b * K * N;
         for (int64_t i = 0; i < T; i++)
             for (int64_t j = 0; j < N; j++) {
                 double s = io->n_src > 2 && io->src[2] ? io->src[2][j] : 0;
-                for (int64_t k = 0; k < K; k++) s += ref_round(io, factor, x[i * K + k]) * ref_round(io, factor, rows ? w[j * K + k] : w[k * N + j]);
+                for (int64_t k = 0; k < K; k++)
+                    s +=
+                        ref_round(io, factor, x[i * K + k]) * ref_round(io, factor, rows ? w[j * K + k] : w[k * N + j]);
                 io->out[0][(q * T + i) * N + j] = s;
             }
     }
@@ -35,7 +39,9 @@ static void grouped_matmul(ref_io *io) {
         for (int64_t r = (int64_t)io->src[2][e]; r < (int64_t)io->src[2][e + 1]; r++)
             for (int64_t j = 0; j < N; j++) {
                 double s = 0;
-                for (int64_t k = 0; k < K; k++) s += ref_round(io, factor, io->src[0][r * K + k]) * ref_round(io, factor, io->src[1][e * N * K + (rows ? j * K + k : k * N + j)]);
+                for (int64_t k = 0; k < K; k++)
+                    s += ref_round(io, factor, io->src[0][r * K + k]) *
+                         ref_round(io, factor, io->src[1][e * N * K + (rows ? j * K + k : k * N + j)]);
                 io->out[0][r * N + j] = s;
             }
 }
@@ -46,7 +52,8 @@ static void grouped_matmul_dw(ref_io *io) {
     for (int64_t e = 0; e < E; e++)
         for (int64_t r = (int64_t)io->src[2][e]; r < (int64_t)io->src[2][e + 1]; r++)
             for (int64_t j = 0; j < N; j++)
-                for (int64_t k = 0; k < K; k++) io->out[0][(e * N + j) * K + k] += io->src[0][r * N + j] * io->src[1][r * K + k];
+                for (int64_t k = 0; k < K; k++)
+                    io->out[0][(e * N + j) * K + k] += io->src[0][r * N + j] * io->src[1][r * K + k];
 }
 
 /* ---------------------------------------------------------------- windows */
@@ -55,8 +62,10 @@ static int64_t or_one(int64_t v) { return v ? v : 1; }
 
 static void conv2d(ref_io *io) {
     const int64_t *x = io->src_spec[0].dim, *w = io->src_spec[1].dim, *y = io->out_spec[0].dim;
-    int64_t sh = or_one(ref_int(io, "stride", 0)), sw = or_one(ref_int(io, "stride", 1)), ph = ref_int(io, "pad", 0), pw = ref_int(io, "pad", 1);
-    int64_t dh = or_one(ref_int(io, "dilation", 0)), dw = or_one(ref_int(io, "dilation", 1)), groups = or_one(ref_int(io, "groups", 0));
+    int64_t sh = or_one(ref_int(io, "stride", 0)), sw = or_one(ref_int(io, "stride", 1)), ph = ref_int(io, "pad", 0),
+            pw = ref_int(io, "pad", 1);
+    int64_t dh = or_one(ref_int(io, "dilation", 0)), dw = or_one(ref_int(io, "dilation", 1)),
+            groups = or_one(ref_int(io, "groups", 0));
     for (int64_t n = 0; n < y[0]; n++)
         for (int64_t o = 0; o < y[1]; o++)
             for (int64_t i = 0; i < y[2]; i++)
@@ -68,15 +77,19 @@ static void conv2d(ref_io *io) {
                             for (int64_t v = 0; v < w[3]; v++) {
                                 int64_t r = i * sh - ph + u * dh, q = j * sw - pw + v * dw;
                                 if (r < 0 || q < 0 || r >= x[2] || q >= x[3]) continue;
-                                s += io->src[0][((n * x[1] + first + c) * x[2] + r) * x[3] + q] * io->src[1][((o * w[1] + c) * w[2] + u) * w[3] + v];
+                                s += io->src[0][((n * x[1] + first + c) * x[2] + r) * x[3] + q] *
+                                     io->src[1][((o * w[1] + c) * w[2] + u) * w[3] + v];
                             }
                     io->out[0][((n * y[1] + o) * y[2] + i) * y[3] + j] = s;
                 }
 }
 
-typedef struct pool { int64_t kh, kw, sh, sw, ph, pw; } pool;
+typedef struct pool {
+    int64_t kh, kw, sh, sw, ph, pw;
+} pool;
 static pool pool_of(ref_io *io) {
-    pool p = {ref_int(io, "size", 0), ref_int(io, "size", 1), ref_int(io, "stride", 0), ref_int(io, "stride", 1), ref_int(io, "pad", 0), ref_int(io, "pad", 1)};
+    pool p = {ref_int(io, "size", 0),   ref_int(io, "size", 1), ref_int(io, "stride", 0),
+              ref_int(io, "stride", 1), ref_int(io, "pad", 0),  ref_int(io, "pad", 1)};
     if (!p.sh) p.sh = p.kh;
     if (!p.sw) p.sw = p.kw;
     return p;
@@ -90,7 +103,9 @@ static void pool2d(ref_io *io, bool max) {
             for (int64_t j = 0; j < y[3]; j++) {
                 int64_t r0 = i * p.sh - p.ph, c0 = j * p.sw - p.pw, r1 = r0 + p.kh, c1 = c0 + p.kw;
                 /* windows reach into the padding, but not past it */
-                int64_t padded = ((r1 < x[2] + p.ph ? r1 : x[2] + p.ph) - r0) * ((c1 < x[3] + p.pw ? c1 : x[3] + p.pw) - c0), inside = 0;
+                int64_t padded =
+                            ((r1 < x[2] + p.ph ? r1 : x[2] + p.ph) - r0) * ((c1 < x[3] + p.pw ? c1 : x[3] + p.pw) - c0),
+                        inside = 0;
                 double best = -(double)INFINITY, s = 0;
                 for (int64_t r = r0; r < r1; r++)
                     for (int64_t c = c0; c < c1; c++) {
@@ -107,7 +122,8 @@ static void max_pool2d(ref_io *io) { pool2d(io, true); }
 static void avg_pool2d(ref_io *io) { pool2d(io, false); }
 
 static void conv1d(ref_io *io) {
-    int64_t B = io->src_spec[0].dim[0], T = io->src_spec[0].dim[1], C = io->src_spec[0].dim[2], K = io->src_spec[1].dim[1];
+    int64_t B = io->src_spec[0].dim[0], T = io->src_spec[0].dim[1], C = io->src_spec[0].dim[2],
+            K = io->src_spec[1].dim[1];
     const double *bias = io->n_src > 2 ? io->src[2] : NULL, *state = io->n_src > 3 ? io->src[3] : NULL;
     for (int64_t b = 0; b < B; b++)
         for (int64_t c = 0; c < C; c++)
@@ -116,15 +132,18 @@ static void conv1d(ref_io *io) {
                 double s = bias ? bias[c] : 0;
                 for (int64_t k = 0; k < K && t < T; k++) {
                     int64_t at = from + k;
-                    double v = at >= 0 ? io->src[0][(b * T + at) * C + c] : state ? state[(b * (K - 1) + at + K - 1) * C + c] : 0;
+                    double v = at >= 0 ? io->src[0][(b * T + at) * C + c]
+                               : state ? state[(b * (K - 1) + at + K - 1) * C + c]
+                                       : 0;
                     s += v * io->src[1][c * K + k];
                 }
                 if (t < T) {
                     io->out[0][(b * T + t) * C + c] = s;
                 } else {
                     int64_t at = t - (K - 1); /* the last K - 1 of state and x */
-                    io->out[1][(b * (K - 1) + t - T) * C + c] =
-                        at >= 0 ? io->src[0][(b * T + at) * C + c] : state ? state[(b * (K - 1) + at + K - 1) * C + c] : 0;
+                    io->out[1][(b * (K - 1) + t - T) * C + c] = at >= 0 ? io->src[0][(b * T + at) * C + c]
+                                                                : state ? state[(b * (K - 1) + at + K - 1) * C + c]
+                                                                        : 0;
                 }
             }
 }
@@ -134,7 +153,8 @@ static void conv1d(ref_io *io) {
 static void rope(ref_io *io) {
     const int64_t *x = io->src_spec[0].dim;
     int64_t rotary = ref_int(io, "rotary", 0) ? ref_int(io, "rotary", 0) : x[3], half = rotary / 2;
-    double scale = ref_num(io, "scale", 0) != 0 ? ref_num(io, "scale", 0) : 1, turn = ref_int(io, "inverse", 0) ? -1 : 1;
+    double scale = ref_num(io, "scale", 0) != 0 ? ref_num(io, "scale", 0) : 1,
+           turn = ref_int(io, "inverse", 0) ? -1 : 1;
     bool pairs = ref_int(io, "interleaved", 0), own = io->src_spec[1].rank == 2;
     for (int64_t b = 0; b < x[0]; b++)
         for (int64_t t = 0; t < x[1]; t++)
@@ -144,7 +164,8 @@ static void rope(ref_io *io) {
                 for (int64_t d = rotary; d < x[3]; d++) io->out[0][base + d] = io->src[0][base + d];
                 for (int64_t i = 0; i < half; i++) {
                     int64_t p = base + (pairs ? 2 * i : i), q = base + (pairs ? 2 * i + 1 : i + half);
-                    double a = pos * io->src[2][i], c = scale * cos(a), s = scale * turn * sin(a), u = io->src[0][p], v = io->src[0][q];
+                    double a = pos * io->src[2][i], c = scale * cos(a), s = scale * turn * sin(a), u = io->src[0][p],
+                           v = io->src[0][q];
                     io->out[0][p] = u * c - v * s;
                     io->out[0][q] = v * c + u * s;
                 }
@@ -158,7 +179,8 @@ static void attention(ref_io *io) {
     const double *src[7] = {NULL};
     for (int i = 0; i < io->n_src && i < 7; i++) src[i] = io->src[i];
     int64_t B = q[0], T = q[1], H = q[2], D = q[3], S = k[1], G = k[2], E = v[3], window = ref_int(io, "window", 0);
-    double scale = ref_num(io, "scale", 0) != 0 ? ref_num(io, "scale", 0) : 1 / sqrt((double)D), cap = ref_num(io, "softcap", 0);
+    double scale = ref_num(io, "scale", 0) != 0 ? ref_num(io, "scale", 0) : 1 / sqrt((double)D),
+           cap = ref_num(io, "softcap", 0);
     bool causal = ref_int(io, "causal", 0);
     double *p = calloc((size_t)S + 1, sizeof *p);
     if (!p) abort();
@@ -169,13 +191,15 @@ static void attention(ref_io *io) {
                 double m = -(double)INFINITY, sum = 0;
                 for (int64_t s = 0; s < S; s++) {
                     double x = 0;
-                    for (int64_t d = 0; d < D; d++) x += src[Q][((b * T + t) * H + h) * D + d] * src[K][((b * S + s) * G + g) * D + d];
+                    for (int64_t d = 0; d < D; d++)
+                        x += src[Q][((b * T + t) * H + h) * D + d] * src[K][((b * S + s) * G + g) * D + d];
                     x = D ? x * scale : 0;
                     if (cap != 0) x = cap * tanh(x / cap);
                     if (src[MASK]) {
                         const ry_spec *ms = &io->src_spec[MASK];
                         int64_t idx[4] = {b, h, t, s}, at = 0;
-                        for (int d = 0; d < ms->rank; d++) at = at * ms->dim[d] + (ms->dim[d] == 1 ? 0 : idx[4 - ms->rank + d]);
+                        for (int d = 0; d < ms->rank; d++)
+                            at = at * ms->dim[d] + (ms->dim[d] == 1 ? 0 : idx[4 - ms->rank + d]);
                         x += src[MASK][at];
                     }
                     bool sees = s < used && (!causal || s <= place) && (!window || s > place - window);
@@ -214,7 +238,14 @@ static void cross_entropy(ref_io *io) {
     }
 }
 
-const ref_row ref_rows_product[] = {{"matmul", matmul},       {"grouped_matmul", grouped_matmul}, {"grouped_matmul_dw", grouped_matmul_dw},
-                                    {"conv2d", conv2d},       {"max_pool2d", max_pool2d},         {"avg_pool2d", avg_pool2d},
-                                    {"conv1d", conv1d},       {"rope", rope},                     {"attention", attention},
-                                    {"cross_entropy", cross_entropy}, {NULL, NULL}};
+const ref_row ref_rows_product[] = {{"matmul", matmul},
+                                    {"grouped_matmul", grouped_matmul},
+                                    {"grouped_matmul_dw", grouped_matmul_dw},
+                                    {"conv2d", conv2d},
+                                    {"max_pool2d", max_pool2d},
+                                    {"avg_pool2d", avg_pool2d},
+                                    {"conv1d", conv1d},
+                                    {"rope", rope},
+                                    {"attention", attention},
+                                    {"cross_entropy", cross_entropy},
+                                    {NULL, NULL}};

@@ -70,10 +70,10 @@ static void logsumexp(ref_io *io) {
 
 /* ---------------------------------------------------------------- along one axis */
 
-#define EACH_LINE(io, axis_)                                                       \
-    int64_t outer_, len_, inner_;                                                  \
+#define EACH_LINE(io, axis_)                                                                      \
+    int64_t outer_, len_, inner_;                                                                 \
     ref_around(&(io)->src_spec[0], ref_axis(&(io)->src_spec[0], axis_), &outer_, &len_, &inner_); \
-    for (int64_t o_ = 0; o_ < outer_; o_++)                                        \
+    for (int64_t o_ = 0; o_ < outer_; o_++)                                                       \
         for (int64_t in_ = 0; in_ < inner_; in_++)
 #define X_AT(io, i) (io)->src[0][(o_ * len_ + (i)) * inner_ + in_]
 
@@ -114,7 +114,8 @@ static void order(ref_io *io, bool descending, int64_t k) {
         if (!place) abort();
         for (int64_t i = 0; i < len_; i++) {
             int64_t at = i;
-            for (; at > 0 && goes_before(X_AT(io, i), X_AT(io, place[at - 1]), descending); at--) place[at] = place[at - 1];
+            for (; at > 0 && goes_before(X_AT(io, i), X_AT(io, place[at - 1]), descending); at--)
+                place[at] = place[at - 1];
             place[at] = i;
         }
         int64_t n = k < 0 ? len_ : k;
@@ -135,7 +136,8 @@ static void soft(ref_io *io, bool logarithm) {
         for (int64_t i = 0; i < len_; i++) m = larger(m, X_AT(io, i));
         for (int64_t i = 0; i < len_; i++) s += exp(X_AT(io, i) - m);
         for (int64_t i = 0; i < len_; i++)
-            io->out[0][(o_ * len_ + i) * inner_ + in_] = logarithm ? X_AT(io, i) - m - log(s) : exp(X_AT(io, i) - m) / s;
+            io->out[0][(o_ * len_ + i) * inner_ + in_] =
+                logarithm ? X_AT(io, i) - m - log(s) : exp(X_AT(io, i) - m) / s;
     }
 }
 static void softmax(ref_io *io) { soft(io, false); }
@@ -157,7 +159,21 @@ static void normalise(ref_io *io, bool centre) {
 static void rms_norm(ref_io *io) { normalise(io, false); }
 static void layer_norm(ref_io *io) { normalise(io, true); }
 
-const ref_row ref_rows_reduce[] = {
-    {"sum", sum},       {"mean", mean},     {"norm", norm},     {"amax", amax},           {"amin", amin},           {"any", any},
-    {"all", all},       {"logsumexp", logsumexp}, {"argmax", argmax}, {"argmin", argmin}, {"cumsum", cumsum},       {"sort", sort},
-    {"top_k", top_k},   {"softmax", softmax}, {"log_softmax", log_softmax}, {"rms_norm", rms_norm}, {"layer_norm", layer_norm}, {NULL, NULL}};
+const ref_row ref_rows_reduce[] = {{"sum", sum},
+                                   {"mean", mean},
+                                   {"norm", norm},
+                                   {"amax", amax},
+                                   {"amin", amin},
+                                   {"any", any},
+                                   {"all", all},
+                                   {"logsumexp", logsumexp},
+                                   {"argmax", argmax},
+                                   {"argmin", argmin},
+                                   {"cumsum", cumsum},
+                                   {"sort", sort},
+                                   {"top_k", top_k},
+                                   {"softmax", softmax},
+                                   {"log_softmax", log_softmax},
+                                   {"rms_norm", rms_norm},
+                                   {"layer_norm", layer_norm},
+                                   {NULL, NULL}};

@@ -25,10 +25,14 @@ static void cast(ref_io *io) {
     bool from_float = ry_dtype_row(from)->kind == RY_KIND_FLOAT;
     for (int64_t i = 0; i < n; i++) {
         double x = io->src[0][i], y = x;
-        if (to == RY_BOOL) y = x != 0;
+        if (to == RY_BOOL)
+            y = x != 0;
         else if (!from_float && ry_dtype_row(to)->kind == RY_KIND_INT) {
             uint64_t u = (uint64_t)(int64_t)x; /* integers keep their low bits */
-            y = to == RY_I8 ? (double)(int8_t)(uint8_t)u : to == RY_U8 ? (double)(uint8_t)u : to == RY_I32 ? (double)(int32_t)(uint32_t)u : x;
+            y = to == RY_I8    ? (double)(int8_t)(uint8_t)u
+                : to == RY_U8  ? (double)(uint8_t)u
+                : to == RY_I32 ? (double)(int32_t)(uint32_t)u
+                               : x;
         } else {
             switch (to) {
             case RY_I8: y = saturate(x, -128, 127); break;
@@ -139,7 +143,8 @@ static void take_along(ref_io *io, int axis) {
     ref_around(x, axis, &outer, &len, &inner);
     for (int64_t o = 0; o < outer; o++)
         for (int64_t r = 0; r < n_ids; r++)
-            memcpy(io->out[0] + (o * n_ids + r) * inner, io->src[0] + (o * len + (int64_t)io->src[1][r]) * inner, (size_t)inner * sizeof(double));
+            memcpy(io->out[0] + (o * n_ids + r) * inner, io->src[0] + (o * len + (int64_t)io->src[1][r]) * inner,
+                   (size_t)inner * sizeof(double));
 }
 static void take(ref_io *io) { take_along(io, ref_axis(&io->src_spec[0], ref_int(io, "axis", 0))); }
 static void embedding(ref_io *io) { take_along(io, 0); }
@@ -192,7 +197,8 @@ static void iota(ref_io *io) {
 static void uniform(ref_io *io) {
     int64_t n = ref_numel(&io->out_spec[0]);
     for (int64_t i = 0; i < n; i++)
-        io->out[0][i] = (double)ry_rng_unit(ry_rng_word((uint64_t)ref_int(io, "seed", 0), (uint32_t)ref_int(io, "stream", 0), (uint64_t)i));
+        io->out[0][i] = (double)ry_rng_unit(
+            ry_rng_word((uint64_t)ref_int(io, "seed", 0), (uint32_t)ref_int(io, "stream", 0), (uint64_t)i));
 }
 static void normal(ref_io *io) {
     int64_t n = ref_numel(&io->out_spec[0]);
@@ -204,7 +210,9 @@ static void normal(ref_io *io) {
 }
 
 const ref_row ref_rows_shape[] = {
-    {"copy", same},       {"contiguous", same}, {"dequantize", same}, {"reshape", same},     {"sum_to", sum_to},       {"cast", cast},
-    {"fill", fill},       {"quantize", quantize}, {"permute", permute}, {"expand", expand},  {"slice", slice},         {"slice_grad", slice_grad},
-    {"concat", concat},   {"pad", pad},         {"take", take},       {"embedding", embedding}, {"take_grad", take_grad}, {"gather", gather},
-    {"scatter", scatter}, {"iota", iota},       {"uniform", uniform}, {"normal", normal},    {NULL, NULL}};
+    {"copy", same},           {"contiguous", same}, {"dequantize", same}, {"reshape", same},
+    {"sum_to", sum_to},       {"cast", cast},       {"fill", fill},       {"quantize", quantize},
+    {"permute", permute},     {"expand", expand},   {"slice", slice},     {"slice_grad", slice_grad},
+    {"concat", concat},       {"pad", pad},         {"take", take},       {"embedding", embedding},
+    {"take_grad", take_grad}, {"gather", gather},   {"scatter", scatter}, {"iota", iota},
+    {"uniform", uniform},     {"normal", normal},   {NULL, NULL}};

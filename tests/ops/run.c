@@ -9,7 +9,8 @@
 bool check_fail(check *c, const char *how, const char *fmt, ...) {
     c->failed++;
     if (c->failed > CHECK_MAX_SHOWN) return false;
-    printf("FAIL %s/%s %s %s, %s: ", c->op->name, c->sample ? c->sample->name : "-", ry_dtype_name(c->floats), c->path, how);
+    printf("FAIL %s/%s %s %s, %s: ", c->op->name, c->sample ? c->sample->name : "-", ry_dtype_name(c->floats), c->path,
+           how);
     va_list ap;
     va_start(ap, fmt);
     vprintf(fmt, ap);
@@ -32,8 +33,8 @@ bool result_equal(const result *a, const result *b) {
     return true;
 }
 
-ry_status run_graph(result *out, ry_graph *g, int n_want, const ry_tensor *want, int n_feed, const feed *f, const ry_compile_options *opt,
-                    int runs) {
+ry_status run_graph(result *out, ry_graph *g, int n_want, const ry_tensor *want, int n_feed, const feed *f,
+                    const ry_compile_options *opt, int runs) {
     ry_program *p = NULL;
     ry_status st;
     *out = (result){0};
@@ -80,16 +81,20 @@ bool check_close(check *c, const char *how, int j, const result *r, const double
     if (j < RY_MAX_OUT && c->usual[j] > scale) scale = c->usual[j];
     for (int64_t i = 0; i < n; i++) {
         double w = fabs(want[i]) >= limit && !exact ? copysign((double)INFINITY, want[i]) : want[i], e;
-        if (exact) e = got[i] == w ? 0 : (double)INFINITY;
-        else if (isnan(w) || isinf(w)) e = (isnan(w) ? isnan(got[i]) : got[i] == w) ? 0 : (double)INFINITY;
-        else e = isfinite(got[i]) ? fabs(got[i] - w) / (scale > 0 ? scale : 1) : (double)INFINITY;
+        if (exact)
+            e = got[i] == w ? 0 : (double)INFINITY;
+        else if (isnan(w) || isinf(w))
+            e = (isnan(w) ? isnan(got[i]) : got[i] == w) ? 0 : (double)INFINITY;
+        else
+            e = isfinite(got[i]) ? fabs(got[i] - w) / (scale > 0 ? scale : 1) : (double)INFINITY;
         if (e > err) err = e, worst = i;
     }
     c->compared++;
     bool ok = !(err > tol);
     if (!ok)
-        check_fail(c, how, "output %d %s at %lld: got %.9g, want %.9g (error %.2g of the largest entry %.4g, tolerance %.2g)", j, ry_show(s).s,
-                   (long long)worst, got[worst], want[worst], err, scale, tol);
+        check_fail(c, how,
+                   "output %d %s at %lld: got %.9g, want %.9g (error %.2g of the largest entry %.4g, tolerance %.2g)",
+                   j, ry_show(s).s, (long long)worst, got[worst], want[worst], err, scale, tol);
     free(got);
     return ok;
 }

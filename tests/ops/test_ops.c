@@ -44,9 +44,11 @@ static bool check_row(const ry_op *op, bool verbose) {
     }
     c.sample = NULL;
     if (!samples) check_fail(&c, "samples", "the row has no samples to test");
-    if (!oracle_has_ref(op) && !(op->flags & RY_OP_VIEW)) check_fail(&c, "reference", "no reference: neither formula, nor lower, nor an entry in tests/ops/ref_*.c");
+    if (!oracle_has_ref(op) && !(op->flags & RY_OP_VIEW))
+        check_fail(&c, "reference", "no reference: neither formula, nor lower, nor an entry in tests/ops/ref_*.c");
     if (verbose || c.failed)
-        printf("%-24s %d samples, %lld comparisons, %lld failed\n", op->name, samples, (long long)c.compared, (long long)c.failed);
+        printf("%-24s %d samples, %lld comparisons, %lld failed\n", op->name, samples, (long long)c.compared,
+               (long long)c.failed);
     return c.failed == 0;
 }
 
@@ -59,8 +61,10 @@ int main(int argc, char **argv) {
         for (int k = 1; k < argc && !list; k++) asked |= !strcmp(argv[k], op->name);
         if (!usable(op) || !asked) continue;
         found++;
-        if (list) printf("%s\n", op->name);
-        else failed += !check_row(op, true);
+        if (list)
+            printf("%s\n", op->name);
+        else
+            failed += !check_row(op, true);
     }
     if (!found) {
         fprintf(stderr, "test_ops: no such row; --list names them\n");
