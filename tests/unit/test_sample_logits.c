@@ -65,8 +65,8 @@ static void test_transformers(void **state) {
         for (int64_t i = 0; i < m; i++) p[got[i].id] = got[i].p;
         assert_int_equal(m, ry_json_count(kept));
         for (int64_t i = 0; i < m; i++) {
-            int64_t id;
-            double want;
+            int64_t id = 0;
+            double want = 0;
             assert_true(ry_json_as_int(ry_json_at(kept, (size_t)i), &id) && ry_json_as_real(ry_json_at(probs, (size_t)i), &want));
             /* The logits are doubles there and floats here: a relative rounding of 2^-24 of a logit, times 1 / temperature */
             double tol = want * 30 * 0x1p-24 / (o.temp < 1 ? o.temp : 1) + 1e-12;
