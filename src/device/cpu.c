@@ -85,12 +85,13 @@ static ry_status copy(ry_device *d, ry_buffer *to, const ry_buffer *from, size_t
 
 /* ---- programs ---- */
 
+static _Alignas(64) char nothing[64]; /* where empty tensors and scratch are: kernels may add 0 to the address */
+
 static void *address(const ry_program *p, const ry_value *v) {
     const ry_buffer *b;
     size_t at;
     if (!v) return NULL;
     program_operand(p, v, &b, &at);
-    static _Alignas(64) char nothing[64]; /* of empty tensors: kernels may add to the address */
     return b->at ? (char *)b->at + at : nothing;
 }
 
@@ -102,7 +103,7 @@ static void bind(ry_program *p) {
         for (int k = 0; k < s->node->n_src; k++) c->src[k] = address(p, s->node->src[k]);
         for (int k = 0; k < s->node->n_out; k++) c->out[k] = address(p, &s->node->out[k]);
         c->call = (ry_cpu){.n = s->node, .args = p->args[i], .src = c->src, .out = c->out};
-        if (s->work.scratch) c->call.scratch = (char *)p->dev->slab.at + s->scratch_at;
+        c->call.scratch = s->work.scratch ? (char *)p->dev->slab.at + s->scratch_at : nothing;
     }
     x->slab_version = p->dev->slab_version;
 }
