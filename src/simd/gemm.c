@@ -42,7 +42,8 @@ enum {
     THIN_CHUNK = 128,    /* columns at a time: rows five to eight find them in the cache */
     PARTS = 64,          /* most parts of a product that must not be larger */
     PART_MACS = 1 << 19, /* fewer multiply-adds are not worth another part */
-    SIDE = 256,          /* parts beyond FEW are not cut below SIDE x SIDE, beyond MANY not below twice that: packing would be felt */
+    SIDE =
+        256, /* parts beyond FEW are not cut below SIDE x SIDE, beyond MANY not below twice that: packing would be felt */
     FEW = 8,
     MANY = 32
 };
@@ -83,8 +84,10 @@ static plan plan_of(const simd_gemm *g) {
     const double macs = (double)g->m * (double)g->n * (double)(g->k ? g->k : 1);
     for (int64_t parts = 1; parts < PARTS; parts *= 2) {
         const int64_t m = g->m / p.gm, n = g->n / p.gn;
-        if (macs / (double)parts < 2 * PART_MACS || (parts >= FEW && m * n <= (parts >= MANY ? 2 : 1) * SIDE * SIDE)) break;
-        if (2 * m > n && m >= 2 * p.path->row_unit)
+        if (macs / (double)parts < 2 * PART_MACS ||
+            (parts >= FEW && m * n <= (parts >= MANY ? 2 : 1) * p.path->tall * SIDE * SIDE))
+            break;
+        if (2 * m > p.path->tall * n && m >= 2 * p.path->row_unit)
             p.gm *= 2;
         else if (n >= 2 * p.path->col_unit)
             p.gn *= 2;

@@ -8,7 +8,7 @@
  * The test defines AMX_EMULATED and the amx_ functions itself, to check the packing on machines without AMX. */
 #include "simd/gemm_units_bf16.h"
 
-enum { KC = 512, SIDE = 32, TILE_ROWS = 16, TILE_UNITS = 16, TILE_SIZE = TILE_ROWS * TILE_UNITS, STRIDE = 64 };
+enum { KC = 256, SIDE = 32, TILE_ROWS = 16, TILE_UNITS = 16, TILE_SIZE = TILE_ROWS * TILE_UNITS, STRIDE = 64 };
 
 #ifndef AMX_EMULATED
 typedef struct amx_config {
@@ -19,9 +19,10 @@ typedef struct amx_config {
 _Static_assert(sizeof(amx_config) == 64, "as the instruction reads it");
 
 /* Constant, not built on the stack: gcc 12's _tile_loadconfig tells the compiler of eight of these bytes only, and stores to the rest go. */
-static const amx_config eight_tiles = {.palette = 1,
-                                       .row_bytes = {STRIDE, STRIDE, STRIDE, STRIDE, STRIDE, STRIDE, STRIDE, STRIDE},
-                                       .rows = {TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS}};
+static const amx_config eight_tiles = {
+    .palette = 1,
+    .row_bytes = {STRIDE, STRIDE, STRIDE, STRIDE, STRIDE, STRIDE, STRIDE, STRIDE},
+    .rows = {TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS}};
 GEMM_FN void amx_begin(void) { _tile_loadconfig(&eight_tiles); }
 GEMM_FN void amx_end(void) { _tile_release(); }
 #define amx_zero(t)             _tile_zero(t)
@@ -205,4 +206,4 @@ static double peak(int64_t loops) {
     return 2.0 * (double)loops * 4 * TILE_ROWS * LANES * 32;
 }
 
-const gemm_path gemm_amx = {TILE_ROWS, LANES, block, local_bytes, NULL, peak};
+const gemm_path gemm_amx = {TILE_ROWS, LANES, 8, block, local_bytes, NULL, peak};

@@ -12,4 +12,4 @@ GEMM_FN vec v_mac(vec acc, vec a, vec b) { return _mm512_fmadd_ps(a, b, acc); }
 #include "simd/gemm.inc"
 #include "simd/gemm_thin.inc"
 
-const gemm_path gemm_avx512 = {1, LANES, block, block_local, thin, peak};
+const gemm_path gemm_avx512 = {1, LANES, 1, block, block_local, thin, peak};

@@ -29,6 +29,7 @@ typedef struct gemm_thin {
 
 typedef struct gemm_path {
     int row_unit, col_unit; /* parts are cut at multiples of these */
+    int tall;               /* a part of given size is packed fastest with m : n about tall : 2 */
     /* One part. With `round` the factors are rounded to bf16 first: the path has no instruction for bf16 products. */
     void (*block)(const simd_gemm *g, const gemm_rect *r, bool round, void *local);
     size_t (*local)(const simd_gemm *g, int64_t m, int64_t n); /* scratch of a block of at most m x n */

@@ -73,4 +73,4 @@ GEMM_FN void v_transpose(vec r[LANES]) {
 #include "simd/gemm.inc"
 #include "simd/gemm_thin.inc"
 
-const gemm_path gemm_plain = {1, LANES, block, block_local, thin, peak};
+const gemm_path gemm_plain = {1, LANES, 1, block, block_local, thin, peak};
