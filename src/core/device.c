@@ -160,6 +160,7 @@ static ry_status var_check(const ry_var *v, size_t bytes) {
 
 ry_status ry_var_write(ry_var *v, const void *data, size_t bytes) {
     RY_TRY(var_check(v, bytes));
+    if (v->read_only) RY_FAIL(RY_EARG, "%s is mapped from its file and cannot be written: open the model with master_f32", v->name);
     os_mutex_lock(v->dev->lock);
     ry_status st = v->dev->api->write(v->dev, &v->buf, 0, data, bytes);
     os_mutex_unlock(v->dev->lock);

@@ -62,6 +62,7 @@ struct ry_var {
     ry_spec spec;
     char *name;
     size_t bytes;
+    bool read_only;                /* a file's mapped bytes: writes are refused */
     ry_buffer buf;
 };
 #endif

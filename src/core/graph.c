@@ -210,6 +210,7 @@ static ry_status make_versions(ry_graph *g, ry_node *n) {
         graph_var *v = s->var ? find_var(g, s->var) : NULL;
         if (!v || v->now->base != s->base || !ry_is_dense(s) || !ry_same_spec(&s->spec, &s->var->spec))
             return ry_fail_node(n, RY_EARG, "source %d is written, so it must be a whole variable in its newest version", i);
+        if (s->var->read_only) return ry_fail_node(n, RY_EARG, "the variable is mapped from its file and cannot be written: open the model with master_f32");
         o->var = s->var;
         o->version = s->version + 1;
         o->name = s->name;
@@ -234,7 +235,7 @@ ry_tensor ry_apply_row(ry_graph *g, const ry_op *op, size_t n_src, const ry_tens
     if ((int)n_src < op->min_src || (int)n_src > op->max_src)
         return ry_graph_fail(g, RY_EARG, "%s takes %d to %d sources, not %zu", op->name, op->min_src, op->max_src, n_src);
     static const union { char bytes[GRAPH_MAX_ARGS]; double d; int64_t i; } no_args; /* arguments left out are zeros */
-    assert(op->arg_size <= sizeof no_args);
+    assert(args || op->arg_size <= sizeof no_args);
     if (!args) args = &no_args;
     ry_node probe = {.op = op, .n_src = (int)n_src, .args = (void *)(uintptr_t)args}; /* infer may look, not write */
     ry_spec spec[RY_MAX_OUT] = {{0}};

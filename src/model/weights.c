@@ -1,6 +1,7 @@
 /* weights.c - parameters by name: from safetensors, at random, and back into safetensors.  Knows no family. */
 #include "base/os.h"
 #include "base/rng.h"
+#include "core/device.h"
 #include "core/op.h"
 #include "io/safetensors.h"
 #include "model/model.h"
@@ -35,17 +36,19 @@ static ry_status from_file(ry_model *m, ry_var **out, const ry_spec *want, const
         RY_FAIL(RY_ESHAPE, "%s: tensor %s is %s, the config wants %s", st_part_name(m->file, e->part), name, ry_show(&have).s, ry_show(want).s);
     ry_spec s = *want;
     s.dtype = m->opt.master_f32 || e->type == RY_F64 ? RY_F32 : e->type;
-    if (s.dtype == e->type && !m->opt.master_f32)
-        return ry_var_wrap(out, m->dev, &s, name, (void *)(uintptr_t)e->data, NULL, NULL); /* read only, mapped: never written */
-    ry_device_info dev;
+    if (s.dtype == e->type && !m->opt.master_f32) {
+        RY_TRY(ry_var_wrap(out, m->dev, &s, name, (void *)(uintptr_t)e->data, NULL, NULL));
+        (*out)->read_only = (*out)->buf.borrowed;
+        return RY_OK;
+    }
     size_t bytes;
-    ry_device_describe(m->dev, &dev);
     RY_TRY(ry_spec_bytes(&bytes, &s));
     RY_TRY(ry_var_open(out, m->dev, &s, name));
-    if (s.dtype == e->type) return ry_var_write(*out, e->data, bytes);
-    void *x = ry_mem_alloc(bytes);
-    ry_status st = x ? convert(x, s.dtype, e->data, e->type, ry_count(&s)) : RY_ENOMEM;
-    if (st == RY_OK) st = ry_var_write(*out, x, bytes);
+    bool same = s.dtype == e->type;
+    void *x = same ? NULL : ry_mem_alloc(bytes);
+    ry_status st = same || x ? RY_OK : RY_ENOMEM;
+    if (x) st = convert(x, s.dtype, e->data, e->type, ry_count(&s));
+    if (st == RY_OK) st = ry_var_write(*out, same ? e->data : x, bytes);
     ry_mem_free(x);
     if (st != RY_OK) {
         ry_var_close(*out);

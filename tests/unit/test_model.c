@@ -115,6 +115,28 @@ static void test_round_trip(void **state) {
     ry_model_close(m);
 }
 
+/* Weights that are a file's mapped bytes cannot be written, by hand or by a graph. */
+static void test_mapped(void **state) {
+    (void)state;
+    ry_model *m = new_model(8);
+    float x[32] = {0};
+    assert_ok(ry_model_save(m, FOLDER "/mapped", RY_F32));
+    ry_model_close(m);
+    for (int master = 0; master < 2; master++) {
+        assert_ok(ry_model_open(&m, dev, FOLDER "/mapped", &(ry_model_options){.master_f32 = master}));
+        ry_var *v = ry_model_var(m, 1);
+        ry_graph *g;
+        assert_is(master ? RY_OK : RY_EARG, ry_var_write(v, x, sizeof x));
+        if (!master) assert_says("model.layers.0.input_layernorm.weight", "master_f32");
+        assert_ok(ry_graph_open(&g, dev));
+        ry_add_into(g, v, ry_fill(g, ry_var_spec(v), 1));
+        assert_is(master ? RY_OK : RY_EARG, ry_graph_status(g));
+        if (!master) assert_says("add_into: ", "master_f32", "input_layernorm");
+        ry_graph_close(g);
+        ry_model_close(m);
+    }
+}
+
 /* ---- what is refused, by name ---- */
 
 typedef struct tensors {
@@ -389,7 +411,7 @@ static void test_70b(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_init), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_odd_weights), cmocka_unit_test(test_odd_configs),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_init), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_mapped), cmocka_unit_test(test_odd_weights), cmocka_unit_test(test_odd_configs),
                                        cmocka_unit_test(test_odd_ids), cmocka_unit_test(test_session), cmocka_unit_test(test_evaluate), cmocka_unit_test(test_train_plan),
                                        cmocka_unit_test(test_70b)};
     return cmocka_run_group_tests(tests, setup, teardown);
