@@ -104,7 +104,8 @@ ry_status ry_sample_logits(const float *logits, int64_t n, const ry_sampling *o,
         return RY_OK;
     }
     RY_TRY(gen_candidates(&c, &m, logits, n, o));
-    uint64_t word = (uint64_t)ry_rng_word(o->seed, 0x5A4D504Cu, 2 * position) << 32 | ry_rng_word(o->seed, 0x5A4D504Cu, 2 * position + 1);
+    uint64_t word = (uint64_t)ry_rng_word(o->seed, 0x5A4D504Cu, 2 * position) << 32 |
+                    ry_rng_word(o->seed, 0x5A4D504Cu, 2 * position + 1);
     double target = (double)(word >> 11) * 0x1p-53;
     while (i + 1 < m && (target -= c[i].p) >= 0) i++;
     while (i > 0 && c[i].p == 0) i--; /* rounding may have passed the last that can come */

@@ -9,9 +9,11 @@
 #include <rusty/ops.h>
 
 #define FAULT_FOLDER "test_alloc.dir"
-static const char fault_config[] = "hidden_size: 16\nintermediate_size: 24\nnum_hidden_layers: 2\nnum_attention_heads: 2\nnum_key_value_heads: 1\n"
-                                   "max_position_embeddings: 32\nrope_theta: 10000.0\ntie_word_embeddings: true\n";
-static const char fault_text[] = "the quick brown fox jumps over the lazy dog and the lazy dog sleeps on; the fox does not care at all about it. ";
+static const char fault_config[] =
+    "hidden_size: 16\nintermediate_size: 24\nnum_hidden_layers: 2\nnum_attention_heads: 2\nnum_key_value_heads: 1\n"
+    "max_position_embeddings: 32\nrope_theta: 10000.0\ntie_word_embeddings: true\n";
+static const char fault_text[] =
+    "the quick brown fox jumps over the lazy dog and the lazy dog sleeps on; the fox does not care at all about it. ";
 enum { FAULT_VOCAB = 256, FAULT_T = 8 };
 
 static inline ry_status fault_device(void *ud) {
@@ -45,9 +47,12 @@ static inline ry_status fault_graph(void *ud) {
         ry_tensor h = ry_softmax(g, ry_matmul(g, ry_rms_norm(g, in, RY_NULL, 1e-5), ry_transpose(g, wt, 0, 1)), -1);
         ry_recompute_end(g);
         h = ry_silu(g, ry_add(g, ry_mul(g, h, ry_scalar(g, 3)), in));
-        want[0] = ry_sum(g, ry_out(g, ry_sort(g, RY_RESHAPE(g, ry_slice(g, h, 1, 5, 0, -2), -1), 0, false), 0), 0, false);
+        want[0] =
+            ry_sum(g, ry_out(g, ry_sort(g, RY_RESHAPE(g, ry_slice(g, h, 1, 5, 0, -2), -1), 0, false), 0), 0, false);
         st = ry_grad(g, want[0], RY_NULL, 2, (ry_tensor[]){in, wt}, gx);
-        if (st == RY_OK) st = ry_grad(g, ry_sum(g, gx[0], 0, false), RY_NULL, 1, &in, &want[1]); /* second order: through lowerings */
+        if (st == RY_OK)
+            st =
+                ry_grad(g, ry_sum(g, gx[0], 0, false), RY_NULL, 1, &in, &want[1]); /* second order: through lowerings */
         if (st != RY_OK) goto done;
         want[2] = ry_add_into(g, w, gx[1]);
         want[3] = ry_dropout(g, h, 0.5, (uint64_t)step, 0);
@@ -56,7 +61,8 @@ static inline ry_status fault_graph(void *ud) {
         RY_GO(st, done, ry_keep(&kept, g, want[1], "kept"));
         ry_var_close(kept);
         kept = NULL;
-        RY_GO(st, done, ry_compile(&p, g, 4, want, &(ry_compile_options){.profile = true, .no_cache = true, .debug_nan = true}));
+        RY_GO(st, done,
+              ry_compile(&p, g, 4, want, &(ry_compile_options){.profile = true, .no_cache = true, .debug_nan = true}));
         RY_GO(st, done, ry_program_feed(p, 0, x, sizeof x));
         RY_GO(st, done, ry_run(p));
         RY_GO(st, done, ry_program_trace(p, FAULT_FOLDER "/trace.json"));
@@ -73,8 +79,17 @@ done:
 }
 
 static inline ry_train_options fault_options(void) {
-    return (ry_train_options){.batch_size = 2, .grad_accum = 1, .iters = 4, .lr = 1e-3, .schedule = "cosine", .clip = 1, .optimizer = "adamw",
-                              .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.01};
+    return (ry_train_options){.batch_size = 2,
+                              .grad_accum = 1,
+                              .iters = 4,
+                              .lr = 1e-3,
+                              .schedule = "cosine",
+                              .clip = 1,
+                              .optimizer = "adamw",
+                              .beta1 = 0.9,
+                              .beta2 = 0.99,
+                              .eps = 1e-8,
+                              .weight_decay = 0.01};
 }
 
 /* One optimiser step in one program, and one with accumulation and recomputation. */
@@ -95,7 +110,8 @@ static inline ry_status fault_step(void *ud) {
         o.recompute = accum > 1;
         RY_GO(st, done, train_step_open(&s, m, &o, 2, FAULT_T));
         for (int step = 1; step < 3; step++)
-            for (int k = 0; k < accum; k++) RY_GO(st, done, train_step_run(s, k, ids, targets, 0.1, 1e-3, step, &loss, &norm));
+            for (int k = 0; k < accum; k++)
+                RY_GO(st, done, train_step_run(s, k, ids, targets, 0.1, 1e-3, step, &loss, &norm));
         train_step_close(s);
         s = NULL;
     }
@@ -141,7 +157,8 @@ static inline ry_status fault_session(void *ud) {
     RY_GO(st, done, ry_session_feed(s, ids, 5, logits, true));
     ry_session_reset(s);
     RY_GO(st, done, ry_session_feed(s, ids, 3, NULL, false));
-    for (int i = 0; i < 4; i++) RY_GO(st, done, ry_session_next(s, &(ry_sampling){.temp = 0.8, .top_k = 5, .top_p = 0.9, .seed = 1}, &id));
+    for (int i = 0; i < 4; i++)
+        RY_GO(st, done, ry_session_next(s, &(ry_sampling){.temp = 0.8, .top_k = 5, .top_p = 0.9, .seed = 1}, &id));
 done:
     ry_mem_free(logits);
     ry_session_close(s);
@@ -180,7 +197,10 @@ done:
     return st;
 }
 
-typedef struct fault_watch { volatile int stop; int64_t stop_at; } fault_watch;
+typedef struct fault_watch {
+    volatile int stop;
+    int64_t stop_at;
+} fault_watch;
 static inline void fault_on_step(void *ud, const ry_train_step *s) {
     fault_watch *w = ud;
     if (!s->is_eval && s->step == w->stop_at) w->stop = 1;
@@ -197,8 +217,12 @@ static inline ry_status fault_train(void *ud) {
     (void)ud;
     RY_GO(st, done, ry_device_open(&d, "cpu", &(ry_device_options){.threads = 2}));
     RY_GO(st, done, ry_tokenizer_bytes(&t));
-    RY_GO(st, done, ry_data_text(&train, fault_text, sizeof fault_text - 1, t, &(ry_data_options){.seq_len = FAULT_T, .hold_out = 0.3}));
-    RY_GO(st, done, ry_data_text(&held, fault_text, sizeof fault_text - 1, t, &(ry_data_options){.seq_len = FAULT_T, .hold_out = 0.3, .held_part = true}));
+    RY_GO(st, done,
+          ry_data_text(&train, fault_text, sizeof fault_text - 1, t,
+                       &(ry_data_options){.seq_len = FAULT_T, .hold_out = 0.3}));
+    RY_GO(st, done,
+          ry_data_text(&held, fault_text, sizeof fault_text - 1, t,
+                       &(ry_data_options){.seq_len = FAULT_T, .hold_out = 0.3, .held_part = true}));
     for (int part = 0; part < 2; part++) {
         fault_watch w = {.stop_at = part ? 0 : 2};
         ry_train_options o = fault_options();
@@ -213,7 +237,8 @@ static inline ry_status fault_train(void *ud) {
         o.resume = part ? "auto" : NULL;
         if (!part) o.grads_out = FAULT_FOLDER "/grads.safetensors";
         o.on_step = fault_on_step, o.ud = &w, o.stop = &w.stop;
-        RY_GO(st, done, ry_model_init_text(&m, d, fault_config, FAULT_VOCAB, 1, &(ry_model_options){.master_f32 = true}));
+        RY_GO(st, done,
+              ry_model_init_text(&m, d, fault_config, FAULT_VOCAB, 1, &(ry_model_options){.master_f32 = true}));
         st = ry_train(m, train, held, &o);
         if (st != (part ? RY_OK : RY_ESTOPPED)) goto done;
         st = RY_OK;
@@ -257,8 +282,12 @@ static inline long fault_once(ry_status (*fn)(void *ud), long n, bool later_too)
     ry_alloc_set(failing_alloc, &f);
     ry_status st = fn(NULL);
     ry_alloc_set(NULL, NULL);
-    if (st != RY_ENOMEM && st != RY_OK) print_error("allocation %ld%s refused: %s: %s\n", n, later_too ? " and all later" : "", ry_status_name(st), ry_message());
-    if (ry_mem_live() != held) print_error("allocation %ld%s refused: %zu bytes are held\n", n, later_too ? " and all later" : "", ry_mem_live() - held);
+    if (st != RY_ENOMEM && st != RY_OK)
+        print_error("allocation %ld%s refused: %s: %s\n", n, later_too ? " and all later" : "", ry_status_name(st),
+                    ry_message());
+    if (ry_mem_live() != held)
+        print_error("allocation %ld%s refused: %zu bytes are held\n", n, later_too ? " and all later" : "",
+                    ry_mem_live() - held);
     assert_true(st == RY_ENOMEM || st == RY_OK);
     assert_int_equal(ry_mem_live(), held);
     assert_true(f.refused || st == RY_OK);

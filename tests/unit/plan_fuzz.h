@@ -17,7 +17,9 @@
 
 /* ---------------------------------------------------------------- random numbers */
 
-typedef struct fuzz_rng { uint64_t s; } fuzz_rng;
+typedef struct fuzz_rng {
+    uint64_t s;
+} fuzz_rng;
 static inline uint64_t fuzz_next(fuzz_rng *r) { /* splitmix64 */
     uint64_t z = r->s += 0x9E3779B97F4A7C15u;
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
@@ -31,24 +33,27 @@ static inline int fuzz_below(fuzz_rng *r, int n) { return (int)(fuzz_next(r) % (
 enum { FUZZ_POOL = 160, FUZZ_VARS = 4, FUZZ_INPUTS = 4, FUZZ_WANTS = 6 };
 typedef struct fuzz_case {
     fuzz_rng rng;
-    bool recompute;                /* scopes are opened; else the same graph without */
+    bool recompute; /* scopes are opened; else the same graph without */
     ry_graph *g;
-    ry_var *var[FUZZ_VARS];        /* opened once per device; data in var_data */
+    ry_var *var[FUZZ_VARS]; /* opened once per device; data in var_data */
     ry_tensor pool[FUZZ_POOL];
     int n_pool, n_want, n_input;
     ry_tensor want[FUZZ_WANTS];
     ry_spec input[FUZZ_INPUTS];
-    int64_t limit;                 /* elements of the largest value */
+    int64_t limit; /* elements of the largest value */
 } fuzz_case;
 
 static inline void fuzz_push(fuzz_case *c, ry_tensor t) {
     if (!ry_spec_of(c->g, t)) return;
-    if (c->n_pool < FUZZ_POOL) c->pool[c->n_pool++] = t;
-    else c->pool[fuzz_below(&c->rng, FUZZ_POOL)] = t;
+    if (c->n_pool < FUZZ_POOL)
+        c->pool[c->n_pool++] = t;
+    else
+        c->pool[fuzz_below(&c->rng, FUZZ_POOL)] = t;
 }
 /* Newer values more often than older ones. */
 static inline ry_tensor fuzz_pick(fuzz_case *c) {
-    int recent = c->n_pool > 12 ? 12 : c->n_pool, a = fuzz_below(&c->rng, c->n_pool), b = c->n_pool - 1 - fuzz_below(&c->rng, recent);
+    int recent = c->n_pool > 12 ? 12 : c->n_pool, a = fuzz_below(&c->rng, c->n_pool),
+        b = c->n_pool - 1 - fuzz_below(&c->rng, recent);
     return c->pool[a > b || fuzz_below(&c->rng, 3) == 0 ? a : b];
 }
 static inline ry_tensor fuzz_float(fuzz_case *c) {
@@ -164,7 +169,8 @@ static inline ry_tensor fuzz_like(fuzz_case *c, const ry_var *v) {
     }
     ry_tensor t = fuzz_partner(c, ry_use(c->g, (ry_var *)(uintptr_t)v));
     ry_spec b = {.dtype = RY_F32};
-    if (ry_broadcast(&b, ry_spec_of(c->g, t), s) == RY_OK && ry_same_shape(&b, s)) return ry_expand(c->g, t, s->rank, s->dim);
+    if (ry_broadcast(&b, ry_spec_of(c->g, t), s) == RY_OK && ry_same_shape(&b, s))
+        return ry_expand(c->g, t, s->rank, s->dim);
     return ry_fill(c->g, s, 0.25);
 }
 
@@ -190,12 +196,18 @@ static inline void fuzz_nodes(fuzz_case *c, int n, bool writes) {
     bool scope = false;
     for (int i = 0; i < n && ry_graph_ok(c->g); i++) {
         int kind = fuzz_below(&c->rng, 40);
-        if (kind < 17) fuzz_push(c, fuzz_map(c));
-        else if (kind < 23) fuzz_push(c, fuzz_view(c));
-        else if (kind < 30) fuzz_push(c, fuzz_row(c));
-        else if (kind < 34) fuzz_push(c, fuzz_other(c));
-        else if (kind < 36) fuzz_push(c, ry_use(c->g, c->var[fuzz_below(&c->rng, FUZZ_VARS)]));
-        else if (kind < 38 && writes) fuzz_write(c);
+        if (kind < 17)
+            fuzz_push(c, fuzz_map(c));
+        else if (kind < 23)
+            fuzz_push(c, fuzz_view(c));
+        else if (kind < 30)
+            fuzz_push(c, fuzz_row(c));
+        else if (kind < 34)
+            fuzz_push(c, fuzz_other(c));
+        else if (kind < 36)
+            fuzz_push(c, ry_use(c->g, c->var[fuzz_below(&c->rng, FUZZ_VARS)]));
+        else if (kind < 38 && writes)
+            fuzz_write(c);
         else if (kind >= 38) {
             if (c->recompute && !scope) ry_recompute_begin(c->g);
             if (c->recompute && scope) ry_recompute_end(c->g);
@@ -262,14 +274,16 @@ typedef struct fuzz_truth {
 
 static inline void *fuzz_at(const fuzz_truth *t, const ry_value *v) {
     if (!v) return NULL;
-    return (char *)t->cell[v->base->node->id * RY_MAX_OUT + (uint32_t)v->base->index] + ry_bytes_of(v->spec.dtype, v->offset);
+    return (char *)t->cell[v->base->node->id * RY_MAX_OUT + (uint32_t)v->base->index] +
+           ry_bytes_of(v->spec.dtype, v->offset);
 }
 static inline size_t fuzz_size(const ry_value *v) { return ry_bytes_of(v->spec.dtype, ry_count(&v->spec)); }
 
 static inline void fuzz_run_node(const fuzz_truth *t, const ry_node *n) {
     ry_work w = n->op->work ? n->op->work(n) : (ry_work){0};
     void *src[RY_MAX_SRC], *out[RY_MAX_OUT];
-    char *scratch = aligned_alloc(64, (w.scratch + 127) / 64 * 64), *local = aligned_alloc(64, (w.local + 127) / 64 * 64);
+    char *scratch = aligned_alloc(64, (w.scratch + 127) / 64 * 64),
+         *local = aligned_alloc(64, (w.local + 127) / 64 * 64);
     assert_true(scratch && local);
     ry_cpu c = {.n = n, .args = n->args, .src = src, .out = out, .scratch = scratch};
     for (int i = 0; i < n->n_src; i++) src[i] = fuzz_at(t, n->src[i]);
@@ -302,8 +316,10 @@ static inline void fuzz_interpret(fuzz_truth *t, fuzz_case *c, void *const *inpu
         if (n->op->flags & RY_OP_VIEW) continue;
         if (n->op->flags & RY_OP_LEAF) {
             void *at = t->cell[id * RY_MAX_OUT];
-            if (n->out[0].var) assert_ok(ry_var_read(n->out[0].var, at, fuzz_size(&n->out[0])));
-            else memcpy(at, input[((const graph_input_args *)n->args)->index], fuzz_size(&n->out[0]));
+            if (n->out[0].var)
+                assert_ok(ry_var_read(n->out[0].var, at, fuzz_size(&n->out[0])));
+            else
+                memcpy(at, input[((const graph_input_args *)n->args)->index], fuzz_size(&n->out[0]));
             continue;
         }
         for (int i = 0, j = 0; i < n->n_src; i++)
@@ -339,7 +355,9 @@ static inline int64_t fuzz_differs(const void *a, const void *b, const ry_spec *
         const char *x = (const char *)a + (size_t)i * size, *y = (const char *)b + (size_t)i * size;
         if (!memcmp(x, y, size)) continue;
         float p, q;
-        if (ry_is_float(s->dtype) && isnan(*ry_load_row(x, s->dtype, 0, 1, &p)) && isnan(*ry_load_row(y, s->dtype, 0, 1, &q))) continue;
+        if (ry_is_float(s->dtype) && isnan(*ry_load_row(x, s->dtype, 0, 1, &p)) &&
+            isnan(*ry_load_row(y, s->dtype, 0, 1, &q)))
+            continue;
         return i;
     }
     return -1;
@@ -347,14 +365,17 @@ static inline int64_t fuzz_differs(const void *a, const void *b, const ry_spec *
 
 /* ---------------------------------------------------------------- what a plan does to memory */
 
-typedef struct fuzz_slab { size_t sum, bound, slab; } fuzz_slab; /* all intermediates; the largest sum alive at a step; as planned */
+typedef struct fuzz_slab {
+    size_t sum, bound, slab;
+} fuzz_slab; /* all intermediates; the largest sum alive at a step; as planned */
 
 /* Follows the steps: which value's bytes lie where. NULL, or what is wrong. */
 static inline const char *fuzz_check_plan(const ry_plan *p, fuzz_slab *size) {
     static char text[200];
     const ry_value **holds = calloc((size_t)p->n_storages + 1, sizeof *holds);
     size_t *alive = calloc((size_t)p->n_steps + 1, sizeof *alive);
-    int *last = malloc(((size_t)p->n_storages + 1) * sizeof *last), *first = malloc(((size_t)p->n_storages + 1) * sizeof *first);
+    int *last = malloc(((size_t)p->n_storages + 1) * sizeof *last),
+        *first = malloc(((size_t)p->n_storages + 1) * sizeof *first);
     const char *wrong = NULL;
     assert_true(holds && alive && last && first);
     for (int i = 0; i < p->n_storages; i++) first[i] = last[i] = -1;
@@ -364,7 +385,8 @@ static inline const char *fuzz_check_plan(const ry_plan *p, fuzz_slab *size) {
             const ry_value *v = s->node->src[k];
             if (!v) continue;
             int at = plan_storage_of(p, v);
-            if (at < 0) wrong = "a source without storage";
+            if (at < 0)
+                wrong = "a source without storage";
             else if (p->storages[at].where == PLAN_SLAB || p->storages[at].where == PLAN_OUTPUT) {
                 if (holds[at] != v->base) wrong = "a source whose bytes were taken by another value";
                 last[at] = i;
@@ -377,27 +399,36 @@ static inline const char *fuzz_check_plan(const ry_plan *p, fuzz_slab *size) {
                 int store[2] = {-1, -2}, ends[2] = {a, b};
                 if (b < s->node->n_src) continue; /* two sources */
                 for (int e = 0; e < 2; e++) {
-                    const ry_value *v = ends[e] < s->node->n_src ? s->node->src[ends[e]] : ends[e] < s->node->n_src + s->node->n_out ? &s->node->out[ends[e] - s->node->n_src] : NULL;
+                    const ry_value *v = ends[e] < s->node->n_src ? s->node->src[ends[e]]
+                                        : ends[e] < s->node->n_src + s->node->n_out
+                                            ? &s->node->out[ends[e] - s->node->n_src]
+                                            : NULL;
                     if (v) {
                         store[e] = plan_storage_of(p, v);
                         at[e] = p->storages[store[e]].at;
                         bytes[e] = p->storages[store[e]].where == PLAN_SLAB ? p->storages[store[e]].bytes : 0;
-                    } else at[e] = s->scratch_at, bytes[e] = ends[e] == s->node->n_src + s->node->n_out ? s->work.scratch : 0;
+                    } else
+                        at[e] = s->scratch_at,
+                        bytes[e] = ends[e] == s->node->n_src + s->node->n_out ? s->work.scratch : 0;
                     if (bytes[e] && at[e] + bytes[e] > p->slab) wrong = "bytes past the slab's end";
                 }
                 if (store[0] == store[1]) { /* in place: only where the row allows it */
                     const ry_node *n = s->node;
                     bool writes = a < n->n_src && n->op->writes >> a & 1u;
-                    if (!writes && !(n->op->flags & (RY_OP_INPLACE | RY_OP_MAP)) && !(n->op->flags & RY_OP_INPLACE0 && a == 0 && b == n->n_src)) wrong = "an output in place of a source, which its row does not allow";
+                    if (!writes && !(n->op->flags & (RY_OP_INPLACE | RY_OP_MAP)) &&
+                        !(n->op->flags & RY_OP_INPLACE0 && a == 0 && b == n->n_src))
+                        wrong = "an output in place of a source, which its row does not allow";
                     if (a >= n->n_src) wrong = "two outputs in one storage";
                     continue;
                 }
-                if (bytes[0] && bytes[1] && at[0] < at[1] + bytes[1] && at[1] < at[0] + bytes[0]) wrong = "an operand over another";
+                if (bytes[0] && bytes[1] && at[0] < at[1] + bytes[1] && at[1] < at[0] + bytes[0])
+                    wrong = "an operand over another";
             }
         for (int k = 0; k < s->node->n_out && !wrong; k++) {
             const ry_value *v = &s->node->out[k];
             int at = plan_storage_of(p, v);
-            if (at < 0) wrong = "an output without storage";
+            if (at < 0)
+                wrong = "an output without storage";
             else if (p->storages[at].where == PLAN_SLAB || p->storages[at].where == PLAN_OUTPUT) {
                 holds[at] = v->base;
                 if (first[at] < 0) first[at] = i;
@@ -408,7 +439,8 @@ static inline const char *fuzz_check_plan(const ry_plan *p, fuzz_slab *size) {
             for (int k = 0; k <= s->node->n_out; k++) {
                 int o = k < s->node->n_out ? plan_storage_of(p, &s->node->out[k]) : -1;
                 size_t at = k < s->node->n_out ? p->storages[o].at : s->scratch_at;
-                size_t bytes = k < s->node->n_out ? p->storages[o].where == PLAN_SLAB ? p->storages[o].bytes : 0 : s->work.scratch;
+                size_t bytes =
+                    k < s->node->n_out ? p->storages[o].where == PLAN_SLAB ? p->storages[o].bytes : 0 : s->work.scratch;
                 const plan_storage *y = &p->storages[x];
                 if (o == x || y->where != PLAN_SLAB || !bytes || !y->bytes || !holds[x]) continue;
                 if (y->at < at + bytes && at < y->at + y->bytes) holds[x] = NULL;
@@ -417,8 +449,10 @@ static inline const char *fuzz_check_plan(const ry_plan *p, fuzz_slab *size) {
     }
     for (int i = 0; i < p->n_want && !wrong; i++) {
         const plan_want *w = &p->want[i];
-        if (p->storages[w->storage].where == PLAN_SLAB) wrong = "a wanted value in the slab";
-        else if (p->storages[w->storage].where == PLAN_OUTPUT && holds[w->storage] != w->value->base) wrong = "a wanted value was overwritten";
+        if (p->storages[w->storage].where == PLAN_SLAB)
+            wrong = "a wanted value in the slab";
+        else if (p->storages[w->storage].where == PLAN_OUTPUT && holds[w->storage] != w->value->base)
+            wrong = "a wanted value was overwritten";
     }
     for (int x = 0; x < p->n_storages; x++) {
         const plan_storage *y = &p->storages[x];
@@ -454,7 +488,8 @@ typedef struct fuzz_bench {
 } fuzz_bench;
 
 static inline void fuzz_open(fuzz_bench *b) {
-    static const ry_spec spec[FUZZ_VARS] = {{RY_F32, 2, {4, 6}}, {RY_F32, 1, {6}}, {RY_BF16, 2, {6, 6}}, {RY_F32, 3, {2, 3, 6}}};
+    static const ry_spec spec[FUZZ_VARS] = {
+        {RY_F32, 2, {4, 6}}, {RY_F32, 1, {6}}, {RY_BF16, 2, {6, 6}}, {RY_F32, 3, {2, 3, 6}}};
     memset(b, 0, sizeof *b);
     for (int d = 0; d < FUZZ_DEVICES; d++) {
         assert_ok(ry_device_open(&b->dev[d], "cpu", &(ry_device_options){.threads = d + 1, .cache_bytes = 1 << 20}));
@@ -477,13 +512,13 @@ static inline void fuzz_reset_vars(fuzz_case *c, uint64_t seed) {
     }
 }
 
-#define FUZZ_FAIL(...)                                                                                                  \
-    do {                                                                                                                \
-        print_error("seed %llu, variant %d (%s%s%s%s): ", (unsigned long long)seed, k, o.no_fusion ? "" : "fusion ",    \
-                    o.no_cse ? "" : "cse ", o.no_inplace ? "" : "inplace ", recompute ? "recompute" : "");              \
-        print_error(__VA_ARGS__);                                                                                       \
-        print_error("\n");                                                                                              \
-        fail();                                                                                                         \
+#define FUZZ_FAIL(...)                                                                                               \
+    do {                                                                                                             \
+        print_error("seed %llu, variant %d (%s%s%s%s): ", (unsigned long long)seed, k, o.no_fusion ? "" : "fusion ", \
+                    o.no_cse ? "" : "cse ", o.no_inplace ? "" : "inplace ", recompute ? "recompute" : "");           \
+        print_error(__VA_ARGS__);                                                                                    \
+        print_error("\n");                                                                                           \
+        fail();                                                                                                      \
     } while (0)
 
 /* Interprets the graph of seed, then plans and runs it in `variants` of the 16 ways {fusion, cse, inplace, recompute}, on devices with
@@ -517,8 +552,13 @@ static inline void fuzz_seed(fuzz_bench *b, uint64_t seed, int variants) {
     b->graphs++;
     ry_status first = RY_OK;
     for (int n = 0; n < variants; n++) {
-        int k = n == 0 ? 15 : n == 1 ? 7 : n == 2 ? 0 : (int)((seed * 7 + (uint64_t)n * 5) % 16), d = (n + (int)(seed % 3)) % FUZZ_DEVICES;
-        ry_compile_options o = {.no_fusion = !(k & 1), .no_cse = !(k & 2), .no_inplace = !(k & 4), .no_cache = seed % 5 == 0};
+        int k = n == 0   ? 15
+                : n == 1 ? 7
+                : n == 2 ? 0
+                         : (int)((seed * 7 + (uint64_t)n * 5) % 16),
+            d = (n + (int)(seed % 3)) % FUZZ_DEVICES;
+        ry_compile_options o = {
+            .no_fusion = !(k & 1), .no_cse = !(k & 2), .no_inplace = !(k & 4), .no_cache = seed % 5 == 0};
         bool recompute = k >> 3 & 1;
         fuzz_case *c = &b->c[d];
         ry_graph *g;
@@ -536,10 +576,13 @@ static inline void fuzz_seed(fuzz_bench *b, uint64_t seed, int variants) {
         }
         const char *wrong = fuzz_check_plan(p->plan, &b->size);
         if (wrong) FUZZ_FAIL("%s", wrong);
-        b->plans++, b->nodes += (int64_t)p->plan->info.nodes_before, b->steps += p->plan->n_steps, b->fused += (int64_t)p->plan->info.fused;
+        b->plans++, b->nodes += (int64_t)p->plan->info.nodes_before, b->steps += p->plan->n_steps,
+            b->fused += (int64_t)p->plan->info.fused;
         for (int times = 0; times < 2; times++) {
             if (times) fuzz_reset_vars(c, seed);
-            for (int i = 0; i < c->n_input; i++) assert_ok(ry_program_feed(p, (size_t)i, input[i], ry_bytes_of(c->input[i].dtype, ry_count(&c->input[i]))));
+            for (int i = 0; i < c->n_input; i++)
+                assert_ok(
+                    ry_program_feed(p, (size_t)i, input[i], ry_bytes_of(c->input[i].dtype, ry_count(&c->input[i]))));
             st = ry_run(p);
             if (st != RY_OK) FUZZ_FAIL("run: %s", ry_message());
             for (int i = 0; i < c->n_want; i++) {
@@ -548,7 +591,9 @@ static inline void fuzz_seed(fuzz_bench *b, uint64_t seed, int variants) {
                 assert_true(ry_same_spec(ry_program_spec(p, (size_t)i), &v->spec));
                 assert_ok(ry_fetch(p, (size_t)i, got, fuzz_size(v)));
                 int64_t at = fuzz_differs(got, should, &v->spec);
-                if (at >= 0) FUZZ_FAIL("want %d (%s %s): element %lld differs, run %d", i, v->node->op->name, ry_show(&v->spec).s, (long long)at, times);
+                if (at >= 0)
+                    FUZZ_FAIL("want %d (%s %s): element %lld differs, run %d", i, v->node->op->name,
+                              ry_show(&v->spec).s, (long long)at, times);
             }
             for (int i = 0; i < FUZZ_VARS; i++) {
                 if (!now[i]) continue;
@@ -568,8 +613,10 @@ static inline void fuzz_seed(fuzz_bench *b, uint64_t seed, int variants) {
 }
 
 static inline void fuzz_report(const fuzz_bench *b) {
-    print_message("%lld graphs (%lld refused by builders, %lld cycles), %lld plans, %lld nodes in %lld steps, %lld fused; slab %.3f of the lower bound, %.3f of the sum\n",
-                  (long long)b->graphs, (long long)b->refused, (long long)b->cycles, (long long)b->plans, (long long)b->nodes, (long long)b->steps, (long long)b->fused,
+    print_message("%lld graphs (%lld refused by builders, %lld cycles), %lld plans, %lld nodes in %lld steps, %lld "
+                  "fused; slab %.3f of the lower bound, %.3f of the sum\n",
+                  (long long)b->graphs, (long long)b->refused, (long long)b->cycles, (long long)b->plans,
+                  (long long)b->nodes, (long long)b->steps, (long long)b->fused,
                   (double)b->size.slab / (double)b->size.bound, (double)b->size.slab / (double)b->size.sum);
 }
 #endif

@@ -39,7 +39,8 @@ static void failed(ry_graph *g, ry_status st, const char *words, const char *fil
 
 /* ---- shapes, strides, dense copies ---- */
 
-static void check_value(ry_graph *g, ry_tensor t, int rank, const int64_t *dim, const int64_t *stride, int64_t offset, const char *base) {
+static void check_value(ry_graph *g, ry_tensor t, int rank, const int64_t *dim, const int64_t *stride, int64_t offset,
+                        const char *base) {
     const ry_value *v = ry_value_of(g, t);
     assert_non_null(v);
     assert_int_equal(v->spec.rank, rank);
@@ -58,9 +59,11 @@ static void test_views(void **state) {
     check_value(g, t, 3, D(4, 2, 3), D(1, 12, 4), 0, "input");
     check_value(g, ry_slice(g, t, 0, 3, 0, -2), 3, D(2, 2, 3), D(-2, 12, 4), 3, "input");
     check_value(g, ry_slice(g, x, 1, -2, 100, 1), 3, D(2, 2, 4), D(12, 4, 1), 4, "input");
-    check_value(g, ry_expand(g, ry_slice(g, x, 0, 1, 2, 1), 4, D(5, 7, 3, 4)), 4, D(5, 7, 3, 4), D(0, 0, 4, 1), 12, "input");
+    check_value(g, ry_expand(g, ry_slice(g, x, 0, 1, 2, 1), 4, D(5, 7, 3, 4)), 4, D(5, 7, 3, 4), D(0, 0, 4, 1), 12,
+                "input");
     check_value(g, RY_RESHAPE(g, x, -1, 2, 2), 3, D(6, 2, 2), D(4, 2, 1), 0, "input");
-    check_value(g, RY_RESHAPE(g, ry_slice(g, x, 2, 0, 4, 2), 6, 2), 2, D(6, 2), D(4, 2), 0, "input"); /* strides say it */
+    check_value(g, RY_RESHAPE(g, ry_slice(g, x, 2, 0, 4, 2), 6, 2), 2, D(6, 2), D(4, 2), 0,
+                "input"); /* strides say it */
     check_value(g, RY_RESHAPE(g, t, 4, 6), 2, D(4, 6), D(1, 4), 0, "input");
     size_t before = g->nodes.n;
     check_value(g, RY_RESHAPE(g, t, 8, 3), 2, D(8, 3), D(3, 1), 0, "contiguous"); /* they cannot: made dense first */
@@ -74,10 +77,15 @@ static void test_dense(void **state) {
     ry_graph *g = ((fixture *)*state)->g;
     ry_tensor x = input(g, 4, 6), t = ry_transpose(g, x, 0, 1);
     assert_string_equal(ry_node_of(g, ry_exp(g, t))->src[0]->node->op->name, "permute");
-    assert_string_equal(ry_node_of(g, ry_embedding(g, t, ry_iota(g, &RY_SHAPE(RY_I32, 2), 0, 0, 1)))->src[0]->node->op->name, "contiguous");
-    assert_string_equal(ry_node_of(g, ry_embedding(g, x, ry_iota(g, &RY_SHAPE(RY_I32, 2), 0, 0, 1)))->src[0]->node->op->name, "input");
+    assert_string_equal(
+        ry_node_of(g, ry_embedding(g, t, ry_iota(g, &RY_SHAPE(RY_I32, 2), 0, 0, 1)))->src[0]->node->op->name,
+        "contiguous");
+    assert_string_equal(
+        ry_node_of(g, ry_embedding(g, x, ry_iota(g, &RY_SHAPE(RY_I32, 2), 0, 0, 1)))->src[0]->node->op->name, "input");
     ry_tensor one = ry_transpose(g, ry_slice(g, x, 0, 0, 1, 1), 0, 1); /* [6,1]: dense, for dims of 1 do not count */
-    assert_string_equal(ry_node_of(g, ry_embedding(g, one, ry_iota(g, &RY_SHAPE(RY_I32, 2), 0, 0, 1)))->src[0]->node->op->name, "permute");
+    assert_string_equal(
+        ry_node_of(g, ry_embedding(g, one, ry_iota(g, &RY_SHAPE(RY_I32, 2), 0, 0, 1)))->src[0]->node->op->name,
+        "permute");
     assert_ok(ry_graph_status(g));
 }
 
@@ -90,7 +98,9 @@ static void test_messages(void **state) {
     assert_ok(ry_var_open(&w, f->dev, &RY_SHAPE(RY_F32, 64), "model.layers.3.input_layernorm.weight"));
     assert_true(ry_is_null(ry_rms_norm(g, ry_name(g, input(g, 2, 128), "hidden"), ry_use(g, w), 1e-5)));
     assert_is(RY_ESHAPE, ry_graph_status(g));
-    assert_string_equal(ry_message(), "rms_norm: w is [64] f32, x [2,128] f32 needs floats [128] (model.layers.3.input_layernorm.weight)");
+    assert_string_equal(
+        ry_message(),
+        "rms_norm: w is [64] f32, x [2,128] f32 needs floats [128] (model.layers.3.input_layernorm.weight)");
     ry_graph_reset(g);
     ry_add(g, ry_name(g, input(g, 2, 3), "left"), ry_name(g, input(g, 3, 2), "right"));
     FAILED(RY_ESHAPE, "add: ");
@@ -110,7 +120,8 @@ static void test_messages(void **state) {
     FAILED(RY_EARG, "dtype");
     ry_input(g, &RY_SHAPE(RY_Q8_0, 2, 33), "blocks");
     FAILED(RY_ESHAPE, "multiple of 32");
-    ry_tensor x = ry_expand(g, ry_scalar(g, 1), 2, D(1 << 20, 1 << 20)); /* a view may be large; its dense copy is counted */
+    ry_tensor x =
+        ry_expand(g, ry_scalar(g, 1), 2, D(1 << 20, 1 << 20)); /* a view may be large; its dense copy is counted */
     ry_expand(g, x, 8, D(1 << 20, 1 << 20, 1 << 20, 1 << 20, 1, 1, 1, 1));
     assert_true(ry_graph_status(g) != RY_OK);
     ry_graph_reset(g);
@@ -121,7 +132,8 @@ static void test_sticky(void **state) {
     ry_graph *g = ((fixture *)*state)->g;
     ry_program *p = NULL;
     ry_tensor x = input(g, 2, 3), y = ry_matmul(g, x, x), z = ry_softmax(g, ry_add(g, x, y), 5), gx;
-    assert_true(ry_is_null(y) && ry_is_null(z) && ry_is_null(ry_input(g, ry_spec_of(g, x), "more")) && ry_is_null(ry_scalar(g, 1)));
+    assert_true(ry_is_null(y) && ry_is_null(z) && ry_is_null(ry_input(g, ry_spec_of(g, x), "more")) &&
+                ry_is_null(ry_scalar(g, 1)));
     assert_true(ry_is_null(ry_out(g, y, 0)));
     ry_fail(RY_EIO, "something else");
     assert_is(RY_ESHAPE, ry_compile(&p, g, 1, &z, NULL));
@@ -225,10 +237,12 @@ static void test_versions(void **state) {
     /* Only the newest version can be written. */
     ry_apply(g, ry_op_find("add_into"), 2, (ry_tensor[]){v1, v1}, NULL);
     FAILED(RY_EARG, "newest version (w)");
-    ry_apply(g, ry_op_find("add_into"), 2, (ry_tensor[]){ry_input(g, &RY_SHAPE(RY_F32, 4), "x"), ry_input(g, &RY_SHAPE(RY_F32, 4), "y")}, NULL);
+    ry_apply(g, ry_op_find("add_into"), 2,
+             (ry_tensor[]){ry_input(g, &RY_SHAPE(RY_F32, 4), "x"), ry_input(g, &RY_SHAPE(RY_F32, 4), "y")}, NULL);
     FAILED(RY_EARG, "whole variable");
     v0 = ry_use(g, v);
-    ry_apply(g, ry_op_find("add_into"), 2, (ry_tensor[]){ry_slice(g, v0, 0, 0, 2, 1), ry_input(g, &RY_SHAPE(RY_F32, 2), "y")}, NULL);
+    ry_apply(g, ry_op_find("add_into"), 2,
+             (ry_tensor[]){ry_slice(g, v0, 0, 0, 2, 1), ry_input(g, &RY_SHAPE(RY_F32, 2), "y")}, NULL);
     FAILED(RY_EARG, "whole variable");
     assert_ok(ry_device_open(&dev2, "cpu", &(ry_device_options){.threads = 1}));
     assert_ok(ry_var_open(&far, dev2, &RY_SHAPE(RY_F32, 4), "elsewhere"));
@@ -262,7 +276,8 @@ static void test_write_from_itself(void **state) {
     float data[8] = {0, 1, 2, 3, 4, 5, 6, 7}, y[8];
     assert_ok(ry_var_open(&v, f->dev, &RY_SHAPE(RY_F32, 4, 2), "cache"));
     assert_ok(ry_var_write(v, data, sizeof data));
-    ry_tensor t = ry_set_rows(g, v, ry_slice(g, ry_use(g, v), 0, 0, 3, 1), ry_iota(g, &RY_SHAPE(RY_I32, 3), 0, 1, 1), 0);
+    ry_tensor t =
+        ry_set_rows(g, v, ry_slice(g, ry_use(g, v), 0, 0, 3, 1), ry_iota(g, &RY_SHAPE(RY_I32, 3), 0, 1, 1), 0);
     assert_ok(ry_eval(g, 1, &t, 0, NULL));
     assert_ok(ry_read(g, t, y, sizeof y));
     static const float moved[8] = {0, 1, 0, 1, 2, 3, 4, 5};
@@ -277,10 +292,15 @@ static void test_write_from_itself(void **state) {
 
 /* ---- rows of an application's own ---- */
 
-typedef struct cube_args { double scale; int64_t calls; } cube_args;
-static const ry_arg cube_fields[] = {RY_ARG(cube_args, scale, RY_ARG_F64), RY_ARG_DYN(cube_args, calls, RY_ARG_I64), {0}};
+typedef struct cube_args {
+    double scale;
+    int64_t calls;
+} cube_args;
+static const ry_arg cube_fields[] = {
+    RY_ARG(cube_args, scale, RY_ARG_F64), RY_ARG_DYN(cube_args, calls, RY_ARG_I64), {0}};
 static ry_status cube_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
-    if (n->src[0]->spec.dtype != RY_F32) return ry_fail_node(n, RY_EDTYPE, "x is %s, f32 is needed", ry_show(&n->src[0]->spec).s);
+    if (n->src[0]->spec.dtype != RY_F32)
+        return ry_fail_node(n, RY_EDTYPE, "x is %s, f32 is needed", ry_show(&n->src[0]->spec).s);
     out[0] = n->src[0]->spec;
     return RY_OK;
 }
@@ -288,7 +308,8 @@ static ry_status cube_cpu(const ry_cpu *c) {
     const float *x = c->src[0];
     float *y = c->out[0];
     const cube_args *a = c->args;
-    for (int64_t i = 0; i < ry_count(&c->n->out[0].spec); i++) y[i] = (float)a->scale * x[i] * x[i] * x[i] + (float)a->calls;
+    for (int64_t i = 0; i < ry_count(&c->n->out[0].spec); i++)
+        y[i] = (float)a->scale * x[i] * x[i] * x[i] + (float)a->calls;
     return RY_OK;
 }
 static ry_status cube_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
@@ -300,10 +321,19 @@ static ry_status cube_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], r
 static void test_own_row(void **state) {
     fixture *f = *state;
     ry_graph *g = f->g;
-    static const ry_op cube = {.name = "test_cube", .doc = "x -> scale x^3", .arg_size = sizeof(cube_args), .args = cube_fields, .min_src = 1, .max_src = 1,
-                               .infer = cube_infer, .cpu = cube_cpu, .vjp = cube_vjp};
-    static const ry_op unnamed = {.infer = cube_infer, .cpu = cube_cpu, .max_src = 1}, idle = {.name = "idle", .infer = cube_infer, .max_src = 1},
-                       wide = {.name = "wide", .infer = cube_infer, .cpu = cube_cpu, .max_src = RY_MAX_SRC + 1}, taken = {.name = "exp", .infer = cube_infer, .cpu = cube_cpu, .max_src = 1};
+    static const ry_op cube = {.name = "test_cube",
+                               .doc = "x -> scale x^3",
+                               .arg_size = sizeof(cube_args),
+                               .args = cube_fields,
+                               .min_src = 1,
+                               .max_src = 1,
+                               .infer = cube_infer,
+                               .cpu = cube_cpu,
+                               .vjp = cube_vjp};
+    static const ry_op unnamed = {.infer = cube_infer, .cpu = cube_cpu, .max_src = 1},
+                       idle = {.name = "idle", .infer = cube_infer, .max_src = 1},
+                       wide = {.name = "wide", .infer = cube_infer, .cpu = cube_cpu, .max_src = RY_MAX_SRC + 1},
+                       taken = {.name = "exp", .infer = cube_infer, .cpu = cube_cpu, .max_src = 1};
     assert_null(ry_op_find("test_cube"));
     assert_is(RY_EARG, ry_op_add(NULL));
     assert_is(RY_EARG, ry_op_add(&unnamed));
@@ -317,7 +347,8 @@ static void test_own_row(void **state) {
     bool listed = false;
     for (; ry_op_at(n); n++) listed |= ry_op_at(n) == &cube;
     assert_true(listed && ry_op_at(n - 1) == &cube);
-    ry_tensor x = input(g, 1, 3), y = ry_apply(g, ry_op_find("test_cube"), 1, &x, &(cube_args){.scale = 2}), s = ry_exp(g, ry_mul(g, y, ry_scalar(g, 0))), gx;
+    ry_tensor x = input(g, 1, 3), y = ry_apply(g, ry_op_find("test_cube"), 1, &x, &(cube_args){.scale = 2}),
+              s = ry_exp(g, ry_mul(g, y, ry_scalar(g, 0))), gx;
     assert_ok(ry_grad(g, y, RY_NULL, 1, &x, &gx));
     ry_program *p;
     float in[3] = {1, 2, -1}, out[3];
@@ -336,7 +367,9 @@ static void test_own_row(void **state) {
 
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_views), T(test_dense), T(test_messages), T(test_sticky), T(test_null_and_stale), T(test_optional),
-                                       T(test_fill), T(test_versions), T(test_write_from_itself), T(test_own_row)};
+    const struct CMUnitTest tests[] = {T(test_views),  T(test_dense),          T(test_messages),
+                                       T(test_sticky), T(test_null_and_stale), T(test_optional),
+                                       T(test_fill),   T(test_versions),       T(test_write_from_itself),
+                                       T(test_own_row)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,8 +8,9 @@
 #include <rusty/ops.h>
 
 #define FOLDER "test_model.dir"
-static const char tiny[] = "hidden_size: 32\nintermediate_size: 48\nnum_hidden_layers: 2\nnum_attention_heads: 4\nnum_key_value_heads: 2\n"
-                           "vocab_size: 50\nmax_position_embeddings: 256\nrope_theta: 10000.0\n";
+static const char tiny[] =
+    "hidden_size: 32\nintermediate_size: 48\nnum_hidden_layers: 2\nnum_attention_heads: 4\nnum_key_value_heads: 2\n"
+    "vocab_size: 50\nmax_position_embeddings: 256\nrope_theta: 10000.0\n";
 static ry_device *dev;
 
 static int setup(void **state) {
@@ -75,11 +76,16 @@ static void test_init(void **state) {
         differ |= memcmp(x, z, bytes) != 0;
         double sum = 0, squares = 0;
         for (size_t k = 0; k < bytes / 4; k++) sum += (double)x[k], squares += (double)x[k] * (double)x[k];
-        if (ry_var_spec(ry_model_var(a, i))->rank == 1) assert_true(sum == (double)(bytes / 4)); /* norms begin at one */
-        else assert_in_range((int64_t)(1e6 * sqrt(squares / (double)(bytes / 4))), 17000, 23000);
+        if (ry_var_spec(ry_model_var(a, i))->rank == 1)
+            assert_true(sum == (double)(bytes / 4)); /* norms begin at one */
+        else
+            assert_in_range((int64_t)(1e6 * sqrt(squares / (double)(bytes / 4))), 17000, 23000);
     }
     assert_true(differ);
-    assert_ok(ry_model_init_text(&json, dev, "{\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":1,\"num_attention_heads\":4,\"tie_word_embeddings\":true}", 77, 0, NULL));
+    assert_ok(ry_model_init_text(&json, dev,
+                                 "{\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":1,\"num_attention_"
+                                 "heads\":4,\"tie_word_embeddings\":true}",
+                                 77, 0, NULL));
     assert_int_equal(ry_model_vocab(json), 77);
     ry_model_close(a), ry_model_close(b), ry_model_close(c), ry_model_close(json);
     ry_model_close(NULL);
@@ -91,7 +97,10 @@ static void test_round_trip(void **state) {
     ry_model *m = new_model(3), *back = NULL;
     int32_t *ids = some_ids(9);
     float *y = logits_of(m, ids, 9);
-    static const struct { ry_dtype t; double tol; } kinds[] = {{RY_F32, 0}, {RY_BF16, 0.02}, {RY_F16, 0.003}};
+    static const struct {
+        ry_dtype t;
+        double tol;
+    } kinds[] = {{RY_F32, 0}, {RY_BF16, 0.02}, {RY_F16, 0.003}};
     for (size_t k = 0; k < 3; k++)
         for (int master = 0; master < 2; master++) {
             assert_ok(ry_model_save(m, FOLDER "/saved", kinds[k].t));
@@ -109,7 +118,8 @@ static void test_round_trip(void **state) {
     int64_t v = 0;
     assert_true(ry_json_as_int(ry_json_find(config, "vocab_size"), &v) && v == 50);
     assert_string_equal(ry_json_as_text(ry_json_find(config, "model_type"), NULL), "llama");
-    assert_string_equal(ry_json_as_text(ry_json_at(ry_json_find(config, "architectures"), 0), NULL), "LlamaForCausalLM");
+    assert_string_equal(ry_json_as_text(ry_json_at(ry_json_find(config, "architectures"), 0), NULL),
+                        "LlamaForCausalLM");
     ry_json_free(config);
     free(y), free(ids);
     ry_model_close(m);
@@ -180,7 +190,8 @@ static void test_odd_weights(void **state) {
     x.t[at] = x.t[--x.n];
     refused(&x, RY_EFORMAT, "model.layers.1.mlp.up_proj.weight", "missing");
     x = whole;
-    x.t[x.n++] = (ry_named_data){.name = "model.layers.2.mlp.up_proj.weight", .spec = RY_SHAPE(RY_F32, 4, 4), .data = zeros};
+    x.t[x.n++] =
+        (ry_named_data){.name = "model.layers.2.mlp.up_proj.weight", .spec = RY_SHAPE(RY_F32, 4, 4), .data = zeros};
     refused(&x, RY_EFORMAT, "model.layers.2.mlp.up_proj.weight", "not part");
     x = whole;
     x.t[at].spec = RY_SHAPE(RY_F32, 32, 48);
@@ -189,7 +200,8 @@ static void test_odd_weights(void **state) {
     x.t[at].spec.dtype = RY_I32;
     refused(&x, RY_EDTYPE, "model.layers.1.mlp.up_proj.weight", "I32");
     x = whole; /* what checkpoints carry and nobody needs */
-    x.t[x.n++] = (ry_named_data){.name = "model.layers.0.self_attn.rotary_emb.inv_freq", .spec = RY_SHAPE(RY_F32, 4), .data = zeros};
+    x.t[x.n++] = (ry_named_data){
+        .name = "model.layers.0.self_attn.rotary_emb.inv_freq", .spec = RY_SHAPE(RY_F32, 4), .data = zeros};
     assert_ok(ry_tensor_file_write(FOLDER "/odd/model.safetensors", x.n, x.t, NULL));
     assert_ok(ry_model_open(&m, dev, FOLDER "/odd", NULL));
     ry_model_close(m);
@@ -198,15 +210,36 @@ static void test_odd_weights(void **state) {
 
 static void test_odd_configs(void **state) {
     (void)state;
-    static const struct { const char *text; ry_status st; const char *words[2]; } bad[] = {
+    static const struct {
+        const char *text;
+        ry_status st;
+        const char *words[2];
+    } bad[] = {
         {"hidden_size: 32\n", RY_EFORMAT, {"num_hidden_layers", "config"}},
-        {"hidden_size: 30\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\nvocab_size: 5\n", RY_EFORMAT, {"hidden_size (30)", "multiple"}},
-        {"hidden_size: 32\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\nnum_key_value_heads: 3\nvocab_size: 5\n", RY_EFORMAT, {"num_key_value_heads (3)", "multiple"}},
-        {"hidden_size: 32\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\n", RY_EFORMAT, {"vocab_size", "config"}},
-        {"hidden_size: 32\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\nvocab_size: 5\nmodel_type: gpt9\n", RY_EUNSUPPORTED, {"gpt9", "llama"}},
-        {"hidden_size: 32\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\nvocab_size: 5\nhidden_act: sine\n", RY_EUNSUPPORTED, {"sine", "hidden_act"}},
-        {"hidden_size: 12\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\nvocab_size: 5\n", RY_EFORMAT, {"head_dim 3", "even"}},
-        {"hidden_size: -4\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\nvocab_size: 5\n", RY_EFORMAT, {"hidden_size", "config"}},
+        {"hidden_size: 30\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\nvocab_size: 5\n",
+         RY_EFORMAT,
+         {"hidden_size (30)", "multiple"}},
+        {"hidden_size: 32\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\nnum_key_value_heads: "
+         "3\nvocab_size: 5\n",
+         RY_EFORMAT,
+         {"num_key_value_heads (3)", "multiple"}},
+        {"hidden_size: 32\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\n",
+         RY_EFORMAT,
+         {"vocab_size", "config"}},
+        {"hidden_size: 32\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\nvocab_size: "
+         "5\nmodel_type: gpt9\n",
+         RY_EUNSUPPORTED,
+         {"gpt9", "llama"}},
+        {"hidden_size: 32\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\nvocab_size: "
+         "5\nhidden_act: sine\n",
+         RY_EUNSUPPORTED,
+         {"sine", "hidden_act"}},
+        {"hidden_size: 12\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\nvocab_size: 5\n",
+         RY_EFORMAT,
+         {"head_dim 3", "even"}},
+        {"hidden_size: -4\nintermediate_size: 8\nnum_hidden_layers: 1\nnum_attention_heads: 4\nvocab_size: 5\n",
+         RY_EFORMAT,
+         {"hidden_size", "config"}},
         {"[1, 2]", RY_EFORMAT, {"config", ""}},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -270,7 +303,8 @@ static void test_session(void **state) {
     assert_int_equal(id, best);
     assert_ok(ry_session_next(s, NULL, &id));
     assert_ok(ry_session_next(s, NULL, &id));
-    assert_ok(ry_session_feed(s, NULL, 0, last, false)); /* the token sampled last counts too: now the context is full */
+    assert_ok(
+        ry_session_feed(s, NULL, 0, last, false)); /* the token sampled last counts too: now the context is full */
     assert_is(RY_EARG, ry_session_feed(s, ids, 1, NULL, false));
     assert_says("full", "--ctx-size");
     ry_session_reset(s);
@@ -346,7 +380,14 @@ static void test_train_plan(void **state) {
     (void)state;
     write_text(FOLDER "/tiny.yaml", tiny);
     for (int kind = 0; kind < 4; kind++) {
-        ry_train_options o = {.batch_size = 2, .grad_accum = kind & 1 ? 3 : 1, .recompute = kind & 2, .optimizer = "adamw", .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .clip = 1};
+        ry_train_options o = {.batch_size = 2,
+                              .grad_accum = kind & 1 ? 3 : 1,
+                              .recompute = kind & 2,
+                              .optimizer = "adamw",
+                              .beta1 = 0.9,
+                              .beta2 = 0.99,
+                              .eps = 1e-8,
+                              .clip = 1};
         ry_plan_info far, here;
         ry_model *m = NULL;
         train_step *s;
@@ -367,7 +408,8 @@ static void test_train_plan(void **state) {
 
 /* Llama 70B on the null device. */
 static void test_70b(void **state) {
-    static const char config[] = "hidden_size: 8192\nintermediate_size: 28672\nnum_hidden_layers: 80\nnum_attention_heads: 64\nnum_key_value_heads: 8\n"
+    static const char config[] = "hidden_size: 8192\nintermediate_size: 28672\nnum_hidden_layers: "
+                                 "80\nnum_attention_heads: 64\nnum_key_value_heads: 8\n"
                                  "vocab_size: 128256\nmax_position_embeddings: 8192\nrope_theta: 500000.0\n";
     static const double params = 70553706496.0;
     (void)state;
@@ -391,7 +433,8 @@ static void test_70b(void **state) {
     ry_model_close(m);
     ry_device_close(null);
     double took = os_now() - began;
-    print_message("70B, 4096 tokens: %.3f s, %.1f MB of the host's; slab %.2f GB\n", took, (double)(ry_mem_peak() - held) / 1e6, (double)i.slab / 1e9);
+    print_message("70B, 4096 tokens: %.3f s, %.1f MB of the host's; slab %.2f GB\n", took,
+                  (double)(ry_mem_peak() - held) / 1e6, (double)i.slab / 1e9);
     assert_true(took < 3 && ry_mem_peak() - held < 100 << 20);
     assert_true((double)i.weights > params * 4 && (double)i.weights < params * 4 + 1e6);
     assert_true((double)i.slab < 2e9);
@@ -400,19 +443,24 @@ static void test_70b(void **state) {
     for (int recompute = 0; recompute < 2; recompute++) {
         ry_mem_peak_reset();
         began = os_now();
-        assert_ok(ry_train_plan(&i, FOLDER "/70b.yaml", 0, 4096, &(ry_train_options){.batch_size = 1, .recompute = recompute}, RY_BF16));
+        assert_ok(ry_train_plan(&i, FOLDER "/70b.yaml", 0, 4096,
+                                &(ry_train_options){.batch_size = 1, .recompute = recompute}, RY_BF16));
         took = os_now() - began;
-        print_message("70B, a training step%s: %.3f s, %.1f MB of the host's; slab %.2f GB, in all %.2f GB\n", recompute ? ", recomputing" : "", took,
-                      (double)(ry_mem_peak() - held) / 1e6, (double)i.slab / 1e9, (double)i.peak / 1e9);
+        print_message("70B, a training step%s: %.3f s, %.1f MB of the host's; slab %.2f GB, in all %.2f GB\n",
+                      recompute ? ", recomputing" : "", took, (double)(ry_mem_peak() - held) / 1e6,
+                      (double)i.slab / 1e9, (double)i.peak / 1e9);
         assert_true(took < 10 && ry_mem_peak() - held < 200 << 20);
-        assert_true((double)i.weights >= params * 12 && (double)i.slab >= params * 4); /* moments; gradients until the clip is known */
+        assert_true((double)i.weights >= params * 12 &&
+                    (double)i.slab >= params * 4); /* moments; gradients until the clip is known */
     }
     assert_int_equal(ry_mem_live(), held);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_init), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_mapped), cmocka_unit_test(test_odd_weights), cmocka_unit_test(test_odd_configs),
-                                       cmocka_unit_test(test_odd_ids), cmocka_unit_test(test_session), cmocka_unit_test(test_evaluate), cmocka_unit_test(test_train_plan),
-                                       cmocka_unit_test(test_70b)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_init),        cmocka_unit_test(test_round_trip),
+                                       cmocka_unit_test(test_mapped),      cmocka_unit_test(test_odd_weights),
+                                       cmocka_unit_test(test_odd_configs), cmocka_unit_test(test_odd_ids),
+                                       cmocka_unit_test(test_session),     cmocka_unit_test(test_evaluate),
+                                       cmocka_unit_test(test_train_plan),  cmocka_unit_test(test_70b)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

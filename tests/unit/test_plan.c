@@ -54,10 +54,12 @@ static ry_var *var_of(ry_device *d, int64_t n, float first) { /* first, first + 
 static void test_dead_and_equal(void **state) {
     fixture *f = *state;
     ry_graph *g = f->g;
-    ry_tensor x = input(g, 2, 3), a = ry_cumsum(g, x, 1, false, false), b = ry_cumsum(g, x, 1, false, false), c = ry_cumsum(g, x, 1, true, false);
+    ry_tensor x = input(g, 2, 3), a = ry_cumsum(g, x, 1, false, false), b = ry_cumsum(g, x, 1, false, false),
+              c = ry_cumsum(g, x, 1, true, false);
     ry_tensor dead = ry_softmax(g, ry_cumsum(g, x, 0, false, false), 1);
     ry_tensor y = ry_concat(g, 3, (ry_tensor[]){a, b, c}, 0);
-    ry_plan_info i = info_of(g, 1, &y, (ry_compile_options){0}), all = info_of(g, 1, &y, (ry_compile_options){.no_cse = true});
+    ry_plan_info i = info_of(g, 1, &y, (ry_compile_options){0}),
+                 all = info_of(g, 1, &y, (ry_compile_options){.no_cse = true});
     assert_int_equal(i.nodes, 3); /* two sums and the concat; the leaf is no step */
     assert_int_equal(all.nodes, 4);
     assert_int_equal(i.nodes_before, 5);
@@ -95,7 +97,8 @@ static void test_chains(void **state) {
     ry_graph *g = f->g;
     ry_tensor x = input(g, 8, 5), row = ry_input(g, &RY_SHAPE(RY_F32, 5), "row"), column = input(g, 8, 1);
     /* A chain with broadcasts and immediates is one node that keeps nothing between. */
-    ry_tensor y = ry_tanh(g, ry_add(g, ry_mul(g, ry_add(g, ry_mul(g, x, row), column), ry_scalar(g, 3)), ry_scalar(g, 1)));
+    ry_tensor y =
+        ry_tanh(g, ry_add(g, ry_mul(g, ry_add(g, ry_mul(g, x, row), column), ry_scalar(g, 3)), ry_scalar(g, 1)));
     ry_plan_info i = info_of(g, 1, &y, (ry_compile_options){0});
     assert_int_equal(i.nodes, 1);
     assert_int_equal(i.fused, 4);
@@ -181,8 +184,11 @@ static void test_inplace(void **state) {
     assert_int_equal(info_of(g, 1, &y, (ry_compile_options){.no_fusion = true, .no_inplace = true}).slab, 2 * N * 4);
     /* A fused node with two outputs takes the places of two sources that die in it. */
     ry_tensor a = ry_cumsum(g, x, 1, false, false), b = ry_cumsum(g, x, 1, true, false);
-    ry_tensor p = ry_mul(g, a, b), q = ry_sub(g, a, b), want = ry_concat(g, 2, (ry_tensor[]){ry_cumsum(g, p, 1, false, false), ry_cumsum(g, q, 1, false, false)}, 0);
-    assert_int_equal(info_of(g, 1, &want, (ry_compile_options){0}).slab, 3 * N * 4); /* at the last sums: one is done, its source gone */
+    ry_tensor p = ry_mul(g, a, b), q = ry_sub(g, a, b),
+              want =
+                  ry_concat(g, 2, (ry_tensor[]){ry_cumsum(g, p, 1, false, false), ry_cumsum(g, q, 1, false, false)}, 0);
+    assert_int_equal(info_of(g, 1, &want, (ry_compile_options){0}).slab,
+                     3 * N * 4); /* at the last sums: one is done, its source gone */
     /* What is read again later keeps its place. */
     ry_tensor s = ry_softmax(g, a, 1), both = ry_concat(g, 2, (ry_tensor[]){a, s}, 0);
     assert_int_equal(info_of(g, 1, &both, (ry_compile_options){0}).slab, 2 * N * 4);
@@ -209,7 +215,8 @@ static void test_recompute(void **state) {
         for (int i = 0; i < LAYERS; i++) {
             wt[i] = ry_use(g, w[i]);
             if (scopes) ry_recompute_begin(g);
-            ry_tensor a = ry_dropout(g, ry_silu(g, ry_linear(g, ry_rms_norm(g, h, RY_NULL, 1e-5), wt[i], RY_NULL)), 0.25, 9, (uint32_t)i);
+            ry_tensor a = ry_dropout(g, ry_silu(g, ry_linear(g, ry_rms_norm(g, h, RY_NULL, 1e-5), wt[i], RY_NULL)),
+                                     0.25, 9, (uint32_t)i);
             h = ry_add(g, h, ry_linear(g, ry_tanh(g, a), wt[i], RY_NULL));
             if (scopes) ry_recompute_end(g);
         }
@@ -246,7 +253,8 @@ static void test_long_scope(void **state) {
     assert_ok(ry_grad(g, h, RY_NULL, 1, &x, &gx));
     ry_program *p = compile(g, 1, &gx, (ry_compile_options){0});
     assert_true(p->plan->n_steps > LONG);
-    assert_true(p->plan->slab < LONG * 64); /* the forward pass kept nothing: only one of the two passes is there at a time */
+    assert_true(p->plan->slab <
+                LONG * 64); /* the forward pass kept nothing: only one of the two passes is there at a time */
     assert_ok(ry_program_feed(p, 0, in, sizeof in));
     assert_ok(ry_run(p));
     assert_ok(ry_fetch(p, 0, y, sizeof y));
@@ -263,10 +271,18 @@ static void test_wants(void **state) {
     float in[6] = {9, 8, 7, 6, 5, 4}, y[12];
     ry_tensor x = ry_input(g, &RY_SHAPE(RY_F32, 2, 3), "x"), old = ry_use(g, v), half = ry_slice(g, old, 0, 3, 6, 1);
     ry_tensor next = ry_add_into(g, v, RY_RESHAPE(g, x, 6)), e = ry_neg(g, x);
-    ry_tensor want[] = {x, ry_transpose(g, x, 0, 1), old, next, e, e, ry_fill(g, &RY_SHAPE(RY_F32, 2), 4), half, ry_slice(g, next, 0, -1, -7, -2)};
+    ry_tensor want[] = {x,    ry_transpose(g, x, 0, 1),        old, next, e, e, ry_fill(g, &RY_SHAPE(RY_F32, 2), 4),
+                        half, ry_slice(g, next, 0, -1, -7, -2)};
     enum { N = sizeof want / sizeof *want };
-    static const float expect[N][6] = {{9, 8, 7, 6, 5, 4}, {9, 6, 8, 5, 7, 4}, {1, 2, 3, 4, 5, 6}, {10, 10, 10, 10, 10, 10}, {-9, -8, -7, -6, -5, -4},
-                                       {-9, -8, -7, -6, -5, -4}, {4, 4}, {4, 5, 6}, {10, 10, 10}};
+    static const float expect[N][6] = {{9, 8, 7, 6, 5, 4},
+                                       {9, 6, 8, 5, 7, 4},
+                                       {1, 2, 3, 4, 5, 6},
+                                       {10, 10, 10, 10, 10, 10},
+                                       {-9, -8, -7, -6, -5, -4},
+                                       {-9, -8, -7, -6, -5, -4},
+                                       {4, 4},
+                                       {4, 5, 6},
+                                       {10, 10, 10}};
     ry_program *p = compile(g, N, want, (ry_compile_options){0});
     assert_ok(ry_program_feed(p, 0, in, sizeof in));
     assert_ok(ry_run(p));
@@ -286,7 +302,8 @@ static void test_wants(void **state) {
 
 /* ---- programs, dynamic arguments, the cache ---- */
 
-static ry_program *step_of(fixture *f, ry_var *w, ry_var *m, double momentum, double lr, int64_t rows, bool norm, ry_compile_options o) {
+static ry_program *step_of(fixture *f, ry_var *w, ry_var *m, double momentum, double lr, int64_t rows, bool norm,
+                           ry_compile_options o) {
     ry_graph *g = f->g;
     ry_graph_reset(g);
     ry_tensor x = ry_input(g, &RY_SHAPE(RY_F32, rows, 4), "x"), want[2];
@@ -386,7 +403,8 @@ static void test_cache_cap(void **state) {
         ry_device_close(d);
     }
     print_message("200 plans: %zu bytes; under a cap of 65536, with a program and a graph: %zu\n", held[0], held[1]);
-    assert_true(held[1] < 200 << 10 && held[0] > 200 * 2000 && held[0] < 200 * 20000); /* the cap, a program, a graph; a few KiB a plan */
+    assert_true(held[1] < 200 << 10 && held[0] > 200 * 2000 &&
+                held[0] < 200 * 20000); /* the cap, a program, a graph; a few KiB a plan */
 }
 
 /* A program outlives the reset and the end of its graph. */
@@ -419,7 +437,8 @@ static void test_errors(void **state) {
     ry_var *v;
     assert_ok(ry_var_open(&v, f->dev, &RY_SHAPE(RY_F32, 4), "cache"));
     ry_tensor old = ry_use(g, v), next = ry_add_into(g, v, ry_cumsum(g, old, 0, false, false));
-    ry_tensor both = ry_cumsum(g, ry_add(g, old, ry_cumsum(g, next, 0, false, false)), 0, false, false); /* needs the old one after the update */
+    ry_tensor both = ry_cumsum(g, ry_add(g, old, ry_cumsum(g, next, 0, false, false)), 0, false,
+                               false); /* needs the old one after the update */
     assert_is(RY_EARG, ry_compile(&p, g, 1, &both, NULL));
     assert_non_null(strstr(ry_message(), "cache"));
     assert_non_null(strstr(ry_message(), "before this update"));
@@ -428,7 +447,8 @@ static void test_errors(void **state) {
     ry_graph_reset(g);
     assert_is(RY_ESTALE, ry_compile(&p, g, 1, &t, NULL));
     assert_is(RY_ESTALE, ry_compile(&p, g, 1, &RY_NULL, NULL));
-    static const ry_op bare = {.name = "bare", .doc = "nobody runs it", .min_src = 1, .max_src = 1, .infer = nothing_infer};
+    static const ry_op bare = {
+        .name = "bare", .doc = "nobody runs it", .min_src = 1, .max_src = 1, .infer = nothing_infer};
     t = ry_name(g, ry_apply(g, &bare, 1, (ry_tensor[]){input(g, 2, 2)}, NULL), "layer 3");
     assert_is(RY_EUNSUPPORTED, ry_compile(&p, g, 1, &t, NULL));
     assert_non_null(strstr(ry_message(), "bare"));
@@ -441,7 +461,8 @@ static void test_debug_nan(void **state) {
     fixture *f = *state;
     ry_graph *g = f->g;
     float x[4] = {1, 2, -3, 4};
-    ry_tensor t = input(g, 2, 2), a = ry_name(g, ry_log(g, ry_mul(g, t, ry_scalar(g, 2))), "layers.1.gate"), y = ry_sum(g, ry_exp(g, a), 0, false);
+    ry_tensor t = input(g, 2, 2), a = ry_name(g, ry_log(g, ry_mul(g, t, ry_scalar(g, 2))), "layers.1.gate"),
+              y = ry_sum(g, ry_exp(g, a), 0, false);
     ry_program *p = compile(g, 1, &y, (ry_compile_options){.debug_nan = true});
     assert_ok(ry_program_feed(p, 0, x, sizeof x));
     assert_is(RY_ENAN, ry_run(p));
@@ -462,7 +483,8 @@ static void test_profile(void **state) {
     ry_var *w;
     ry_profile_row rows[32];
     assert_ok(ry_var_open(&w, f->dev, &RY_SHAPE(RY_F32, 64, 64), "w"));
-    ry_tensor x = input(g, 64, 64), wt = ry_use(g, w), y = ry_name(g, ry_matmul(g, x, wt), "quoted \"name\"\n"), loss = ry_mean(g, ry_square(g, y), 0, false), gw;
+    ry_tensor x = input(g, 64, 64), wt = ry_use(g, w), y = ry_name(g, ry_matmul(g, x, wt), "quoted \"name\"\n"),
+              loss = ry_mean(g, ry_square(g, y), 0, false), gw;
     assert_ok(ry_grad(g, loss, RY_NULL, 1, &wt, &gw));
     ry_add_into(g, w, gw);
     ry_program *p = compile(g, 1, &loss, (ry_compile_options){.profile = true});
@@ -477,7 +499,8 @@ static void test_profile(void **state) {
     bool product = false;
     for (size_t i = 0; i < n; i++) {
         assert_true(rows[i].calls == 3 && rows[i].ms >= 0 && rows[i].name);
-        if (!strcmp(rows[i].op, "matmul") && !strcmp(rows[i].name, "quoted \"name\"\n")) product = rows[i].gflops > 0 && rows[i].gbps > 0;
+        if (!strcmp(rows[i].op, "matmul") && !strcmp(rows[i].name, "quoted \"name\"\n"))
+            product = rows[i].gflops > 0 && rows[i].gbps > 0;
     }
     assert_true(product);
     assert_ok(ry_program_trace(p, path));
@@ -489,7 +512,8 @@ static void test_profile(void **state) {
     for (size_t i = 0; i < n; i++) {
         const ry_json *e = ry_json_at(events, i);
         double ts, dur;
-        assert_true(ry_json_as_real(ry_json_find(e, "ts"), &ts) && ry_json_as_real(ry_json_find(e, "dur"), &dur) && ts >= 0 && dur >= 0);
+        assert_true(ry_json_as_real(ry_json_find(e, "ts"), &ts) && ry_json_as_real(ry_json_find(e, "dur"), &dur) &&
+                    ts >= 0 && dur >= 0);
         const char *cat = ry_json_as_text(ry_json_find(e, "cat"), NULL);
         seen[0] |= !strcmp(cat, "forward"), seen[1] |= !strcmp(cat, "backward"), seen[2] |= !strcmp(cat, "update");
     }
@@ -546,9 +570,11 @@ static void test_random(void **state) {
 
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        T(test_dead_and_equal), T(test_unequal), T(test_chains), T(test_chain_limits), T(test_deadline), T(test_inplace), T(test_recompute), T(test_long_scope),
-        T(test_wants), T(test_cache_key), T(test_cache_aliases), T(test_cache_cap), T(test_outlives_graph), T(test_errors), T(test_debug_nan),
-        T(test_profile), T(test_overhead), cmocka_unit_test(test_random)};
+    const struct CMUnitTest tests[] = {T(test_dead_and_equal), T(test_unequal),       T(test_chains),
+                                       T(test_chain_limits),   T(test_deadline),      T(test_inplace),
+                                       T(test_recompute),      T(test_long_scope),    T(test_wants),
+                                       T(test_cache_key),      T(test_cache_aliases), T(test_cache_cap),
+                                       T(test_outlives_graph), T(test_errors),        T(test_debug_nan),
+                                       T(test_profile),        T(test_overhead),      cmocka_unit_test(test_random)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,7 +30,8 @@ static void test_input_order(void **state) {
     ry_graph *g = ((fixture *)*state)->g;
     ry_program *p;
     float a = 5, b[2] = {3, 4}, y[2];
-    ry_tensor x = ry_input(g, &(ry_spec){.dtype = RY_F32}, "a"), unused = ry_input(g, &RY_SHAPE(RY_I64, 3), "unused"), z = ry_input(g, &RY_SHAPE(RY_F32, 2), "b");
+    ry_tensor x = ry_input(g, &(ry_spec){.dtype = RY_F32}, "a"), unused = ry_input(g, &RY_SHAPE(RY_I64, 3), "unused"),
+              z = ry_input(g, &RY_SHAPE(RY_F32, 2), "b");
     ry_tensor t = ry_sub(g, z, x);
     assert_ok(ry_compile(&p, g, 1, &t, NULL));
     assert_ok(ry_program_feed(p, 2, b, sizeof b));
@@ -58,7 +59,8 @@ static void test_eval(void **state) {
     for (int step = 0; step < 4; step++) { /* the same step again and again: one program, new data, new rates */
         float x[3] = {1, 2, (float)step};
         ry_graph_reset(g);
-        ry_tensor in = ry_input(g, &RY_SHAPE(RY_F32, 3), "x"), y = ry_sum(g, in, 0, false), d = ry_dropout(g, in, 0.5, (uint64_t)step, 0), want[2] = {y, d};
+        ry_tensor in = ry_input(g, &RY_SHAPE(RY_F32, 3), "x"), y = ry_sum(g, in, 0, false),
+                  d = ry_dropout(g, in, 0.5, (uint64_t)step, 0), want[2] = {y, d};
         assert_ok(ry_eval(g, 2, want, 1, &(ry_feed){in, x, sizeof x}));
         assert_true(one(g, y) == 3 + (float)step);
         if (step == 0) kept = g->last;
@@ -120,7 +122,8 @@ static void test_checked(void **state) {
     ry_program *p;
     float w[6] = {1, 2, 3, 4, 5, 6}, y[4];
     int32_t ids[2] = {0, 3};
-    ry_tensor table = ry_input(g, &RY_SHAPE(RY_F32, 3, 2), "embed_tokens"), t = ry_embedding(g, table, ry_input(g, &RY_SHAPE(RY_I32, 2), NULL));
+    ry_tensor table = ry_input(g, &RY_SHAPE(RY_F32, 3, 2), "embed_tokens"),
+              t = ry_embedding(g, table, ry_input(g, &RY_SHAPE(RY_I32, 2), NULL));
     assert_ok(ry_compile(&p, g, 1, &t, NULL));
     assert_ok(ry_program_feed(p, 0, w, sizeof w));
     assert_ok(ry_program_feed(p, 1, ids, sizeof ids));
@@ -144,7 +147,8 @@ static void test_half_way(void **state) {
     ry_var *v;
     ry_tensor x = ry_input(g, &RY_SHAPE(RY_F32, 2), "x");
     assert_ok(ry_var_open(&v, f->dev, &RY_SHAPE(RY_F32, 2), "v"));
-    ry_tensor next = ry_add_into(g, v, x), ids = ry_cast(g, next, RY_I32), e = ry_embedding(g, ry_fill(g, &RY_SHAPE(RY_F32, 3, 2), 1), ids);
+    ry_tensor next = ry_add_into(g, v, x), ids = ry_cast(g, next, RY_I32),
+              e = ry_embedding(g, ry_fill(g, &RY_SHAPE(RY_F32, 3, 2), 1), ids);
     assert_ok(ry_compile(&p, g, 1, &e, NULL));
     assert_ok(ry_program_feed(p, 0, (float[2]){1, 2}, 8));
     assert_ok(ry_run(p));
@@ -217,6 +221,7 @@ static void test_devices(void **state) {
 
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_input_order), T(test_eval), T(test_eval_twice), T(test_keep), T(test_checked), T(test_half_way), T(test_vars), T(test_devices)};
+    const struct CMUnitTest tests[] = {T(test_input_order), T(test_eval),     T(test_eval_twice), T(test_keep),
+                                       T(test_checked),     T(test_half_way), T(test_vars),       T(test_devices)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,8 +47,10 @@ static void test_transformers(void **state) {
     const ry_json *cases = ry_json_find(j, "cases"), *logits = ry_json_find(j, "logits");
     int checked = 0, chained = 0;
     for (size_t k = 0; k < ry_json_count(cases); k++) {
-        const ry_json *c = ry_json_at(cases, k), *chain = ry_json_find(c, "chain"), *kept = ry_json_find(c, "kept"), *probs = ry_json_find(c, "probs");
-        const ry_json *x = ry_json_find(ry_json_find(logits, ry_json_as_text(ry_json_find(c, "logits"), NULL)), "logits");
+        const ry_json *c = ry_json_at(cases, k), *chain = ry_json_find(c, "chain"), *kept = ry_json_find(c, "kept"),
+                      *probs = ry_json_find(c, "probs");
+        const ry_json *x =
+            ry_json_find(ry_json_find(logits, ry_json_as_text(ry_json_find(c, "logits"), NULL)), "logits");
         ry_sampling o;
         float row[MOST];
         double p[MOST];
@@ -67,10 +69,12 @@ static void test_transformers(void **state) {
         for (int64_t i = 0; i < m; i++) {
             int64_t id = 0;
             double want = 0;
-            assert_true(ry_json_as_int(ry_json_at(kept, (size_t)i), &id) && ry_json_as_real(ry_json_at(probs, (size_t)i), &want));
+            assert_true(ry_json_as_int(ry_json_at(kept, (size_t)i), &id) &&
+                        ry_json_as_real(ry_json_at(probs, (size_t)i), &want));
             /* The logits are doubles there and floats here: a relative rounding of 2^-24 of a logit, times 1 / temperature */
             double tol = want * 30 * 0x1p-24 / (o.temp < 1 ? o.temp : 1) + 1e-12;
-            if (!(fabs(p[id] - want) <= tol)) print_error("case %zu: token %lld has %.12g, expected %.12g\n", k, (long long)id, p[id], want);
+            if (!(fabs(p[id] - want) <= tol))
+                print_error("case %zu: token %lld has %.12g, expected %.12g\n", k, (long long)id, p[id], want);
             assert_true(fabs(p[id] - want) <= tol);
         }
         ry_mem_free(got);
@@ -115,7 +119,8 @@ static void test_draws(void **state) {
 static void test_edges(void **state) {
     (void)state;
     int32_t id = -1;
-    float x[4] = {1, 3, 3, -INFINITY}, same[3] = {2, 2, 2}, nothing[2] = {-INFINITY, -INFINITY}, high[3] = {0, INFINITY, 1}, bad[2] = {0, NAN};
+    float x[4] = {1, 3, 3, -INFINITY}, same[3] = {2, 2, 2}, nothing[2] = {-INFINITY, -INFINITY},
+          high[3] = {0, INFINITY, 1}, bad[2] = {0, NAN};
     gen_candidate *c;
     int64_t m;
     assert_ok(ry_sample_logits(x, 4, &(ry_sampling){0}, 0, &id)); /* greedy: the first of equals */
@@ -133,7 +138,8 @@ static void test_edges(void **state) {
         assert_int_equal(id, 1);
         assert_ok(ry_sample_logits(x, 4, &(ry_sampling){.temp = 1e-30, .top_p = 0.5, .seed = i}, i, &id));
         assert_in_range(id, 1, 2);
-        assert_ok(ry_sample_logits(nothing, 2, &(ry_sampling){.temp = 1, .top_k = 3, .top_p = 0.9, .min_p = 0.1, .seed = i}, i, &id));
+        assert_ok(ry_sample_logits(
+            nothing, 2, &(ry_sampling){.temp = 1, .top_k = 3, .top_p = 0.9, .min_p = 0.1, .seed = i}, i, &id));
         assert_int_equal(id, 0);
     }
     assert_is(RY_ENAN, ry_sample_logits(bad, 2, &(ry_sampling){.temp = 1}, 0, &id));
@@ -156,7 +162,8 @@ static void test_time(void **state) {
     for (int equal = 0; equal < 2; equal++) {
         for (int i = 0; i < V; i++) x[i] = equal ? 0 : (float)(((uint32_t)i * 2654435761u) >> 8) * 0x1p-20f;
         double t = os_now();
-        for (uint64_t i = 0; i < 5; i++) assert_ok(ry_sample_logits(x, V, &(ry_sampling){.temp = 0.8, .top_k = 40, .top_p = 0.95}, i, &id));
+        for (uint64_t i = 0; i < 5; i++)
+            assert_ok(ry_sample_logits(x, V, &(ry_sampling){.temp = 0.8, .top_k = 40, .top_p = 0.95}, i, &id));
         took[equal] = os_now() - t;
     }
     print_message("top-k 40 of %d: %.2f ms, of equals %.2f ms\n", V, took[0] * 200, took[1] * 200);
@@ -165,6 +172,7 @@ static void test_time(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transformers), cmocka_unit_test(test_draws), cmocka_unit_test(test_edges), cmocka_unit_test(test_time)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transformers), cmocka_unit_test(test_draws),
+                                       cmocka_unit_test(test_edges), cmocka_unit_test(test_time)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,7 +47,8 @@ static ry_status graph_rounds(worker *w) {
     w->result = 0;
     for (int round = 0; round < w->rounds; round++) {
         ry_graph_reset(g);
-        ry_tensor first = ry_input(g, &RY_SHAPE(RY_F32, 64, 32), "x"), in = first, wt = ry_use(g, w->shared), gx, want[2];
+        ry_tensor first = ry_input(g, &RY_SHAPE(RY_F32, 64, 32), "x"), in = first, wt = ry_use(g, w->shared), gx,
+                  want[2];
         for (int i = 0; i < round % 3; i++) in = ry_tanh(g, in); /* several structures */
         ry_tensor h = ry_softmax(g, ry_linear(g, ry_rms_norm(g, in, RY_NULL, 1e-5), wt, RY_NULL), -1);
         want[0] = ry_sum(g, ry_square(g, ry_add(g, h, ry_use(g, own))), 0, false);
@@ -75,7 +76,8 @@ static void test_graphs(void **state) {
     float x[32 * 32];
     double alone[MOST];
     worker w[MOST];
-    assert_ok(ry_device_open(&d, "cpu", &(ry_device_options){.threads = 2, .cache_bytes = 20000})); /* plans come and go */
+    assert_ok(
+        ry_device_open(&d, "cpu", &(ry_device_options){.threads = 2, .cache_bytes = 20000})); /* plans come and go */
     assert_ok(ry_var_open(&shared, d, &RY_SHAPE(RY_F32, 32, 32), "shared"));
     for (int i = 0; i < 32 * 32; i++) x[i] = (float)(i % 23 - 11) / 40;
     assert_ok(ry_var_write(shared, x, sizeof x));
@@ -94,9 +96,11 @@ static void test_graphs(void **state) {
 
 /* ---- training beside evaluation and generation of another model, on one device; and on devices of their own ---- */
 
-static const char config[] = "hidden_size: 32\nintermediate_size: 48\nnum_hidden_layers: 2\nnum_attention_heads: 4\nnum_key_value_heads: 2\n"
-                             "max_position_embeddings: 64\nrope_theta: 10000.0\ntie_word_embeddings: true\n";
-static const char text[] = "Every sentence that is long enough to be cut into windows serves: this one is read by a model that learns, and by one that does not. "
+static const char config[] =
+    "hidden_size: 32\nintermediate_size: 48\nnum_hidden_layers: 2\nnum_attention_heads: 4\nnum_key_value_heads: 2\n"
+    "max_position_embeddings: 64\nrope_theta: 10000.0\ntie_word_embeddings: true\n";
+static const char text[] = "Every sentence that is long enough to be cut into windows serves: this one is read by a "
+                           "model that learns, and by one that does not. "
                            "Both share a device, and neither may notice the other, except by the clock.";
 
 static void last_loss(void *ud, const ry_train_step *s) {
@@ -110,8 +114,12 @@ static ry_status train_one(worker *w) {
     ry_status st;
     RY_GO(st, done, ry_tokenizer_bytes(&t));
     RY_GO(st, done, ry_data_text(&d, text, sizeof text - 1, t, &(ry_data_options){.seq_len = 16}));
-    RY_GO(st, done, ry_model_init_text(&m, w->dev, config, 256, (uint64_t)w->number, &(ry_model_options){.master_f32 = true}));
-    RY_GO(st, done, ry_train(m, d, NULL, &(ry_train_options){.batch_size = 2, .grad_accum = 2, .iters = w->rounds, .on_step = last_loss, .ud = &w->result}));
+    RY_GO(st, done,
+          ry_model_init_text(&m, w->dev, config, 256, (uint64_t)w->number, &(ry_model_options){.master_f32 = true}));
+    RY_GO(st, done,
+          ry_train(m, d, NULL,
+                   &(ry_train_options){
+                       .batch_size = 2, .grad_accum = 2, .iters = w->rounds, .on_step = last_loss, .ud = &w->result}));
 done:
     ry_model_close(m);
     ry_data_close(d);
@@ -170,8 +178,10 @@ static void models(bool one_device) {
     worker w[MOST];
     double alone[MOST];
     for (int i = 0; i < MOST; i++) {
-        if (i == 0 || !one_device) assert_ok(ry_device_open(&d[i], "cpu", &(ry_device_options){.threads = 2}));
-        else d[i] = d[0];
+        if (i == 0 || !one_device)
+            assert_ok(ry_device_open(&d[i], "cpu", &(ry_device_options){.threads = 2}));
+        else
+            d[i] = d[0];
         w[i] = (worker){.dev = d[i], .number = i, .rounds = i % 2 ? 4 : 6};
     }
     for (int i = 0; i < MOST; i++) {
@@ -244,7 +254,8 @@ static void test_devices(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_graphs), cmocka_unit_test(test_one_device), cmocka_unit_test(test_own_devices), cmocka_unit_test(test_log),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_graphs), cmocka_unit_test(test_one_device),
+                                       cmocka_unit_test(test_own_devices), cmocka_unit_test(test_log),
                                        cmocka_unit_test(test_devices)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
