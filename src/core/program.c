@@ -127,22 +127,31 @@ void program_operand(const ry_program *p, const ry_value *v, const ry_buffer **b
     *at += ry_bytes_of(v->spec.dtype, v->offset);
 }
 
+/* The nearest number that the field can hold; 0 for NaN. */
+static void set_number(void *at, ry_arg_type t, double v) {
+    if (t == RY_ARG_F64) {
+        *(double *)at = v;
+        return;
+    }
+    if (isnan(v)) v = 0;
+    switch (t) {
+    case RY_ARG_F64: break;
+    case RY_ARG_I64: *(int64_t *)at = v <= -0x1p63 ? INT64_MIN : v >= 0x1p63 ? INT64_MAX : (int64_t)v; break;
+    case RY_ARG_U64: *(uint64_t *)at = v <= 0 ? 0 : v >= 0x1p64 ? UINT64_MAX : (uint64_t)v; break;
+    case RY_ARG_I32: *(int32_t *)at = v <= INT32_MIN ? INT32_MIN : v >= INT32_MAX ? INT32_MAX : (int32_t)v; break;
+    case RY_ARG_U32: *(uint32_t *)at = v <= 0 ? 0 : v >= UINT32_MAX ? UINT32_MAX : (uint32_t)v; break;
+    case RY_ARG_BOOL: *(bool *)at = v != 0; break;
+    }
+}
+
 ry_status ry_program_set(ry_program *p, const char *field, double value) {
     bool found = false;
     for (int i = 0; i < p->plan->n_steps; i++) {
         const plan_step *s = &p->plan->steps[i];
         for (const ry_arg *a = s->dynamic ? s->node->op->args : NULL; a && a->name; a++) {
             if (!a->dynamic || strcmp(a->name, field)) continue;
-            void *at = (char *)p->args[i] + a->offset;
+            set_number((char *)p->args[i] + a->offset, a->type, value);
             found = true;
-            switch (a->type) {
-            case RY_ARG_F64: *(double *)at = value; break;
-            case RY_ARG_I64: *(int64_t *)at = (int64_t)value; break;
-            case RY_ARG_U64: *(uint64_t *)at = (uint64_t)value; break;
-            case RY_ARG_I32: *(int32_t *)at = (int32_t)value; break;
-            case RY_ARG_U32: *(uint32_t *)at = (uint32_t)value; break;
-            case RY_ARG_BOOL: *(bool *)at = value != 0; break;
-            }
         }
     }
     return found ? RY_OK : ry_fail(RY_EARG, "no node of the program has a dynamic argument '%s'", field);

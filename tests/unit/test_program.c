@@ -2,6 +2,7 @@
 #include "core/graph.h"
 #include "core/program.h"
 #include "unit/cm.h"
+#include <math.h>
 #include <rusty/ops.h>
 #include <stdio.h>
 #include <string.h>
@@ -139,6 +140,38 @@ static void test_checked(void **state) {
     ry_program_close(p);
 }
 
+/* Nothing wanted, nothing in it, numbers that no field can hold. */
+static void test_nothing(void **state) {
+    ry_graph *g = ((fixture *)*state)->g;
+    ry_program *p;
+    float x[3] = {1, 2, 3}, y[3];
+    assert_ok(ry_compile(&p, g, 0, NULL, NULL));
+    assert_ok(ry_run(p));
+    ry_program_close(p);
+    ry_tensor in = ry_input(g, &RY_SHAPE(RY_F32, 0, 3), "empty"), e = ry_exp(g, in),
+              s = ry_sum(g, e, RY_AXIS(0), false);
+    assert_ok(ry_compile(&p, g, 2, (ry_tensor[]){e, s}, NULL));
+    assert_ok(ry_program_feed(p, 0, NULL, 0));
+    assert_ok(ry_run(p));
+    assert_ok(ry_fetch(p, 0, NULL, 0));
+    assert_ok(ry_fetch(p, 1, y, sizeof y));
+    assert_true(y[0] == 0 && y[2] == 0);
+    ry_program_close(p);
+    ry_graph_reset(g);
+    in = ry_input(g, &RY_SHAPE(RY_F32, 3), "x");
+    ry_tensor d = ry_dropout(g, in, 0.5, 5, 0);
+    assert_ok(ry_compile(&p, g, 1, &d, NULL));
+    assert_ok(ry_program_feed(p, 0, x, sizeof x));
+    static const double odd[] = {-1, 1e30, (double)NAN, (double)INFINITY, -(double)INFINITY, 0.5};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        assert_ok(ry_program_set(p, "seed", odd[i]));
+        assert_ok(ry_run(p));
+        assert_ok(ry_fetch(p, 0, y, sizeof y));
+        for (int k = 0; k < 3; k++) assert_true(y[k] == 0 || y[k] == 2 * x[k]);
+    }
+    ry_program_close(p);
+}
+
 /* A run that ends after it has begun to write: nobody may take its variables for whole. */
 static void test_half_way(void **state) {
     fixture *f = *state;
@@ -221,7 +254,8 @@ static void test_devices(void **state) {
 
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_input_order), T(test_eval),     T(test_eval_twice), T(test_keep),
-                                       T(test_checked),     T(test_half_way), T(test_vars),       T(test_devices)};
+    const struct CMUnitTest tests[] = {T(test_input_order), T(test_eval),    T(test_eval_twice),
+                                       T(test_keep),        T(test_checked), T(test_nothing),
+                                       T(test_half_way),    T(test_vars),    T(test_devices)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
