@@ -15,8 +15,11 @@ typedef struct check {
     double usual
         [RY_MAX_OUT]; /* largest entry of each output on the sample as it is: where a variant's result nearly cancels,
                                        * its errors are still measured against this */
+    bool stale;       /* a run ended in an error that it may end in: the device is void, open another */
     int64_t compared, failed;
 } check;
+bool check_devices(check *c); /* opens them anew where none are or one is stale */
+void check_devices_close(check *c);
 
 /* Prints "row/sample dtype path: text", counts it, returns false. */
 bool check_fail(check *c, const char *how, const char *fmt, ...) RY_PRINTF(3, 4);

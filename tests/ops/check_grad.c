@@ -238,5 +238,6 @@ done:
 
 void check_grad(check *c) {
     if (c->op->writes || !(c->op->vjp || c->op->lower) || (c->op->flags & RY_OP_NO_GRAD)) return;
+    if (!check_devices(c)) return;
     if (check_outputs(c, RY_MAX_OUT)) check_outputs(c, 1);
 }

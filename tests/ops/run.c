@@ -21,6 +21,23 @@ bool check_fail(check *c, const char *how, const char *fmt, ...) {
     return false;
 }
 
+void check_devices_close(check *c) {
+    for (int t = 0; t < CHECK_DEVICES; t++) {
+        ry_device_close(c->dev[t]);
+        c->dev[t] = NULL;
+    }
+    c->stale = false;
+}
+
+bool check_devices(check *c) {
+    if (c->dev[0] && !c->stale) return true;
+    check_devices_close(c);
+    for (int t = 0; t < CHECK_DEVICES; t++)
+        if (ry_device_open(&c->dev[t], "cpu", &(ry_device_options){.threads = t + 1}) != RY_OK)
+            return check_fail(c, "device", "%s", ry_message());
+    return true;
+}
+
 void result_free(result *r) {
     for (int i = 0; i < r->n; i++) free(r->data[i]);
     *r = (result){0};

@@ -28,11 +28,6 @@ static bool check_row(const ry_op *op, bool verbose) {
         if (!simd_has((simd_path)path)) continue;
         simd_force((simd_path)path, path == (int)simd_best() ? ~0u : 0);
         c.path = simd_name((simd_path)path);
-        for (int t = 0; t < CHECK_DEVICES; t++)
-            if (ry_device_open(&c.dev[t], "cpu", &(ry_device_options){.threads = t + 1}) != RY_OK) {
-                check_fail(&c, "device", "%s", ry_message());
-                return false;
-            }
         samples = 0;
         for (const ry_sample *s = op->samples; s && s->name; s++) {
             if (s->flags & RY_SAMPLE_BENCH) continue;
@@ -40,7 +35,7 @@ static bool check_row(const ry_op *op, bool verbose) {
             samples++;
             check_sample(&c);
         }
-        for (int t = 0; t < CHECK_DEVICES; t++) ry_device_close(c.dev[t]);
+        check_devices_close(&c);
     }
     c.sample = NULL;
     if (!samples) check_fail(&c, "samples", "the row has no samples to test");
