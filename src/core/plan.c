@@ -495,7 +495,7 @@ ry_status plan_make(ry_plan **out, ry_graph *g, plan_live *l, size_t n_want, con
         origin[i] = list.at[i]->id < w.origin.n ? w.origin.at[list.at[i]->id] : 0;
         list.at[i]->id = (uint32_t)i;
     }
-    memset(w.origin.at, 0, w.origin.n * sizeof *w.origin.at);
+    if (w.origin.n) memset(w.origin.at, 0, w.origin.n * sizeof *w.origin.at);
     for (size_t i = 0; i < list.n && i < w.origin.n; i++) w.origin.at[i] = origin[i];
     RY_GO(st, fail, make_steps(p, g->dev, &w, &list));
     st = RY_ENOMEM;
