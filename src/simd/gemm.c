@@ -39,7 +39,7 @@ enum {
     THIN = 8, /* this many rows or columns of C are a matrix-vector product: bound by memory, nothing packed */
     THIN_PART = 1 << 17, /* values of the large matrix in a part, about */
     THIN_COLUMNS = 256,  /* fewer contiguous columns a part would waste memory bandwidth */
-    THIN_CHUNK = 128,    /* columns at a time: rows five to eight find them in the cache */
+    THIN_CHUNK = 512,    /* columns at a time: their sums stay in L1 */
     PARTS = 64,          /* most parts of a product that must not be larger */
     PART_MACS = 1 << 19, /* fewer multiply-adds are not worth another part */
     SIDE =
