@@ -57,6 +57,7 @@ ry_status ry_device_open(ry_device **out, const char *name, const ry_device_opti
     if (!d) return RY_ENOMEM;
     d->api = api;
     RY_GO(st, fail, os_mutex_open(&d->lock));
+    RY_GO(st, fail, os_cond_open(&d->turn));
     RY_GO(st, fail, os_mutex_open(&d->cache_lock));
     RY_GO(st, fail, plan_cache_open(&d->cache, opt && opt->cache_bytes ? opt->cache_bytes : (size_t)256 << 20));
     RY_GO(st, fail, api->open(d, index, opt ? opt : &none));
@@ -65,6 +66,7 @@ ry_status ry_device_open(ry_device **out, const char *name, const ry_device_opti
 fail:
     plan_cache_close(d->cache);
     os_mutex_close(d->cache_lock);
+    os_cond_close(d->turn);
     os_mutex_close(d->lock);
     ry_mem_free(d);
     return st;
@@ -76,8 +78,23 @@ void ry_device_close(ry_device *d) {
     d->api->free(d, &d->slab);
     d->api->close(d);
     os_mutex_close(d->cache_lock);
+    os_cond_close(d->turn);
     os_mutex_close(d->lock);
     ry_mem_free(d);
+}
+
+void ry_device_lock(ry_device *d) {
+    os_mutex_lock(d->lock);
+    uint64_t mine = d->next_turn++;
+    while (d->now_serving != mine) os_cond_wait(d->turn, d->lock);
+    os_mutex_unlock(d->lock);
+}
+
+void ry_device_unlock(ry_device *d) {
+    os_mutex_lock(d->lock);
+    bool waiting = ++d->now_serving != d->next_turn;
+    if (waiting) os_cond_wake_all(d->turn);
+    os_mutex_unlock(d->lock);
 }
 
 void ry_device_describe(const ry_device *d, ry_device_info *out) { *out = d->info; }
@@ -120,9 +137,9 @@ static ry_status var_done(ry_var **out, ry_var *v, ry_status st) {
         ry_mem_free(v);
         return st;
     }
-    os_mutex_lock(v->dev->lock);
+    ry_device_lock(v->dev);
     v->dev->lasting += v->bytes;
-    os_mutex_unlock(v->dev->lock);
+    ry_device_unlock(v->dev);
     *out = v;
     return RY_OK;
 }
@@ -143,9 +160,9 @@ ry_status ry_var_wrap(ry_var **out, ry_device *d, const ry_spec *s, const char *
 
 void ry_var_close(ry_var *v) {
     if (!v) return;
-    os_mutex_lock(v->dev->lock);
+    ry_device_lock(v->dev);
     v->dev->lasting -= v->bytes;
-    os_mutex_unlock(v->dev->lock);
+    ry_device_unlock(v->dev);
     v->dev->api->free(v->dev, &v->buf);
     if (v->buf.release) v->buf.release(v->buf.release_ud);
     ry_mem_free(v->name);
@@ -161,17 +178,17 @@ static ry_status var_check(const ry_var *v, size_t bytes) {
 ry_status ry_var_write(ry_var *v, const void *data, size_t bytes) {
     RY_TRY(var_check(v, bytes));
     if (v->read_only) RY_FAIL(RY_EARG, "%s is mapped from its file and cannot be written: open the model with master_f32", v->name);
-    os_mutex_lock(v->dev->lock);
+    ry_device_lock(v->dev);
     ry_status st = v->dev->api->write(v->dev, &v->buf, 0, data, bytes);
-    os_mutex_unlock(v->dev->lock);
+    ry_device_unlock(v->dev);
     return st;
 }
 
 ry_status ry_var_read(const ry_var *v, void *data, size_t bytes) {
     RY_TRY(var_check(v, bytes));
-    os_mutex_lock(v->dev->lock);
+    ry_device_lock(v->dev);
     ry_status st = v->dev->api->read(v->dev, &v->buf, 0, data, bytes);
-    os_mutex_unlock(v->dev->lock);
+    ry_device_unlock(v->dev);
     return st;
 }
 

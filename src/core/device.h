@@ -46,7 +46,9 @@ struct ry_device {
     ry_device_info info;
     ry_caps caps;                  /* what kernels may count on; all 0 on devices without kernels */
     void *impl;
-    os_mutex *lock;                /* submissions, the slab */
+    os_mutex *lock;                /* of the turns, which ry_device_lock gives out */
+    os_cond *turn;
+    uint64_t next_turn, now_serving;
     os_mutex *cache_lock;          /* the plans */
     ry_buffer slab;                /* intermediates of whatever program runs now */
     uint64_t slab_version;         /* grows when the slab moves: programs bind again */
@@ -54,6 +56,9 @@ struct ry_device {
     size_t lasting;                /* bytes of variables */
     bool failed;                   /* set by run: a submission failed after it had begun to write variables, which are void */
 };
+/* The device for one submission or transfer, in the order of asking: who runs without pause keeps nobody out. */
+void ry_device_lock(ry_device *d);
+void ry_device_unlock(ry_device *d);
 ry_status ry_device_slab(ry_device *d, size_t bytes); /* at least so large; under lock */
 
 struct ry_var {

@@ -161,15 +161,15 @@ ry_status ry_program_feed(ry_program *p, size_t input, const void *data, size_t 
     if (input >= (size_t)p->plan->n_inputs) RY_FAIL(RY_EARG, "the program has %d inputs, no input %zu", p->plan->n_inputs, input);
     if (bytes != p->plan->input_bytes[input])
         RY_FAIL(RY_EARG, "input %zu takes %zu bytes; %zu were given", input, p->plan->input_bytes[input], bytes);
-    os_mutex_lock(p->dev->lock);
+    ry_device_lock(p->dev);
     ry_status st = p->dev->api->write(p->dev, &p->inputs[input], 0, data, bytes);
-    os_mutex_unlock(p->dev->lock);
+    ry_device_unlock(p->dev);
     return st;
 }
 
 ry_status ry_run(ry_program *p) {
     ry_device *d = p->dev;
-    os_mutex_lock(d->lock);
+    ry_device_lock(d);
     ry_status st = d->failed ? ry_fail(RY_ELOST, "an earlier run on this device ended half-way: the variables that it wrote are void; open the device and them anew")
                              : ry_device_slab(d, p->plan->slab);
     if (st == RY_OK) st = d->api->run(d, p);
@@ -177,7 +177,7 @@ ry_status ry_run(ry_program *p) {
         p->runs++;
         for (int i = 0; p->step_sum && i < p->plan->n_steps; i++) p->step_sum[i] += p->step_s[i];
     }
-    os_mutex_unlock(d->lock);
+    ry_device_unlock(d);
     return st;
 }
 
@@ -192,10 +192,10 @@ ry_status ry_fetch(ry_program *p, size_t want, void *data, size_t bytes) {
     if (!s) RY_FAIL(RY_EARG, "the program has %d wanted tensors, no %zu", p->plan->n_want, want);
     RY_TRY(ry_spec_bytes(&have, s));
     if (have != bytes) RY_FAIL(RY_EARG, "wanted tensor %zu is %s, %zu bytes; room for %zu was given", want, ry_show(s).s, have, bytes);
-    os_mutex_lock(p->dev->lock);
+    ry_device_lock(p->dev);
     program_operand(p, p->plan->want[want].value, &buf, &at);
     ry_status st = p->dev->api->read(p->dev, buf, at, data, bytes);
-    os_mutex_unlock(p->dev->lock);
+    ry_device_unlock(p->dev);
     return st;
 }
 

@@ -8,7 +8,7 @@ static void test_step(void **state) { (void)state, fault_sweep("training step", 
 static void test_model(void **state) { (void)state, fault_sweep("model folder", fault_model, 120, 60); }
 static void test_session(void **state) { (void)state, fault_sweep("session", fault_session, FIRST, 100); }
 static void test_tokenizers(void **state) { (void)state, fault_sweep("tokenizers", fault_tokenizers, 120, 60); }
-static void test_train(void **state) { (void)state, fault_sweep("run and resume", fault_train, 40, 60); }
+static void test_train(void **state) { (void)state, fault_sweep("run and resume", fault_train, 30, 40); }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_device),  cmocka_unit_test(test_graph),

@@ -253,9 +253,43 @@ static void test_devices(void **state) {
     run_all(device_thread, w, MOST);
 }
 
+/* Who asks for a device again at once does not pass somebody who waits. */
+static void turn_thread(void *arg) {
+    worker *w = arg;
+    ry_device_lock(w->dev);
+    w->result = 1;
+    ry_device_unlock(w->dev);
+}
+static void test_turns(void **state) {
+    (void)state;
+    worker w = {.number = 0};
+    assert_ok(ry_device_open(&w.dev, "cpu", &(ry_device_options){.threads = 1}));
+    for (int i = 0; i < 20; i++) {
+        os_thread *t;
+        uint64_t asked = 0;
+        w.result = 0;
+        ry_device_lock(w.dev);
+        uint64_t mine = w.dev->now_serving;
+        assert_ok(os_thread_start(&t, turn_thread, &w));
+        while (asked != mine + 2) { /* until the other waits */
+            os_cpu_yield();
+            os_mutex_lock(w.dev->lock);
+            asked = w.dev->next_turn;
+            os_mutex_unlock(w.dev->lock);
+        }
+        assert_true(w.result == 0);
+        ry_device_unlock(w.dev);
+        ry_device_lock(w.dev);
+        assert_true(w.result == 1);
+        ry_device_unlock(w.dev);
+        os_thread_join(t);
+    }
+    ry_device_close(w.dev);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_graphs), cmocka_unit_test(test_one_device),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_graphs),      cmocka_unit_test(test_one_device),
                                        cmocka_unit_test(test_own_devices), cmocka_unit_test(test_log),
-                                       cmocka_unit_test(test_devices)};
+                                       cmocka_unit_test(test_devices),     cmocka_unit_test(test_turns)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
