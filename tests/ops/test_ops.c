@@ -4,6 +4,7 @@
 #include "check.h"
 #include "simd/simd.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool usable(const ry_op *op) { return !(op->flags & RY_OP_LEAF); }
@@ -24,8 +25,9 @@ static void check_sample(check *c) {
 static bool check_row(const ry_op *op, bool verbose) {
     check c = {.op = op, .floats = RY_F32, .path = "-"};
     int samples = 0;
+    bool best_only = getenv("RUSTY_TEST_BEST_PATH") != NULL; /* where sanitizers make each path slow */
     for (int path = 0; path < SIMD_PATHS; path++) {
-        if (!simd_has((simd_path)path)) continue;
+        if (!simd_has((simd_path)path) || (best_only && path != (int)simd_best())) continue;
         simd_force((simd_path)path, path == (int)simd_best() ? ~0u : 0);
         c.path = simd_name((simd_path)path);
         samples = 0;
