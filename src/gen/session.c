@@ -143,9 +143,8 @@ ry_status ry_session_feed(ry_session *s, const int32_t *ids, size_t n, float *lo
         if (ids[i] < 0 || ids[i] >= V) RY_FAIL(RY_EARG, "token id %d at position %zu is outside the vocabulary of %lld", ids[i], i, (long long)V);
     RY_TRY(set_freq(s, s->used + count));
     if (s->pending >= 0) {
-        int32_t id = s->pending;
+        RY_TRY(run(s, &s->pending, 1, NULL)); /* a failure loses no token */
         s->pending = -1;
-        RY_TRY(run(s, &id, 1, NULL));
     }
     for (size_t i = 0; i < n;) {
         int64_t k = n - i < CHUNK ? (int64_t)(n - i) : CHUNK;
