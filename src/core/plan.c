@@ -42,6 +42,9 @@ static int var_slot(plan_live *l, ry_var *v) {
     return l->n_vars++;
 }
 
+/* A row that lists no fields but has arguments: all its bytes count. */
+static bool args_unlisted(const ry_op *op) { return !op->args && op->arg_size; }
+
 static void key_node(keybuf *k, plan_live *l, const ry_node *n) {
     unsigned char args[GRAPH_MAX_ARGS];
     key_add(k, &n->op, sizeof n->op);
@@ -56,6 +59,7 @@ static void key_node(keybuf *k, plan_live *l, const ry_node *n) {
         if (n->out[0].var) key_int(k, var_slot(l, n->out[0].var));
     }
     size_t bytes = graph_args_key(n->op, n->args, NULL);
+    if (args_unlisted(n->op)) key_add(k, n->args, n->op->arg_size);
     if (bytes <= sizeof args) {
         graph_args_key(n->op, n->args, args);
         key_add(k, args, bytes);
@@ -165,7 +169,7 @@ static bool equal_node(const ry_node *n, ry_value *const *src, const ry_node *c)
     for (int i = 0; i < n->n_src; i++)
         if (src[i] != c->src[i]) return false;
     size_t bytes = graph_args_key(n->op, n->args, NULL);
-    if (bytes > sizeof a) return false;
+    if (bytes > sizeof a || (args_unlisted(n->op) && memcmp(n->args, c->args, n->op->arg_size))) return false;
     graph_args_key(n->op, n->args, a);
     graph_args_key(c->op, c->args, b);
     return !memcmp(a, b, bytes);

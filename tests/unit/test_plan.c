@@ -351,6 +351,44 @@ static void test_cache_key(void **state) {
     ry_var_close(w), ry_var_close(m), ry_var_close(w2), ry_var_close(m2);
 }
 
+/* A row that forgot to list its arguments: they count all the same. */
+static ry_status scale_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
+    out[0] = n->src[0]->spec;
+    return RY_OK;
+}
+static ry_status scale_cpu(const ry_cpu *c) {
+    for (int64_t i = 0; i < ry_count(&c->n->out[0].spec); i++)
+        ((float *)c->out[0])[i] = ((const float *)c->src[0])[i] * *(const float *)c->args;
+    return RY_OK;
+}
+static void test_unlisted_arguments(void **state) {
+    fixture *f = *state;
+    ry_graph *g = f->g;
+    static const ry_op row = {.name = "scale",
+                              .doc = "x",
+                              .arg_size = sizeof(float),
+                              .min_src = 1,
+                              .max_src = 1,
+                              .infer = scale_infer,
+                              .cpu = scale_cpu};
+    ry_program *p[2];
+    float x = 1, y;
+    for (int k = 0; k < 2; k++) {
+        ry_graph_reset(g);
+        ry_tensor in = input(g, 1, 1), a = ry_apply(g, &row, 1, &in, &(float){2}),
+                  b = ry_apply(g, &row, 1, &in, &(float){k ? 5 : 3});
+        ry_tensor z = ry_sum(g, ry_concat(g, 2, (ry_tensor[]){a, b}, 0), 0, false);
+        p[k] = compile(g, 1, &z, (ry_compile_options){0});
+        assert_ok(ry_program_feed(p[k], 0, &x, sizeof x));
+        assert_ok(ry_run(p[k]));
+        assert_ok(ry_fetch(p[k], 0, &y, sizeof y));
+        assert_true(y == (k ? 7 : 5));
+    }
+    assert_ptr_not_equal(p[0]->plan, p[1]->plan);
+    ry_program_close(p[0]);
+    ry_program_close(p[1]);
+}
+
 /* One variable twice is another structure than two variables. */
 static void test_cache_aliases(void **state) {
     fixture *f = *state;
@@ -570,11 +608,24 @@ static void test_random(void **state) {
 
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_dead_and_equal), T(test_unequal),       T(test_chains),
-                                       T(test_chain_limits),   T(test_deadline),      T(test_inplace),
-                                       T(test_recompute),      T(test_long_scope),    T(test_wants),
-                                       T(test_cache_key),      T(test_cache_aliases), T(test_cache_cap),
-                                       T(test_outlives_graph), T(test_errors),        T(test_debug_nan),
-                                       T(test_profile),        T(test_overhead),      cmocka_unit_test(test_random)};
+    const struct CMUnitTest tests[] = {T(test_dead_and_equal),
+                                       T(test_unequal),
+                                       T(test_chains),
+                                       T(test_chain_limits),
+                                       T(test_deadline),
+                                       T(test_inplace),
+                                       T(test_recompute),
+                                       T(test_long_scope),
+                                       T(test_wants),
+                                       T(test_cache_key),
+                                       T(test_unlisted_arguments),
+                                       T(test_cache_aliases),
+                                       T(test_cache_cap),
+                                       T(test_outlives_graph),
+                                       T(test_errors),
+                                       T(test_debug_nan),
+                                       T(test_profile),
+                                       T(test_overhead),
+                                       cmocka_unit_test(test_random)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
