@@ -36,6 +36,10 @@ static float get(const void *p, ry_dtype t, int64_t e) {
     const uint16_t h = ((const uint16_t *)p)[e];
     return t == RY_F16 ? half_f16_get(h) : half_bf16_get(h);
 }
+static double factor(const void *p, ry_dtype t, int64_t e, ry_dtype product) {
+    const float v = get(p, t, e);
+    return (double)(product == RY_BF16 ? half_bf16_get(half_bf16_set(v)) : v);
+}
 static void *filled(ry_dtype t, int64_t n) {
     void *p = ry_mem_alloc((size_t)n * (t == RY_F32 ? 4 : 2));
     if (!p) exit(1);
@@ -93,7 +97,8 @@ static void run(int64_t m, int64_t n, int64_t k, const char *layout, ry_dtype ta
         const int64_t r = (int64_t)(fabsf(uniform()) * (float)m) % m, s = (int64_t)(fabsf(uniform()) * (float)n) % n;
         double sum = 0;
         for (int64_t x = 0; x < k; x++)
-            sum += (double)get(a, ta, r * g.a.rs + x * g.a.cs) * (double)get(b, tb, x * g.b.rs + s * g.b.cs);
+            sum += factor(a, ta, r * g.a.rs + x * g.a.cs, product_type) *
+                   factor(b, tb, x * g.b.rs + s * g.b.cs, product_type);
         error = fmax(error, fabs(sum - (double)c[r * n + s]));
     }
     const double bytes =
