@@ -49,11 +49,10 @@ static ry_status write_logits(const args *a, ry_session *s, ry_model *m, const i
     return st;
 }
 
-static ry_status generate(const args *a, ry_session *s, ry_model *m, const ry_tokenizer *tok, size_t n_prompt, int32_t *ids, size_t *n_ids, double *tok_per_s) {
+static ry_status generate(const args *a, ry_session *s, ry_model *m, const ry_tokenizer *tok, int32_t *ids, size_t *n_ids, double *tok_per_s) {
     ry_sampling how = {.temp = a->temp, .top_k = a->top_k, .top_p = a->top_p, .min_p = a->min_p, .seed = (uint64_t)a->common.seed};
     size_t shown = 0, n = 0;
     double began = os_now();
-    (void)n_prompt;
     while ((int64_t)n < a->n) {
         RY_TRY(ry_session_next(s, &how, &ids[n]));
         if (!a->ignore_eos && ry_model_is_end(m, ids[n])) break;
@@ -144,7 +143,7 @@ static int run(const app_verb *v, int argc, char **argv) {
     if (st == RY_OK) st = ry_session_open(&s, m, a.ctx ? a.ctx : (int64_t)n_prompt + a.n);
     if (st == RY_OK) st = a.logits_out ? write_logits(&a, s, m, prompt, n_prompt) : ry_session_feed(s, prompt, n_prompt, NULL, false);
     if (st == RY_OK && !(ids = ry_mem_alloc(ry_mem_size((size_t)a.n + 1, sizeof *ids, 0)))) st = RY_ENOMEM;
-    if (st == RY_OK) st = generate(&a, s, m, tok, n_prompt, ids, &n_ids, &tok_per_s);
+    if (st == RY_OK) st = generate(&a, s, m, tok, ids, &n_ids, &tok_per_s);
     if (st == RY_OK && a.common.json) st = print_json(tok, ids, n_ids, n_prompt, tok_per_s);
     else if (st == RY_OK && app_tty(stderr)) fprintf(stderr, "%zu prompt tokens, %zu generated, %.1f tokens/s\n", n_prompt, n_ids, tok_per_s);
     if (st == RY_OK && a.common.profile) st = profile(s);

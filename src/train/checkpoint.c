@@ -2,7 +2,6 @@
 #include "io/safetensors.h"
 #include "train/train.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- state.json ---- */
@@ -105,10 +104,8 @@ typedef struct old { int64_t step[256]; int n; } old;
 
 static bool collect(void *ud, const char *name) {
     old *o = ud;
-    char *end;
-    if (strncmp(name, "step-", 5) || o->n == 256) return true;
-    long long step = strtoll(name + 5, &end, 10);
-    if (!*end) o->step[o->n++] = step;
+    int64_t step = train_checkpoint_step(name);
+    if (step >= 0 && o->n < 256) o->step[o->n++] = step;
     return true;
 }
 

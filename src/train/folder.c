@@ -24,12 +24,17 @@ static ry_status each_part(const char *folder, bool remove, bool *found) {
 
 typedef struct newest { int64_t step; } newest;
 
+int64_t train_checkpoint_step(const char *name) {
+    char *end;
+    if (strncmp(name, "step-", 5)) return -1;
+    long long step = strtoll(name + 5, &end, 10);
+    return !*end && end != name + 5 ? step : -1;
+}
+
 static bool look(void *ud, const char *name) {
     newest *n = ud;
-    char *end;
-    if (strncmp(name, "step-", 5)) return true;
-    long long step = strtoll(name + 5, &end, 10);
-    if (!*end && end != name + 5 && step > n->step) n->step = step;
+    int64_t step = train_checkpoint_step(name);
+    if (step > n->step) n->step = step;
     return true;
 }
 

@@ -56,6 +56,7 @@ ry_status train_folder_open(train_folder *f, const ry_train_options *o, char **f
 ry_status train_folder_log(train_folder *f, const train_state *from); /* opens log.jsonl, cut to what the checkpoint saw */
 ry_status train_log_line(train_folder *f, const ry_train_step *s);
 void train_folder_close(train_folder *f);
+int64_t train_checkpoint_step(const char *name); /* of a folder "step-N"; -1: another name */
 
 /* options' fingerprint: what must be equal for a resume to go on as if nothing had happened. */
 ry_status train_checkpoint_save(const train_folder *f, const train_step *s, const ry_train_options *o, const train_state *st, int64_t rows);
