@@ -28,6 +28,7 @@ double os_wall(void);              /* seconds since 1970 */
 size_t os_memory_total(void);
 void os_memory_huge(void *p, size_t bytes); /* a hint: this block is large and may be backed by large pages */
 void os_cpu_name(char *buf, size_t n);
+ry_status os_program_path(char *buf, size_t n); /* of the running program's file; ENOENT where the system does not tell */
 
 /* Mapped, read-only file. Empty files map to data == NULL, bytes == 0. */
 typedef struct os_map { const void *data; size_t bytes; void *os; } os_map;
@@ -66,4 +67,5 @@ const char *os_env(const char *name);        /* NULL if unset or empty */
 void *os_dl_open(const char *name);          /* NULL if absent */
 void *os_dl_sym(void *lib, const char *name);
 void os_dl_close(void *lib);
+void os_dl_why(char *buf, size_t n);         /* why the last os_dl_open of this thread gave NULL */
 #endif

@@ -32,6 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 #if defined(__APPLE__)
+#include <mach-o/dyld.h>
 #include <sys/sysctl.h>
 #endif
 
@@ -276,6 +277,21 @@ void os_cpu_name(char *buf, size_t n) {
 #endif
     struct utsname u;
     if (buf[0] == 0) snprintf(buf, n, "%s", uname(&u) == 0 ? u.machine : "unknown CPU");
+}
+
+ry_status os_program_path(char *buf, size_t n) {
+#if defined(__APPLE__)
+    uint32_t room = (uint32_t)n;
+    if (_NSGetExecutablePath(buf, &room) == 0) return RY_OK;
+#else
+    ssize_t got = readlink("/proc/self/exe", buf, n);
+    if (got > 0 && (size_t)got < n) {
+        buf[got] = 0;
+        return RY_OK;
+    }
+#endif
+    buf[0] = 0;
+    return ry_fail(RY_ENOENT, "the system does not tell where this program lies");
 }
 
 /* ---------------------------------------------------------------- reading */
@@ -574,6 +590,10 @@ void *os_dl_open(const char *name) { return dlopen(name, RTLD_NOW | RTLD_LOCAL);
 void *os_dl_sym(void *lib, const char *name) { return dlsym(lib, name); }
 void os_dl_close(void *lib) {
     if (lib) dlclose(lib);
+}
+void os_dl_why(char *buf, size_t n) {
+    const char *why = dlerror();
+    snprintf(buf, n, "%s", why ? why : "no reason was given");
 }
 #else
 typedef int os_posix_is_not_for_windows; /* a translation unit holds at least one declaration */

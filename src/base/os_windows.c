@@ -194,6 +194,14 @@ void os_cpu_name(char *buf, size_t n) {
     snprintf(buf, n, "%s", name);
 }
 
+ry_status os_program_path(char *buf, size_t n) {
+    wchar_t path[1024];
+    DWORD got = GetModuleFileNameW(NULL, path, 1024);
+    if (got > 0 && got < 1024 && WideCharToMultiByte(CP_UTF8, 0, path, -1, buf, (int)n, NULL, NULL) > 0) return RY_OK;
+    buf[0] = 0;
+    return ry_fail(RY_ENOENT, "the system does not tell where this program lies");
+}
+
 /* ---------------------------------------------------------------- reading */
 
 ry_status os_map_open(os_map *out, const char *path) {
@@ -499,9 +507,12 @@ void os_lock_close(os_lock *l) {
 
 /* ---------------------------------------------------------------- libraries */
 
+static _Thread_local DWORD dl_error;
+
 void *os_dl_open(const char *name) {
     wchar_t *w = wide(name, L"");
     HMODULE m = w ? LoadLibraryW(w) : NULL;
+    dl_error = GetLastError();
     ry_mem_free(w);
     return m;
 }
@@ -516,6 +527,8 @@ void *os_dl_sym(void *lib, const char *name) {
 void os_dl_close(void *lib) {
     if (lib) FreeLibrary(lib);
 }
+
+void os_dl_why(char *buf, size_t n) { error_text(dl_error, buf, n); }
 #else
 typedef int os_windows_is_only_for_windows; /* a translation unit holds at least one declaration */
 #endif
