@@ -2,7 +2,7 @@
 #
 #   make demo [TEXT=FILE]   installs what is missing, builds, trains a small model on FILE (default: this project) and lets it speak
 #   make check [SLOW=1]     everything a change must pass: clang, ThreadSanitizer, AddressSanitizer + UBSan, the release suite
-#   make setup              only the packages        make clean   removes build/
+#   make setup              only the packages and the WebGPU library        make clean   removes build/
 .PHONY: demo check check-clang check-tsan check-asan check-release setup setup-check clean
 .NOTPARALLEL:
 
@@ -41,10 +41,10 @@ check-release:
 	@$(call test,release)
 
 setup:
-	@tools/setup.sh build
+	@tools/setup.sh build wgpu
 
 setup-check:
-	@tools/setup.sh build test
+	@tools/setup.sh build wgpu test
 
 clean:
 	rm -rf build

@@ -4,7 +4,7 @@
 # RUSTY_HAVE_WGPU to rusty_have; owns rusty_wgpu_include (add as SYSTEM) and rusty_wgpu_library (a file, or empty).
 # Never links it: src/device/_wgpu.c opens it by name, and a program without it only lacks that device.
 
-set(RUSTY_WGPU_DIR "" CACHE PATH "folder with webgpu.h, wgpu.h and the library wgpu-native 29.0.1")
+set(RUSTY_WGPU_DIR "$ENV{RUSTY_WGPU_DIR}" CACHE PATH "folder with webgpu.h, wgpu.h and the library wgpu-native 29.0.1")
 set(rusty_wgpu_include "")
 set(rusty_wgpu_library "")
 if(WIN32)

@@ -1,13 +1,19 @@
 #!/bin/sh
 # fetch_wgpu.sh - puts the WebGPU library wgpu-native and its headers into build/wgpu, out of the Python wheel that carries them.
 #
-# Pinned by version and by SHA-256. Does nothing where they are there. Without pip, network or a wheel for this machine it says so
-# and ends well: all but the GPU works without the library.
+# Pinned by version and by SHA-256. Does nothing where they are there, or an installed one is to be used (RUSTY_WGPU_DIR, pkg-config).
+# Without pip, network or a wheel for this machine it says so and ends well: all but the GPU works without the library.
+# --there only tells, by its exit status, whether there is nothing left to do.
 set -u
 wheel=wgpu==0.32.0 # wgpu-native 29.0.1.1, the version src/device/_wgpu.c knows
-out=${1:-$(dirname "$0")/../build/wgpu}
+mode=${1:-fetch}
+out=$(dirname "$0")/../build/wgpu
+
+[ -z "${RUSTY_WGPU_DIR:-}" ] || exit 0
+command -v pkg-config > /dev/null && pkg-config --exists wgpu-native && exit 0
 
 without() {
+    [ "$mode" = --there ] && exit 0
     echo "no GPU library: $1; all but --device webgpu works without it"
     exit 0
 }
@@ -31,6 +37,7 @@ esac
 if [ "$platform" != "${platform#manylinux}" ] && ldd --version 2>&1 | grep -qi musl; then
     without "wgpu-native comes ready-made for glibc, not for musl"
 fi
+[ "$mode" = --there ] && exit 1
 
 if python3 -m pip --version > /dev/null 2>&1; then pip="python3 -m pip"
 elif command -v pip3 > /dev/null; then pip=pip3
@@ -45,13 +52,12 @@ trap 'exit 1' HUP INT TERM
 echo "fetching the WebGPU library with pip: $wheel for $platform"
 if ! $pip --disable-pip-version-check download -q --no-deps --only-binary=:all: --platform $platform --retries 1 --timeout 20 \
     -d "$work" $wheel > "$work/log" 2>&1; then
-    without "pip could not fetch it ($(grep -v '^ *$' "$work/log" | tail -n 1 | cut -c 1-200))"
+    without "pip could not fetch it; is there a network? ($(grep -v '^ *$' "$work/log" | tail -n 1 | cut -c 1-200))"
 fi
 file=$(ls "$work"/*.whl)
 if command -v sha256sum > /dev/null; then got=$(sha256sum "$file"); else got=$(shasum -a 256 "$file"); fi
 if [ "${got%% *}" != $sum ]; then
-    echo "what pip fetched as $wheel for $platform is not what is expected: SHA-256 ${got%% *} instead of $sum; it is not used" >&2
-    exit 1
+    without "what pip fetched as $wheel for $platform is not what is expected and is not used: SHA-256 ${got%% *} instead of $sum"
 fi
 mkdir "$work/all" "$work/wgpu"
 if command -v unzip > /dev/null; then unzip -q "$file" -d "$work/all"; else python3 -m zipfile -e "$file" "$work/all"; fi || exit 1

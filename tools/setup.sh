@@ -1,6 +1,7 @@
 #!/bin/sh
-# setup.sh - installs the packages that building (build) and testing (test) need, through the system's package manager.
+# setup.sh - installs the packages that building (build), GPUs (wgpu) and testing (test) need, through the system's package manager.
 #
+# Stage wgpu also fetches the WebGPU library into build/wgpu (fetch_wgpu.sh).
 # Says what is missing and why before it installs anything; does nothing where all is there. Works as root or with sudo.
 # Required packages that cannot be installed are an error; optional ones a word.
 set -u
@@ -52,6 +53,21 @@ cmake_is_new() {
     [ "${version% *}" -gt 3 ] || { [ "${version% *}" -eq 3 ] && [ "${version#* }" -ge 21 ]; }
 }
 
+# A shared library that is loaded by name, such as libvulkan.so.1.
+loadable() {
+    for root in /usr/lib /usr/lib64 /usr/local/lib /lib; do
+        for found in "$root/$1" "$root"/*-linux-*/"$1"; do [ -e "$found" ] && return 0; done
+    done
+    return 1
+}
+software_vulkan() {
+    for root in /usr/share /usr/local/share /etc; do
+        for found in "$root"/vulkan/icd.d/lvp_icd*.json; do [ -e "$found" ] && return 0; done
+    done
+    return 1
+}
+fetch=
+
 for stage in $stages; do
     case $stage in
     build)
@@ -74,14 +90,29 @@ for stage in $stages; do
         program ninja || missing want "ninja" "faster builds" "apt=ninja-build dnf=ninja-build pacman=ninja zypper=ninja brew=ninja"
         program ccache || missing want "ccache" "faster second builds" "apt=ccache dnf=ccache pacman=ccache zypper=ccache brew=ccache"
         ;;
+    wgpu)
+        fetch=$(dirname "$0")/fetch_wgpu.sh
+        if ! "$fetch" --there; then
+            python3 -m pip --version > /dev/null 2>&1 || program pip3 || program pip ||
+                missing want "pip" "fetches the WebGPU library, for GPUs" "apt=python3-pip dnf=python3-pip pacman=python-pip zypper=python3-pip brew=python"
+        fi
+        [ "$(uname -s)" != Linux ] || loadable libvulkan.so.1 ||
+            missing want "the Vulkan loader" "finds GPUs" "apt=libvulkan1 dnf=vulkan-loader pacman=vulkan-icd-loader zypper=libvulkan1 brew=-"
+        ;;
     test)
+        [ "$(uname -s)" != Linux ] || software_vulkan ||
+            missing want "the software Vulkan driver" "tests the GPU kernels without a GPU" \
+                "apt=mesa-vulkan-drivers dnf=mesa-vulkan-drivers pacman=vulkan-swrast zypper=libvulkan_lvp brew=-"
         library cmocka cmocka.h || missing want "cmocka" "unit tests" \
             "apt=libcmocka-dev dnf=libcmocka-devel pacman=cmocka zypper=libcmocka-devel brew=cmocka"
         ;;
-    *) echo "usage: tools/setup.sh [build] [test]" >&2; exit 2 ;;
+    *) echo "usage: tools/setup.sh [build] [wgpu] [test]" >&2; exit 2 ;;
     esac
 done
-[ -z "$required$optional$lacking" ] && exit 0
+if [ -z "$required$optional$lacking" ]; then
+    [ -z "$fetch" ] || exec "$fetch"
+    exit 0
+fi
 
 root=
 if [ "$manager" != brew ] && [ "$(id -u)" != 0 ]; then
@@ -118,4 +149,5 @@ if [ -n "$optional" ] && ! install $optional; then
         install "$name" || echo "goes on without $name"
     done
 fi
+[ -z "$fetch" ] || exec "$fetch"
 exit 0

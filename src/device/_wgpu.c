@@ -88,9 +88,9 @@ static void copy_text(char *to, size_t n, WGPUStringView s) {
 
 static void on_log(WGPULogLevel level, WGPUStringView message, void *ud) {
     char line[1024];
-    (void)ud;
+    (void)ud, (void)level; /* what matters comes back as an error, too */
     copy_text(line, sizeof line, message);
-    ry_log_line(level == WGPULogLevel_Error ? RY_LOG_WARN : RY_LOG_DEBUG, "wgpu: %s", line);
+    ry_log_line(RY_LOG_DEBUG, "wgpu: %s", line);
 }
 
 /* ---------------------------------------------------------------- the library */
