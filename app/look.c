@@ -5,28 +5,47 @@
 
 /* ---- devices ---- */
 
+static void print_device(const ry_device_info *d) {
+    bool gpu = d->max_binding > 0;
+    printf("%-8s  %s (%s%s%s)\n", d->device, d->name, d->type, gpu ? ", " : "", gpu ? d->backend : "");
+    if (*d->driver) printf("          driver %s\n", d->driver);
+    if (*d->features) printf("          %s\n", d->features);
+    if (d->memory) printf("          %s of memory, %d threads\n", app_bytes((double)d->memory).s, d->threads);
+    if (gpu)
+        printf("          at most %s a buffer, %s a binding, %d bindings; workgroups of %d, %d bytes shared\n", app_bytes((double)d->max_buffer).s,
+               app_bytes((double)d->max_binding).s, d->max_bindings, d->max_invocations, d->shared_bytes);
+}
+
+static void print_device_json(const ry_device_info *d, bool chosen) {
+    const struct { const char *key, *text; } fields[] = {{"device", d->device}, {"name", d->name}, {"backend", d->backend}, {"type", d->type},
+                                                         {"driver", d->driver}, {"features", d->features}};
+    putchar('{');
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        printf("\"%s\":", fields[i].key);
+        app_json_text(stdout, fields[i].text, strlen(fields[i].text));
+        putchar(',');
+    }
+    printf("\"memory\":%zu,\"threads\":%d,\"max_buffer\":%zu,\"max_binding\":%zu,\"max_bindings\":%d,\"shared_bytes\":%d,\"max_invocations\":%d,"
+           "\"preference\":%d,\"auto\":%s}\n", d->memory, d->threads, d->max_buffer, d->max_binding, d->max_bindings, d->shared_bytes, d->max_invocations,
+           d->preference, chosen ? "true" : "false");
+}
+
 static int run_devices(const app_verb *v, int argc, char **argv) {
     bool json = false;
     const app_option o[] = {{"--json", OPT_FLAG, &json, NULL, "JSON Lines on stdout", NULL}, {0}};
     int code;
     if (!app_parse(v, o, argc, argv, NULL, 0, &code)) return code;
+    ry_device_info chosen, d;
+    ry_status st = app_auto(&chosen);
+    if (st != RY_OK) return app_fail(st);
     for (size_t i = 0; i < ry_device_count(); i++) {
-        ry_device_info d;
-        ry_status st = ry_device_list(i, &d);
-        if (st != RY_OK) return app_fail(st);
-        if (json) {
-            printf("{\"name\":");
-            app_json_text(stdout, d.name, strlen(d.name));
-            printf(",\"backend\":\"%s\",\"type\":\"%s\",\"features\":", d.backend, d.type);
-            app_json_text(stdout, d.features, strlen(d.features));
-            printf(",\"memory\":%zu,\"threads\":%d}\n", d.memory, d.threads);
-        } else {
-            printf("%-5s  %s (%s)\n", d.backend, d.name, d.type);
-            if (*d.features) printf("       %s\n", d.features);
-            if (d.memory) printf("       %s of memory, %d threads\n", app_bytes((double)d.memory).s, d.threads);
-        }
+        if ((st = ry_device_list(i, &d)) != RY_OK) return app_fail(st);
+        json ? print_device_json(&d, !strcmp(d.device, chosen.device)) : print_device(&d);
     }
-    if (!json) fprintf(stderr, "auto takes: cpu (this build has no GPU backend)\n");
+    if (json) return APP_OK;
+    for (size_t i = 0; ry_backend_name(i); i++)
+        if (ry_backend_check(i) != RY_OK) printf("%-8s  not here: %s\n", ry_backend_name(i), ry_message());
+    fprintf(stderr, "auto takes: %s (%s)\n", chosen.device, app_why_auto(&chosen));
     return APP_OK;
 }
 
@@ -51,7 +70,8 @@ static void doctor_row(void *ud, const ry_doctor_row *r) {
 
 static int run_doctor(const app_verb *v, int argc, char **argv) {
     app_common c = {0};
-    const app_option o[] = {APP_COMMON_OPTIONS(c), {0}};
+    const char *filter = NULL;
+    const app_option o[] = {{"--ops", OPT_TEXT, &filter, "NAME", "only operators whose name begins so", NULL}, APP_COMMON_OPTIONS(c), {0}};
     int code;
     if (!app_parse(v, o, argc, argv, NULL, 0, &code)) return code;
     ry_device *d = NULL;
@@ -59,7 +79,7 @@ static int run_doctor(const app_verb *v, int argc, char **argv) {
     int64_t wrong = 0;
     ry_status st = app_device(&d, &c);
     if (st == RY_OK && !c.json) app_describe(d);
-    if (st == RY_OK) st = ry_doctor_run(d, doctor_row, &x, &wrong);
+    if (st == RY_OK) st = ry_doctor_run(d, filter, doctor_row, &x, &wrong);
     app_progress_clear();
     if (st == RY_OK && !c.json) printf("%lld checks agree, %lld disagree, %lld skipped\n", (long long)x.ok, (long long)x.wrong, (long long)x.skipped);
     ry_device_close(d);

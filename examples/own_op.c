@@ -89,7 +89,7 @@ int main(void) {
     check(ry_read(g, want[1], &slope, sizeof slope));
     check(ry_read(g, want[2], &bend, sizeof bend));
     printf("snake(0.5) = %.6f, slope %.6f, bend %.6f\n", (double)value, (double)slope, (double)bend);
-    check(ry_doctor_run(d, hear, count, NULL));
+    check(ry_doctor_run(d, NULL, hear, count, NULL));
     ry_graph_close(g);
     ry_device_close(d);
     double errors = fabs(value - (0.5 + pow(sin(0.75), 2) / 1.5)) + fabs(slope - (1 + sin(1.5))) + fabs(bend - 3 * cos(1.5));

@@ -119,20 +119,29 @@ typedef struct ry_device_options {
     size_t cache_bytes; /* kept programs; 0 = 256 MiB */
 } ry_device_options;
 typedef struct ry_device_info {
+    char device[24];   /* what ry_device_open and --device take: "cpu", "webgpu:1" */
     char name[128];    /* "Intel(R) Xeon(R) Processor" */
     char backend[16];  /* cpu, null, vulkan, metal, dx12, cuda */
-    char type[24];     /* Cpu, DiscreteGpu, IntegratedGpu, SoftwareGpu, None */
+    char type[24];     /* Cpu, DiscreteGpu, IntegratedGpu, SoftwareGpu, OtherGpu, None */
     char features[256];/* "avx512f avx512_bf16, 2 threads" */
+    char driver[160];  /* GPUs: "NVIDIA 580.95.05" */
     size_t memory;     /* bytes; 0 = unknown */
     int threads;
+    int preference;    /* "auto" takes the highest above 0, of equals the first */
+    size_t max_buffer, max_binding;         /* GPUs: bytes of one buffer, and of what a kernel sees of it */
+    int max_bindings;                       /* storage buffers of a kernel */
+    int shared_bytes, max_invocations;      /* of a workgroup */
 } ry_device_info;
 
-/* name: "auto", "cpu", "null"; NULL = auto. Unknown or absent devices are ENOENT with the list of what is here. */
+/* name: "auto", "cpu", "null", "webgpu", "webgpu:1"; NULL = auto. Unknown or absent devices are ENOENT with the list of what is here. */
 RY_API ry_status ry_device_open(ry_device **out, const char *name, const ry_device_options *opt);
 RY_API void ry_device_close(ry_device *d); /* after everything opened on it */
 RY_API void ry_device_describe(const ry_device *d, ry_device_info *out);
 RY_API size_t ry_device_count(void);                                 /* devices this build and machine offer */
 RY_API ry_status ry_device_list(size_t i, ry_device_info *out);
+/* The backends of this build, by number: "cpu", "null", "webgpu"; NULL after the last. */
+RY_API const char *ry_backend_name(size_t i);
+RY_API ry_status ry_backend_check(size_t i);                         /* OK if it has a device here; else the message says what is missing */
 
 /* ---------------------------------------------------------------- lasting tensors ---- */
 
@@ -488,7 +497,8 @@ typedef struct ry_bench_op { char name[48]; double ms, gbps, gflops, share; } ry
 RY_API ry_status ry_bench_ops_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_bench_op *r), void *ud);
 /* Every row's samples: the device against the CPU (on the CPU: against the row's lowering, or the plain path). */
 typedef struct ry_doctor_row { const char *op, *sample, *message; double err, tol; int result; } ry_doctor_row; /* 0 ok, 1 wrong, 2 skipped */
-RY_API ry_status ry_doctor_run(ry_device *d, void (*row)(void *ud, const ry_doctor_row *r), void *ud, int64_t *wrong);
+/* filter: only operators whose name begins so; NULL: all. */
+RY_API ry_status ry_doctor_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_doctor_row *r), void *ud, int64_t *wrong);
 
 #ifdef __cplusplus
 }

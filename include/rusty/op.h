@@ -88,8 +88,9 @@ typedef struct ry_cpu {
 typedef struct ry_cost { double flops, bytes; } ry_cost; /* operations; bytes that must move at least once */
 
 /* ---- kernels on GPUs: the row's side of the door (devices come with later files) ---- */
+enum ry_feature { RY_FEATURE_SUBGROUPS = 1, RY_FEATURE_F16 = 2, RY_FEATURE_I64 = 4, RY_FEATURE_SOFTWARE = 8 /* a driver that computes on the CPU */ };
 typedef struct ry_caps {
-    unsigned features;
+    unsigned features;              /* enum ry_feature */
     uint32_t align;                 /* of the byte where a binding begins, a power of two; the plan places storages by it */
     uint32_t max_bindings;          /* storage buffers of one kernel */
     uint32_t max_groups, shared_bytes, max_invocations, subgroup;
@@ -97,30 +98,50 @@ typedef struct ry_caps {
 } ry_caps;
 typedef struct ry_variant {
     const char *name;               /* part of the cache key; NULL ends the list */
-    bool (*when)(const ry_node *n, const ry_caps *caps); /* NULL: always */
-    struct { const char *name; int value; } knobs[12];
+    bool (*when)(const ry_node *n, const ry_caps *caps); /* NULL: always. The first that holds is the default; the tuner tries the others */
+    struct { const char *name; int value; } knobs[16];
 } ry_variant;
 /* One text serves a node's dispatches; each names an entry of it. They run in order, and each sees what those before it wrote. */
-enum { RY_MAX_DISPATCH = 16, RY_MAX_UNIFORM = 192 }; /* 12 sources walked over 8 dims */
+enum { RY_MAX_DISPATCH = 16, RY_MAX_UNIFORM = 192, RY_MAX_KNOB = 24 }; /* 12 sources walked over 8 dims */
+enum { RY_OPERAND_OUT = RY_MAX_SRC, RY_OPERAND_SCRATCH = RY_MAX_SRC + RY_MAX_OUT, RY_OPERANDS };
+#define RY_USES_SRC(i) (1u << (i))
+#define RY_USES_OUT(j) (1u << (RY_OPERAND_OUT + (j)))
+#define RY_USES_SCRATCH (1u << RY_OPERAND_SCRATCH)
 typedef struct ry_dispatch {
     const char *entry;
     int64_t groups;                 /* any number; the device folds it into its grid. 0: nothing to do */
-    uint32_t uses;                  /* operands that this entry names: bit i source i, RY_MAX_SRC + j output j, the next scratch; 0 = all.
+    uint32_t uses;                  /* operands that this entry names: RY_USES_*; 0 = all.
                                      * Said where all are many: a device may bind as few as 8 storages (caps->max_bindings) */
 } ry_dispatch;
 typedef struct ry_launch_value { char name[20]; bool real; double value; } ry_launch_value; /* f32 or u32 (negative ones wrap: strides) */
-/* Filled by launch(), zeroed before, once when a program is built and again before each run where the row has dynamic arguments: args
- * then are that run's, and only values of uniforms may differ. The device adds by itself: the scalar fields of the argument struct by
- * their names, where each operand begins, the round, and the dtypes' loads and stores. */
+typedef struct ry_launch_knob { char name[20]; int value; } ry_launch_knob;
+/* Filled by launch() through the functions below, zeroed before, once when a program is built and again before each run where the row
+ * has dynamic arguments: args then are that run's, and only values of uniforms may differ. What a kernel text finds without asking
+ * stands in docs/add-an-op.md. */
 typedef struct ry_launch {
     const ry_caps *caps;
-    int n_dispatch, n_uniform;
+    int n_dispatch, n_uniform, n_knob;
     ry_dispatch dispatch[RY_MAX_DISPATCH];
     int64_t rounds;                 /* the dispatches run so many times, as in ry_work; 0 = 1 */
     ry_launch_value uniform[RY_MAX_UNIFORM];
+    ry_launch_knob knob[RY_MAX_KNOB]; /* names of the text: never sizes, for each value is a compile */
+    uint32_t vec;                   /* RY_USES_* whose ld4 and st4 begin at multiples of 4 elements, whatever i is: rows whose length is one */
     size_t scratch;                 /* bytes, placed by the plan, uninitialised */
     ry_text *text;                  /* functions made from the node, for the head of the text: a walk over strides, a chain's formulas */
 } ry_launch;
+RY_API void ry_launch_run(ry_launch *l, const char *entry, int64_t groups, uint32_t uses);
+RY_API void ry_launch_u32(ry_launch *l, const char *name, int64_t value);
+RY_API void ry_launch_f32(ry_launch *l, const char *name, double value);
+RY_API void ry_launch_knob_set(ry_launch *l, const char *name, int value);
+/* Adds `fn NAME(i: u32) -> u32`: the storage element, from the operand's element [0,..,0], of the i-th index of a row-major walk over
+ * dim[0..rank), to which v is broadcast from the right. Dims that lie together are merged. */
+RY_API void ry_launch_walk(ry_launch *l, const char *name, const ry_value *v, int rank, const int64_t *dim);
+/* As walk, over all dims of operand `of` but the last: where a row begins. Sets its bit of vec where every row begins at a multiple of 4
+ * elements and has a multiple of 4, close together. */
+RY_API void ry_launch_rows(ry_launch *l, const char *name, const ry_node *n, int of);
+RY_API void ry_launch_group(ry_launch *l, int64_t row); /* WG: threads of a group that works on a row of so many elements, 4 at a time */
+/* walk over given strides. */
+RY_API void ry_launch_walk_strides(ry_launch *l, const char *name, int rank, const int64_t *dim, const int64_t *stride);
 
 /* ---- samples: one list serves tests, doctor and bench ---- */
 typedef struct ry_sample_src {
@@ -173,8 +194,8 @@ struct ry_op {
     /* Appends nodes that compute gx[i] = sum_j gy[j] d out[j] / d src[i]; computes nothing. gy[j] is null where unused; leave gx[i] null for
      * no gradient. gx may be in a broadcast shape or in f32: core reduces (sum_to) and casts. */
     ry_status (*vjp)(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]);
-    const char *wgsl, *cuda;            /* NULL: the file with my stem */
-    ry_status (*text)(const ry_node *n, const ry_variant *v, ry_text *out);
+    const char *wgsl, *cuda;            /* the file with the kernels ("softmax.wgsl"; NULL: the row's own name), or, with a newline in it, the text */
+    ry_status (*text)(const ry_node *n, const ry_variant *v, ry_text *out); /* appended to the file's text: what a file cannot say */
     const ry_variant *variants;
     ry_status (*launch)(const ry_node *n, const ry_variant *v, ry_launch *l);
     ry_cost (*cost)(const ry_node *n);  /* NULL: bytes of sources and outputs, one operation an output element */
@@ -221,8 +242,17 @@ typedef struct ry_dtype_info {
     ry_kind kind;
     int block, bytes;               /* elements and bytes of a block */
     int bits;                       /* of significand: how far rounding goes; tolerances come from here */
-    const char *wgsl_load, *wgsl_store, *cuda_load, *cuda_store; /* texts of load4 / store4; filled with the devices */
+    const struct ry_dtype_text *wgsl; /* how WGSL reads and writes it; NULL: not there */
 } ry_dtype_info;
+/* Bodies of a kernel's functions, over an element number e that counts from the binding's start. ${W}(k), ${W2}(k), ${W4}(k) read the
+ * k-th word, pair or quadruple of words; ${P}, ${P2}, ${P4}(k, words) write them, ${M}(k, mask, word) writes the bits of mask. */
+typedef struct ry_dtype_text {
+    const char *reg;                /* type in registers: f32, i32, bool */
+    const char *load, *load4;       /* return element e; elements e .. e + 3, e a multiple of 4. Block dtypes: i is the element, at the
+                                     * byte where the operand begins */
+    const char *store, *store4;     /* v -> element e; v (4 elements) -> e .. e + 3. NULL: block dtypes are not written */
+    int words;                      /* words that load4 takes at once: 4, 2, 1 */
+} ry_dtype_text;
 RY_API const ry_dtype_info *ry_dtype_row(ry_dtype t);
 static inline bool ry_is_float(ry_dtype t) { return ry_dtype_row(t)->kind == RY_KIND_FLOAT; }
 static inline bool ry_is_int(ry_dtype t) { return ry_dtype_row(t)->kind == RY_KIND_INT; }

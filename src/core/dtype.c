@@ -3,18 +3,62 @@
 #include "simd/rows.h"
 #include <string.h>
 
+/* ---- how WGSL reads and writes them (see ry_dtype_text); f16_bits and bf16_bits stand in src/ops/_prelude.wgsl ---- */
+
+static const ry_dtype_text wgsl_f32 = {"f32", "return bitcast<f32>(${W}(e));", "return bitcast<vec4<f32>>(${W4}(e >> 2u));", "${P}(e, bitcast<u32>(v));",
+                                       "${P4}(e >> 2u, bitcast<vec4<u32>>(v));", 4};
+#define HALF_STORE(bits) "${M}(e >> 1u, 0xffffu << ((e & 1u) << 4u), " bits "(v) << ((e & 1u) << 4u));"
+#define HALF_STORE4(bits) "${P2}(e >> 2u, vec2<u32>(" bits "(v.x) | " bits "(v.y) << 16u, " bits "(v.z) | " bits "(v.w) << 16u));"
+static const ry_dtype_text wgsl_f16 = {"f32", "return unpack2x16float(${W}(e >> 1u) >> ((e & 1u) << 4u)).x;",
+                                       "let w = ${W2}(e >> 2u); return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y));",
+                                       HALF_STORE("f16_bits"), HALF_STORE4("f16_bits"), 2};
+static const ry_dtype_text wgsl_bf16 = {
+    "f32", "return bitcast<f32>((${W}(e >> 1u) >> ((e & 1u) << 4u)) << 16u);",
+    "let w = ${W2}(e >> 2u); return bitcast<vec4<f32>>(vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));",
+    HALF_STORE("bf16_bits"), HALF_STORE4("bf16_bits"), 2};
+static const ry_dtype_text wgsl_i32 = {"i32", "return bitcast<i32>(${W}(e));", "return bitcast<vec4<i32>>(${W4}(e >> 2u));", "${P}(e, bitcast<u32>(v));",
+                                       "${P4}(e >> 2u, bitcast<vec4<u32>>(v));", 4};
+/* i64 in registers of 32 bits, for ids and counts: what does not fit reads as -1, which is no index. */
+#define NARROW(w) "select(-1, bitcast<i32>(" w ".x), " w ".y == bitcast<u32>(bitcast<i32>(" w ".x) >> 31u))"
+static const ry_dtype_text wgsl_i64 = {
+    "i32", "let w = ${W2}(e); return " NARROW("w") ";",
+    "let a = ${W2}(e); let b = ${W2}(e + 1u); let c = ${W2}(e + 2u); let d = ${W2}(e + 3u); return vec4<i32>(" NARROW("a") ", " NARROW("b") ", " NARROW(
+        "c") ", " NARROW("d") ");",
+    "${P2}(e, vec2<u32>(bitcast<u32>(v), bitcast<u32>(v >> 31u)));",
+    "let s = v >> vec4<u32>(31u); ${P4}(e >> 1u, bitcast<vec4<u32>>(vec4<i32>(v.x, s.x, v.y, s.y))); ${P4}((e >> 1u) + 1u, bitcast<vec4<u32>>(vec4<i32>(v.z, s.z, v.w, s.w)));",
+    4};
+#define BYTE_STORE(bits) "${M}(e >> 2u, 0xffu << ((e & 3u) << 3u), (" bits " & 0xffu) << ((e & 3u) << 3u));"
+#define BYTE_STORE4(of)                                                                                                                    \
+    "${P}(e >> 2u, (" of "(v.x) & 0xffu) | (" of "(v.y) & 0xffu) << 8u | (" of "(v.z) & 0xffu) << 16u | (" of "(v.w) & 0xffu) << 24u);"
+static const ry_dtype_text wgsl_i8 = {
+    "i32", "return extractBits(bitcast<i32>(${W}(e >> 2u)), (e & 3u) << 3u, 8u);",
+    "let w = bitcast<i32>(${W}(e >> 2u)); return vec4<i32>(w << 24u, w << 16u, w << 8u, w) >> vec4<u32>(24u);", BYTE_STORE("u32(v)"), BYTE_STORE4("u32"), 1};
+static const ry_dtype_text wgsl_u8 = {"i32", "return i32(extractBits(${W}(e >> 2u), (e & 3u) << 3u, 8u));",
+                                      "return vec4<i32>((vec4<u32>(${W}(e >> 2u)) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(0xffu));",
+                                      BYTE_STORE("u32(v)"), BYTE_STORE4("u32"), 1};
+static const ry_dtype_text wgsl_bool = {"bool", "return extractBits(${W}(e >> 2u), (e & 3u) << 3u, 8u) != 0u;",
+                                        "return ((vec4<u32>(${W}(e >> 2u)) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(0xffu)) != vec4<u32>();",
+                                        BYTE_STORE("u32(v)"), BYTE_STORE4("u32"), 1};
+/* Blocks of 34 bytes, so words may lie across them: a is the byte where the operand begins, i the element. */
+#define Q8_0_SCALE "let b = a + i / 32u * 34u; let d = unpack2x16float(${W}(b >> 2u) >> ((b & 2u) << 3u)).x; let q = b + 2u + i % 32u; "
+static const ry_dtype_text wgsl_q8_0 = {
+    "f32", Q8_0_SCALE "return d * f32(extractBits(bitcast<i32>(${W}(q >> 2u)), (q & 3u) << 3u, 8u));",
+    Q8_0_SCALE "var w = bitcast<i32>(${W}(q >> 2u)); if ((q & 2u) != 0u) { w = bitcast<i32>((bitcast<u32>(w) >> 16u) | (${W}((q >> 2u) + 1u) << 16u)); } "
+               "return d * vec4<f32>(vec4<i32>(w << 24u, w << 16u, w << 8u, w) >> vec4<u32>(24u));",
+    NULL, NULL, 1};
+
 static const ry_dtype_info rows[RY_DTYPE_COUNT] = {
     [RY_NONE] = {.name = "none", .gguf = -1, .block = 1},
-    [RY_F32] = {.name = "f32", .safetensors = "F32", .gguf = 0, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 4, .bits = 24},
-    [RY_F16] = {.name = "f16", .safetensors = "F16", .gguf = 1, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 2, .bits = 11},
-    [RY_BF16] = {.name = "bf16", .safetensors = "BF16", .gguf = 30, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 2, .bits = 8},
+    [RY_F32] = {.name = "f32", .safetensors = "F32", .gguf = 0, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 4, .bits = 24, .wgsl = &wgsl_f32},
+    [RY_F16] = {.name = "f16", .safetensors = "F16", .gguf = 1, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 2, .bits = 11, .wgsl = &wgsl_f16},
+    [RY_BF16] = {.name = "bf16", .safetensors = "BF16", .gguf = 30, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 2, .bits = 8, .wgsl = &wgsl_bf16},
     [RY_F64] = {.name = "f64", .safetensors = "F64", .gguf = 28, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 8, .bits = 53},
-    [RY_I8] = {.name = "i8", .safetensors = "I8", .gguf = 24, .kind = RY_KIND_INT, .block = 1, .bytes = 1, .bits = 7},
-    [RY_U8] = {.name = "u8", .safetensors = "U8", .gguf = -1, .kind = RY_KIND_INT, .block = 1, .bytes = 1, .bits = 8},
-    [RY_I32] = {.name = "i32", .safetensors = "I32", .gguf = 26, .kind = RY_KIND_INT, .block = 1, .bytes = 4, .bits = 31},
-    [RY_I64] = {.name = "i64", .safetensors = "I64", .gguf = 27, .kind = RY_KIND_INT, .block = 1, .bytes = 8, .bits = 63},
-    [RY_BOOL] = {.name = "bool", .safetensors = "BOOL", .gguf = -1, .kind = RY_KIND_BOOL, .block = 1, .bytes = 1, .bits = 1},
-    [RY_Q8_0] = {.name = "q8_0", .gguf = 8, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 34, .bits = 7},
+    [RY_I8] = {.name = "i8", .safetensors = "I8", .gguf = 24, .kind = RY_KIND_INT, .block = 1, .bytes = 1, .bits = 7, .wgsl = &wgsl_i8},
+    [RY_U8] = {.name = "u8", .safetensors = "U8", .gguf = -1, .kind = RY_KIND_INT, .block = 1, .bytes = 1, .bits = 8, .wgsl = &wgsl_u8},
+    [RY_I32] = {.name = "i32", .safetensors = "I32", .gguf = 26, .kind = RY_KIND_INT, .block = 1, .bytes = 4, .bits = 31, .wgsl = &wgsl_i32},
+    [RY_I64] = {.name = "i64", .safetensors = "I64", .gguf = 27, .kind = RY_KIND_INT, .block = 1, .bytes = 8, .bits = 63, .wgsl = &wgsl_i64},
+    [RY_BOOL] = {.name = "bool", .safetensors = "BOOL", .gguf = -1, .kind = RY_KIND_BOOL, .block = 1, .bytes = 1, .bits = 1, .wgsl = &wgsl_bool},
+    [RY_Q8_0] = {.name = "q8_0", .gguf = 8, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 34, .bits = 7, .wgsl = &wgsl_q8_0},
 };
 
 const ry_dtype_info *ry_dtype_row(ry_dtype t) {

@@ -58,6 +58,16 @@ static ry_status rms_norm_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status rms_norm_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    ry_launch_rows(l, "x_row", n, 0);
+    ry_launch_group(l, width(n, 0));
+    if (width(n, 0) % 4 == 0) l->vec |= RY_USES_SRC(1) | RY_USES_OUT(0);
+    ry_launch_u32(l, "len", width(n, 0));
+    ry_launch_run(l, "main", width(n, 0) ? rows_of(n, 0) : 0, 0);
+    return RY_OK;
+}
+
 static ry_status rms_norm_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     ry_tensor x = ry_src(g, n, 0), w = ry_src(g, n, 1), eps = ry_scalar(g, ((const norm_args *)n->args)->eps);
     ry_tensor y = ry_mul(g, x, ry_rsqrt(g, ry_add(g, ry_mean(g, ry_square(g, x), RY_AXIS(-1), true), eps)));
@@ -184,7 +194,7 @@ static const ry_op rms_norm_row = {
     .name = "rms_norm", .doc = "x [..,N], w [N] or none -> [..,N]: x / sqrt(mean(x^2) + eps) w",
     .arg_size = sizeof(norm_args), .args = norm_arg, .min_src = 2, .max_src = 2, .optional = 2, .rows = 1,
     .flags = RY_OP_INPLACE0, .infer = rms_norm_infer, .work = rms_norm_work, .cpu = rms_norm_cpu,
-    .lower = rms_norm_lower, .vjp = rms_norm_vjp, .cost = rms_norm_cost, .samples = rms_norm_samples};
+    .lower = rms_norm_lower, .launch = rms_norm_launch, .vjp = rms_norm_vjp, .cost = rms_norm_cost, .samples = rms_norm_samples};
 
 ry_tensor ry_rms_norm(ry_graph *g, ry_tensor x, ry_tensor w, double eps) {
     return RY_APPLY(g, &rms_norm_row, (&(norm_args){eps}), x, w);

@@ -154,7 +154,7 @@ static void visit_sample(const visit *v, const ry_op *op, const ry_sample *s, ry
     outputs_free(&got);
 }
 
-ry_status ry_doctor_run(ry_device *d, void (*row)(void *ud, const ry_doctor_row *r), void *ud, int64_t *wrong) {
+ry_status ry_doctor_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_doctor_row *r), void *ud, int64_t *wrong) {
     ry_device_info info;
     int64_t unused;
     visit v = {.dev = d, .row = row, .ud = ud, .wrong = wrong ? wrong : &unused};
@@ -165,12 +165,14 @@ ry_status ry_doctor_run(ry_device *d, void (*row)(void *ud, const ry_doctor_row 
         RY_FAIL(RY_EUNSUPPORTED, "doctor: the null device plans and computes nothing; choose another");
     if (strcmp(info.backend, "cpu")) RY_TRY(ry_device_open(&v.other, "cpu", NULL));
     const ry_op *op;
-    for (size_t i = 0; (op = ry_op_at(i)) != NULL; i++)
+    for (size_t i = 0; (op = ry_op_at(i)) != NULL; i++) {
+        if (filter && strncmp(op->name, filter, strlen(filter)) != 0) continue;
         for (const ry_sample *s = op->samples; s && s->name; s++) {
             if (s->flags & RY_SAMPLE_BENCH) continue;
             visit_sample(&v, op, s, RY_F32);
             if (ry_sample_has_floats(op, s) && !(s->flags & RY_SAMPLE_F32_ONLY)) visit_sample(&v, op, s, RY_BF16);
         }
+    }
     ry_device_close(v.other);
     return RY_OK;
 }

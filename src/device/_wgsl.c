@@ -1,0 +1,248 @@
+/* _wgsl.c - from a node and its launch to the WGSL text of its kernels.
+ *
+ * A module is: the uniforms, the bindings, how each operand is read and written (the dtype row's texts), the prelude, what launch()
+ * wrote, the row's file. Only what the row's text names is there: the head is written after it was read. */
+#include "_wgsl.h"
+#include "base/kernel_text.h"
+#include "base/mem.h"
+#include <stdio.h>
+#include <string.h>
+
+static const char *text_of(const char *name) {
+    for (size_t i = 0; i < ry_kernel_text_count; i++)
+        if (!strcmp(ry_kernel_texts[i].name, name)) return ry_kernel_texts[i].text;
+    return NULL;
+}
+
+/* `#include math` is src/ops/_math.wgsl. */
+static const char *include(void *ud, const char *name) {
+    char file[64];
+    (void)ud;
+    return snprintf(file, sizeof file, "_%s.wgsl", name) < (int)sizeof file ? text_of(file) : NULL;
+}
+
+static const char *row_text(const ry_op *op) {
+    char file[64];
+    if (op->wgsl) return strchr(op->wgsl, '\n') ? op->wgsl : text_of(op->wgsl);
+    return snprintf(file, sizeof file, "%s.wgsl", op->name) < (int)sizeof file ? text_of(file) : NULL;
+}
+
+uint32_t wgsl_word_bits(const ry_launch_value *u) {
+    float f = (float)u->value;
+    uint32_t bits;
+    if (!u->real) return u->value < 0 ? (uint32_t)(int64_t)u->value : (uint32_t)(uint64_t)u->value;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+/* Is `name` followed by no letter of a name, somewhere in text? */
+static bool names(const char *text, const char *name) {
+    size_t n = strlen(name);
+    for (const char *p = text; (p = strstr(p, name)); p += n) {
+        char after = p[n], before = p == text ? ' ' : p[-1];
+        bool inside = (after >= '0' && after <= '9') || (after >= 'a' && after <= 'z') || (after >= 'A' && after <= 'Z') || after == '_';
+        bool within = before == '_' || (before >= '0' && before <= '9') || (before >= 'a' && before <= 'z') || (before >= 'A' && before <= 'Z');
+        if (!inside && !within) return true;
+    }
+    return false;
+}
+static bool calls(const char *text, const char *prefix, const char *operand) {
+    char name[24];
+    snprintf(name, sizeof name, "%s%s", prefix, operand);
+    return names(text, name);
+}
+
+/* ---- the row's text ---- */
+
+typedef struct vars { ry_text_var at[96]; char value[96][12]; char name[96][24]; size_t n; } vars;
+static void var_text(vars *x, const char *name, const char *value) {
+    snprintf(x->name[x->n], sizeof *x->name, "%s", name);
+    x->at[x->n] = (ry_text_var){x->name[x->n], value};
+    x->n++;
+}
+static void var_int(vars *x, const char *name, int value) {
+    snprintf(x->value[x->n], sizeof *x->value, "%d", value);
+    var_text(x, name, x->value[x->n]);
+}
+
+/* ARGS and BEGIN open every entry: `t` is the thread in its group, `group` the number that launch counted. */
+#define ENTRY_ARGS "@builtin(workgroup_id) wg_: vec3<u32>, @builtin(local_invocation_index) t: u32"
+#define ENTRY_ARGS_SUBGROUPS ENTRY_ARGS ", @builtin(subgroup_size) sg_size: u32, @builtin(subgroup_invocation_id) sg_lane: u32"
+#define ENTRY_BEGIN "let group = wg_.x + wg_.y * u.grid_; if (group >= u.groups_) { return; }"
+
+static ry_status body_text(ry_text *out, const ry_node *n, const ry_variant *v, const ry_launch *l, const wgsl_kernel *k) {
+    const char *file = row_text(n->op);
+    if (!file && !n->op->text) return ry_fail_node(n, RY_EUNSUPPORTED, "has no WGSL text");
+    vars *x = ry_mem_zalloc(sizeof *x);
+    if (!x) return RY_ENOMEM;
+    bool subgroups = l->caps->features & RY_FEATURE_SUBGROUPS, has_wg = false;
+    char name[24], operand[8];
+    for (int i = 0; i < l->n_knob; i++) {
+        var_int(x, l->knob[i].name, l->knob[i].value);
+        has_wg |= !strcmp(l->knob[i].name, "WG");
+    }
+    if (!has_wg) var_int(x, "WG", 256);
+    var_int(x, "N_SRC", n->n_src);
+    var_int(x, "N_OUT", n->n_out);
+    var_int(x, "SUBGROUPS", subgroups);
+    var_text(x, "ARGS", subgroups ? ENTRY_ARGS_SUBGROUPS : ENTRY_ARGS);
+    var_text(x, "BEGIN", ENTRY_BEGIN);
+    for (int i = 0; i < RY_OPERAND_SCRATCH; i++) {
+        const ry_value *o = launch_operand(n, i);
+        launch_operand_name(operand, i);
+        operand[0] = i < RY_OPERAND_OUT ? 'S' : 'O';
+        snprintf(name, sizeof name, "HAS_%s", operand);
+        var_int(x, name, k->binding[i] >= 0);
+        if (!o) continue;
+        snprintf(name, sizeof name, "T_%s", operand);
+        var_text(x, name, ry_dtype_row(o->spec.dtype)->wgsl->reg);
+    }
+    ry_status st = RY_OK;
+    ry_text all = {0};
+    ry_text_puts(&all, "#include prelude\n");
+    ry_text_puts(&all, l->text && l->text->at ? l->text->at : "");
+    ry_text_puts(&all, file ? file : "");
+    if (n->op->text) st = n->op->text(n, v, &all);
+    if (st == RY_OK) st = ry_text_status(&all);
+    if (st == RY_OK) st = ry_text_expand(out, n->op->name, all.at, x->at, x->n, include, NULL);
+    ry_text_free(&all);
+    ry_mem_free(x);
+    return st;
+}
+
+/* ---- operands ---- */
+
+static ry_dtype dtype_of(const ry_node *n, int operand) {
+    const ry_value *o = launch_operand(n, operand);
+    return o ? o->spec.dtype : RY_F32; /* scratch */
+}
+
+typedef struct binding { int words; bool atomic; } binding; /* words of an array element */
+
+/* Reads and writes of 1, 2 and 4 words, whatever the array's element is. */
+static void binding_text(ry_text *t, int b, binding x) {
+    const char *type = x.atomic ? "atomic<u32>" : x.words == 4 ? "vec4<u32>" : x.words == 2 ? "vec2<u32>" : "u32";
+    ry_text_printf(t, "@group(0) @binding(%d) var<storage, read_write> b%d: array<%s>;\n", b + 1, b, type);
+    if (x.atomic) {
+        ry_text_printf(t, "fn g%d(i: u32) -> u32 { return atomicLoad(&b%d[i]); }\nfn p%d(i: u32, v: u32) { atomicStore(&b%d[i], v); }\n", b, b, b, b);
+        ry_text_printf(t, "fn m%d(i: u32, mask: u32, v: u32) { atomicAnd(&b%d[i], ~mask); atomicOr(&b%d[i], v); }\n", b, b, b);
+    } else {
+        char at[24];
+        if (x.words == 4) snprintf(at, sizeof at, "[i >> 2u][i & 3u]");
+        else snprintf(at, sizeof at, x.words == 2 ? "[i >> 1u][i & 1u]" : "[i]");
+        ry_text_printf(t, "fn g%d(i: u32) -> u32 { return b%d%s; }\nfn p%d(i: u32, v: u32) { b%d%s = v; }\n", b, b, at, b, b, at);
+        ry_text_printf(t, "fn m%d(i: u32, mask: u32, v: u32) { b%d%s = (b%d%s & ~mask) | v; }\n", b, b, at, b, at);
+    }
+    if (x.words == 4)
+        ry_text_printf(t, "fn g%dx2(i: u32) -> vec2<u32> { let v = b%d[i >> 1u]; return select(v.xy, v.zw, (i & 1u) == 1u); }\n"
+                          "fn p%dx2(i: u32, v: vec2<u32>) { p%d(2u * i, v.x); p%d(2u * i + 1u, v.y); }\n"
+                          "fn g%dx4(i: u32) -> vec4<u32> { return b%d[i]; }\nfn p%dx4(i: u32, v: vec4<u32>) { b%d[i] = v; }\n", b, b, b, b, b, b, b, b, b);
+    else if (x.words == 2)
+        ry_text_printf(t, "fn g%dx2(i: u32) -> vec2<u32> { return b%d[i]; }\nfn p%dx2(i: u32, v: vec2<u32>) { b%d[i] = v; }\n"
+                          "fn g%dx4(i: u32) -> vec4<u32> { return vec4<u32>(b%d[2u * i], b%d[2u * i + 1u]); }\n"
+                          "fn p%dx4(i: u32, v: vec4<u32>) { b%d[2u * i] = v.xy; b%d[2u * i + 1u] = v.zw; }\n", b, b, b, b, b, b, b, b, b, b);
+    else
+        ry_text_printf(t, "fn g%dx2(i: u32) -> vec2<u32> { return vec2<u32>(g%d(2u * i), g%d(2u * i + 1u)); }\n"
+                          "fn p%dx2(i: u32, v: vec2<u32>) { p%d(2u * i, v.x); p%d(2u * i + 1u, v.y); }\n"
+                          "fn g%dx4(i: u32) -> vec4<u32> { return vec4<u32>(g%dx2(2u * i), g%dx2(2u * i + 1u)); }\n"
+                          "fn p%dx4(i: u32, v: vec4<u32>) { p%dx2(2u * i, v.xy); p%dx2(2u * i + 1u, v.zw); }\n", b, b, b, b, b, b, b, b, b, b, b, b);
+}
+
+static ry_status dtype_text(ry_text *t, const char *text, int b) {
+    static const struct { const char *name, *width; char kind; } form[] = {{"W", "", 'g'}, {"W2", "x2", 'g'}, {"W4", "x4", 'g'}, {"P", "", 'p'},
+                                                                         {"P2", "x2", 'p'}, {"P4", "x4", 'p'}, {"M", "", 'm'}};
+    enum { FORMS = sizeof form / sizeof *form };
+    char function[FORMS][12];
+    ry_text_var v[FORMS];
+    for (int i = 0; i < FORMS; i++) {
+        snprintf(function[i], sizeof function[i], "%c%d%s", form[i].kind, b, form[i].width);
+        v[i] = (ry_text_var){form[i].name, function[i]};
+    }
+    return ry_text_expand(t, "a dtype's text", text, v, FORMS, NULL, NULL);
+}
+
+/* ld_, ld4_, st_ and st4_ of an operand. fast: ld4 and st4 begin at multiples of 4 elements of the binding. */
+static ry_status operand_text(ry_text *t, const char *body, const char *x, const ry_dtype_info *row, int b, bool fast) {
+    const ry_dtype_text *d = row->wgsl;
+    const char *at = row->kind == RY_KIND_BLOCK ? "let a = u.at_" : "let e = i + u.at_", *r = d->reg;
+    bool ld4 = calls(body, "ld4_", x), st4 = d->store && calls(body, "st4_", x);
+    if (calls(body, "ld_", x) || (ld4 && !fast)) {
+        ry_text_printf(t, "fn ld_%s(i: u32) -> %s { %s%s; ", x, r, at, x);
+        RY_TRY(dtype_text(t, d->load, b));
+        ry_text_puts(t, " }\n");
+    }
+    if (ld4 && fast) {
+        ry_text_printf(t, "fn ld4_%s(i: u32, n: u32) -> vec4<%s> { %s%s; ", x, r, at, x);
+        RY_TRY(dtype_text(t, d->load4, b));
+        ry_text_puts(t, " }\n");
+    } else if (ld4) {
+        ry_text_printf(t, "fn ld4_%s(i: u32, n: u32) -> vec4<%s> { var v = vec4<%s>(); v.x = ld_%s(i); if (n > 1u) { v.y = ld_%s(i + 1u); } "
+                          "if (n > 2u) { v.z = ld_%s(i + 2u); } if (n > 3u) { v.w = ld_%s(i + 3u); } return v; }\n", x, r, r, x, x, x, x);
+    }
+    if (d->store && (calls(body, "st_", x) || (st4 && !fast))) {
+        ry_text_printf(t, "fn st_%s(i: u32, v: %s) { %s%s; ", x, r, at, x);
+        RY_TRY(dtype_text(t, d->store, b));
+        ry_text_puts(t, " }\n");
+    }
+    if (st4 && fast) {
+        ry_text_printf(t, "fn st4_%s(i: u32, n: u32, v: vec4<%s>) { %s%s; ", x, r, at, x);
+        RY_TRY(dtype_text(t, d->store4, b));
+        ry_text_puts(t, " }\n");
+    } else if (st4) {
+        ry_text_printf(t, "fn st4_%s(i: u32, n: u32, v: vec4<%s>) { st_%s(i, v.x); if (n > 1u) { st_%s(i + 1u, v.y); } "
+                          "if (n > 2u) { st_%s(i + 2u, v.z); } if (n > 3u) { st_%s(i + 3u, v.w); } }\n", x, r, x, x, x, x);
+    }
+    return RY_OK;
+}
+
+static void word(wgsl_kernel *k, ry_text *t, wgsl_word_kind kind, int of, const char *name, const char *type) {
+    k->word[k->n_word++] = (wgsl_word){(uint8_t)kind, (uint8_t)of};
+    ry_text_printf(t, "    %s: %s,\n", name, type);
+}
+
+ry_status wgsl_module(ry_text *out, wgsl_kernel *k, const ry_node *n, const ry_variant *v, const ry_launch *l) {
+    ry_text body = {0}, access = {0};
+    binding form[RY_OPERANDS];
+    char x[8], name[32];
+    ry_status st;
+    RY_GO(st, done, body_text(&body, n, v, l, k));
+    for (int b = 0; b < k->n_binding; b++) form[b] = (binding){4, false};
+    for (int i = 0; i < RY_OPERANDS; i++) {
+        int b = k->binding[i];
+        if (b < 0) continue;
+        const ry_dtype_info *row = ry_dtype_row(dtype_of(n, i));
+        launch_operand_name(x, i);
+        bool fast = (l->vec & k->aligned) >> i & 1u;
+        if (row->wgsl->words < form[b].words) form[b].words = row->wgsl->words;
+        /* Single stores into words that other threads write too go by bits. */
+        if (row->bytes < 4 && (calls(body.at, "st_", x) || (!fast && calls(body.at, "st4_", x)))) form[b].atomic = true;
+        RY_GO(st, done, operand_text(&access, body.at, x, row, b, fast));
+    }
+    k->n_word = 0;
+    ry_text_puts(out, "struct Uniforms {\n");
+    word(k, out, WGSL_GROUPS, 0, "groups_", "u32");
+    word(k, out, WGSL_GRID, 0, "grid_", "u32");
+    if (names(body.at, "u.round")) word(k, out, WGSL_ROUND, 0, "round", "u32");
+    for (int i = 0; i < RY_OPERANDS; i++) {
+        if (k->binding[i] < 0) continue;
+        launch_operand_name(x, i);
+        snprintf(name, sizeof name, "u.at_%s", x);
+        if (names(body.at, name) || (access.at && names(access.at, name))) word(k, out, WGSL_AT, i, name + 2, "u32");
+    }
+    for (int i = 0; i < l->n_uniform; i++) {
+        snprintf(name, sizeof name, "u.%s", l->uniform[i].name);
+        if (names(body.at, name)) word(k, out, WGSL_VALUE, i, l->uniform[i].name, l->uniform[i].real ? "f32" : "u32");
+    }
+    ry_text_puts(out, "}\n@group(0) @binding(0) var<uniform> u: Uniforms;\n");
+    for (int b = 0; b < k->n_binding; b++) {
+        if (form[b].atomic) form[b].words = 1;
+        binding_text(out, b, form[b]);
+    }
+    ry_text_puts(out, access.at ? access.at : "");
+    ry_text_puts(out, body.at);
+    st = ry_text_status(out);
+done:
+    ry_text_free(&body);
+    ry_text_free(&access);
+    return st;
+}

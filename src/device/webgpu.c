@@ -1,0 +1,861 @@
+/* webgpu.c - any GPU through WebGPU: memory, programs, submissions.
+ *
+ * A program is built once: kernels compiled side by side, bindings and uniforms made. A run writes the uniforms that changed, encodes
+ * the dispatches in order and submits. What the library is, and how it differs from others, is _wgpu.c; what a kernel's text is, _wgsl.c.
+ * Knows the vendor's interface, no formula. */
+#include "_wgpu.h"
+#include "core/program.h"
+
+#if !defined(RUSTY_HAVE_WGPU)
+#include <string.h>
+
+static size_t count(void) { return 0; }
+static ry_status describe(size_t i, ry_device_info *out) { return wgpu_describe(i, out); }
+static ry_status open_gpu(ry_device *d, size_t i, const ry_device_options *o) {
+    (void)d, (void)i, (void)o;
+    return wgpu_open();
+}
+static void close_gpu(ry_device *d) { (void)d; }
+extern const ry_device_api ry_device_webgpu;
+const ry_device_api ry_device_webgpu = {.backend = "webgpu", .count = count, .describe = describe, .open = open_gpu, .close = close_gpu};
+
+#else
+#include "_wgsl.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_MODULE_ENTRIES = 24, WHOLE = 16 /* bytes: what kernels may store at once */, QUERIES = 4096, MAX_PASSES = 64,
+       UNIFORM_TAIL = 256 /* bindings of uniforms are rounded up */ };
+
+typedef struct layout { /* of bindings: bit b of the mask is binding b + 1; 0 is the uniforms */
+    uint32_t mask;
+    WGPUBindGroupLayout bind;
+    WGPUPipelineLayout pipe;
+    struct layout *next;
+} layout;
+
+typedef struct pipeline { char entry[32]; const layout *lay; WGPUComputePipeline at; } pipeline;
+typedef struct module { /* one text, compiled once */
+    char *text;
+    size_t bytes;
+    uint64_t hash;
+    bool trusted;
+    WGPUShaderModule at;
+    pipeline pipe[MAX_MODULE_ENTRIES];
+    int n_pipe, n_made;
+    struct module *next;
+} module;
+enum { BUCKETS = 1024 };
+
+typedef struct gpu {
+    WGPUDevice dev;
+    WGPUQueue queue;
+    WGPULimits lim;
+    wgpu_features has;
+    wgpu_trouble trouble;
+    bool safe;                  /* RUSTY_WEBGPU_SAFE=1: bounds checks in all kernels */
+    bool software;
+    os_mutex *lock;             /* of what follows: programs are built outside the device's lock */
+    layout *layouts;
+    module *modules[BUCKETS];
+    size_t held;                /* bytes of buffers */
+    WGPUBuffer map;             /* for reading back */
+    size_t map_bytes;
+    double budget_s, scale;     /* longest submission; measured over estimated time */
+    ry_program *timed;          /* its last run's times have not been read */
+    int fault;                  /* RUSTY_FAULT=device:N: runs until the device is destroyed; 0 never */
+} gpu;
+
+typedef struct gpu_step {
+    wgsl_kernel k;              /* bindings and words */
+    const ry_variant *variant;
+    int n_dispatch, n_group;    /* bind groups: one for each distinct set of operands */
+    int64_t rounds;
+    ry_dispatch *dispatch;
+    module *mod;
+    int *pipe;                  /* by dispatch: index in mod->pipe */
+    int *group_of;              /* by dispatch */
+    const layout **group_layout;
+    WGPUBindGroup *group;
+    size_t uniform_at, slot;    /* slot: bytes from one dispatch to the next */
+    double estimate_s;
+} gpu_step;
+
+typedef struct gpu_program {
+    gpu_step *step;
+    WGPUBuffer uniform;
+    char *host;
+    size_t host_bytes, uniform_bytes, dirty_from, dirty_to;
+    uint64_t slab_version;
+    WGPUQuerySet queries;
+    WGPUBuffer resolved, times;
+    int n_pass;                 /* of the last run that was timed */
+    uint8_t pass_phase[MAX_PASSES];
+    bool mapping;               /* times are on their way */
+    atomic_int mapped;
+    double estimate_s;
+} gpu_program;
+
+static size_t round_up(size_t x, size_t a) { return (x + a - 1) / a * a; }
+
+/* ---- devices ---- */
+
+static size_t count(void) { return wgpu_adapters(); }
+static ry_status describe(size_t i, ry_device_info *out) { return wgpu_describe(i, out); }
+
+static void close_gpu(ry_device *d) {
+    gpu *g = d->impl;
+    if (!g) return;
+    if (g->dev) wgpu_wait(g->dev, NULL);
+    for (int i = 0; i < BUCKETS; i++)
+        for (module *m = g->modules[i], *next; m; m = next) {
+            next = m->next;
+            for (int k = 0; k < m->n_made; k++) wgpu.ComputePipelineRelease(m->pipe[k].at);
+            if (m->at) wgpu.ShaderModuleRelease(m->at);
+            ry_mem_free(m->text);
+            ry_mem_free(m);
+        }
+    for (layout *l = g->layouts, *next; l; l = next) {
+        next = l->next;
+        wgpu.PipelineLayoutRelease(l->pipe);
+        wgpu.BindGroupLayoutRelease(l->bind);
+        ry_mem_free(l);
+    }
+    if (g->map) wgpu.BufferRelease(g->map);
+    wgpu_device_close(g->dev, g->queue);
+    wgpu_trouble_close(&g->trouble);
+    os_mutex_close(g->lock);
+    ry_mem_free(g);
+    d->impl = NULL;
+}
+
+static ry_status open_gpu(ry_device *d, size_t i, const ry_device_options *o) {
+    (void)o;
+    RY_TRY(wgpu_open());
+    const wgpu_adapter *a = wgpu_adapter_at(i);
+    if (!a) RY_FAIL(RY_ENOENT, "there is no WebGPU adapter %zu", i);
+    gpu *g = ry_mem_zalloc(sizeof *g);
+    if (!g) return RY_ENOMEM;
+    d->impl = g;
+    wgpu_device_wish wish = {.trouble = &g->trouble};
+    ry_status st = wgpu_trouble_open(&g->trouble);
+    if (st != RY_OK) {
+        ry_mem_free(g);
+        d->impl = NULL;
+        return st;
+    }
+    RY_GO(st, fail, os_mutex_open(&g->lock));
+    RY_GO(st, fail, wgpu_describe(i, &d->info));
+    RY_GO(st, fail, wgpu_device_open(a, &wish, &g->dev, &g->queue));
+    g->lim = wish.limits, g->has = wish.features;
+    const char *safe = os_env("RUSTY_WEBGPU_SAFE"), *fault = os_env("RUSTY_FAULT");
+    g->safe = safe && strcmp(safe, "0") != 0;
+    if (fault && !strncmp(fault, "device:", 7)) g->fault = atoi(fault + 7);
+    g->software = a->kind == WGPUAdapterType_CPU;
+    g->budget_s = a->kind == WGPUAdapterType_DiscreteGPU ? 0.5 : g->software ? 60 : 0.1;
+    g->scale = 1;
+    d->caps = (ry_caps){
+        .features = (g->has.subgroups ? RY_FEATURE_SUBGROUPS : 0u) | (g->has.f16 ? RY_FEATURE_F16 : 0u) | (g->has.i64 ? RY_FEATURE_I64 : 0u) |
+                    (g->software ? RY_FEATURE_SOFTWARE : 0u),
+        .align = g->lim.minStorageBufferOffsetAlignment,
+        .max_bindings = g->lim.maxStorageBuffersPerShaderStage,
+        .max_groups = g->lim.maxComputeWorkgroupsPerDimension,
+        .shared_bytes = g->lim.maxComputeWorkgroupStorageSize,
+        .max_invocations = g->lim.maxComputeInvocationsPerWorkgroup,
+        .max_binding = g->lim.maxStorageBufferBindingSize < SIZE_MAX ? (size_t)g->lim.maxStorageBufferBindingSize : SIZE_MAX};
+    if (d->caps.max_bindings > RY_OPERANDS) d->caps.max_bindings = RY_OPERANDS;
+    return RY_OK;
+fail:
+    close_gpu(d);
+    return st;
+}
+
+/* ---- memory ---- */
+
+static WGPUBuffer buffer_new(gpu *g, size_t bytes, WGPUBufferUsage use) {
+    return wgpu.DeviceCreateBuffer(g->dev, &(WGPUBufferDescriptor){.usage = use, .size = bytes});
+}
+
+static ry_status alloc(ry_device *d, ry_buffer *b, size_t bytes) {
+    gpu *g = d->impl;
+    size_t whole = round_up(bytes ? bytes : 1, WHOLE);
+    *b = (ry_buffer){.bytes = bytes};
+    if (whole > g->lim.maxBufferSize)
+        RY_FAIL(RY_ENOMEM, "%s: a buffer of %.1f MB was asked; the driver's limit is %.1f MB", d->info.name, (double)whole / 1e6, (double)g->lim.maxBufferSize / 1e6);
+    b->at = buffer_new(g, whole, WGPUBufferUsage_Storage | WGPUBufferUsage_CopyDst | WGPUBufferUsage_CopySrc);
+    ry_status st = wgpu_check(&g->trouble);
+    if (st != RY_OK || !b->at) {
+        if (b->at) wgpu.BufferRelease(b->at);
+        b->at = NULL;
+        if (st == RY_OK || st == RY_ENOMEM)
+            st = ry_fail(RY_ENOMEM, "%s is out of memory: %.1f MB were asked, %.1f MB are held by this program", d->info.name, (double)whole / 1e6, (double)g->held / 1e6);
+        return st;
+    }
+    os_mutex_lock(g->lock);
+    g->held += whole;
+    os_mutex_unlock(g->lock);
+    return RY_OK;
+}
+
+static void free_gpu(ry_device *d, ry_buffer *b) {
+    gpu *g = d->impl;
+    if (b->at) {
+        wgpu.BufferRelease(b->at);
+        os_mutex_lock(g->lock);
+        g->held -= round_up(b->bytes ? b->bytes : 1, WHOLE);
+        os_mutex_unlock(g->lock);
+    }
+    b->at = NULL, b->bytes = 0;
+}
+
+/* In pieces: the library stages each in memory of its own. */
+static ry_status write(ry_device *d, ry_buffer *b, size_t at, const void *data, size_t bytes) {
+    gpu *g = d->impl;
+    enum { PIECE = 32 << 20, KEEP = 4 }; /* staged bytes are given back when the device has taken them */
+    size_t whole = bytes / 4 * 4;
+    for (size_t from = 0, n = 0; from < whole; from += PIECE) {
+        size_t part = whole - from < PIECE ? whole - from : PIECE;
+        wgpu.QueueWriteBuffer(g->queue, b->at, at + from, (const char *)data + from, part);
+        if (part == PIECE && ++n % KEEP == 0) {
+            wgpu.QueueSubmit(g->queue, 0, NULL);
+            wgpu_wait(g->dev, NULL);
+        }
+    }
+    if (bytes > whole) {
+        char tail[4] = {0};
+        memcpy(tail, (const char *)data + whole, bytes - whole);
+        wgpu.QueueWriteBuffer(g->queue, b->at, at + whole, tail, 4);
+    }
+    return wgpu_check(&g->trouble);
+}
+
+static ry_status wrap(ry_device *d, ry_buffer *b, void *data, size_t bytes) {
+    RY_TRY(alloc(d, b, bytes));
+    ry_device_lock(d);
+    ry_status st = write(d, b, 0, data, bytes);
+    ry_device_unlock(d);
+    if (st != RY_OK) free_gpu(d, b);
+    return st;
+}
+
+static void on_mapped(WGPUMapAsyncStatus st, WGPUStringView message, void *done, void *unused) {
+    (void)message, (void)unused;
+    atomic_store((atomic_int *)done, st == WGPUMapAsyncStatus_Success ? 1 : -1);
+}
+
+static void take_times(gpu *g, ry_program *p);
+
+static ry_status read_piece(gpu *g, WGPUBuffer from, size_t at, void *data, size_t bytes) {
+    size_t lo = at / 4 * 4, size = round_up(at + bytes, 4) - lo;
+    atomic_int done = 0;
+    if (g->map_bytes < size) {
+        if (g->map) wgpu.BufferRelease(g->map);
+        g->map_bytes = round_up(size, 65536);
+        g->map = buffer_new(g, g->map_bytes, WGPUBufferUsage_MapRead | WGPUBufferUsage_CopyDst);
+        if (!g->map) g->map_bytes = 0;
+        RY_TRY(wgpu_check(&g->trouble));
+    }
+    WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
+    wgpu.CommandEncoderCopyBufferToBuffer(e, from, lo, g->map, 0, size);
+    WGPUCommandBuffer c = wgpu.CommandEncoderFinish(e, NULL);
+    wgpu.CommandEncoderRelease(e);
+    RY_TRY(wgpu_check(&g->trouble));
+    WGPUSubmissionIndex k = wgpu_submit(g->queue, c);
+    wgpu.BufferMapAsync(g->map, WGPUMapMode_Read, 0, size, (WGPUBufferMapCallbackInfo){.callback = on_mapped, .userdata1 = &done});
+    wgpu_wait(g->dev, &k);
+    RY_TRY(wgpu_check(&g->trouble));
+    if (atomic_load(&done) != 1) RY_FAIL(RY_EDEVICE, "webgpu: the driver did not hand back what was read");
+    const char *seen = wgpu.BufferGetConstMappedRange(g->map, 0, size);
+    if (seen) memcpy(data, seen + (at - lo), bytes);
+    wgpu.BufferUnmap(g->map);
+    return seen ? RY_OK : ry_fail(RY_EDEVICE, "webgpu: the driver did not map what was read");
+}
+
+static ry_status read(ry_device *d, const ry_buffer *b, size_t at, void *data, size_t bytes) {
+    gpu *g = d->impl;
+    enum { PIECE = 64 << 20 };
+    for (size_t from = 0; from < bytes; from += PIECE)
+        RY_TRY(read_piece(g, b->at, at + from, (char *)data + from, bytes - from < PIECE ? bytes - from : PIECE));
+    if (g->timed) take_times(g, g->timed);
+    return RY_OK;
+}
+
+static ry_status copy(ry_device *d, ry_buffer *to, const ry_buffer *from, size_t bytes) {
+    gpu *g = d->impl;
+    if (!bytes) return RY_OK;
+    WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
+    wgpu.CommandEncoderCopyBufferToBuffer(e, from->at, 0, to->at, 0, round_up(bytes, 4));
+    WGPUCommandBuffer c = wgpu.CommandEncoderFinish(e, NULL);
+    wgpu.CommandEncoderRelease(e);
+    wgpu_submit(g->queue, c);
+    return wgpu_check(&g->trouble);
+}
+
+static ry_status sync_gpu(ry_device *d) {
+    gpu *g = d->impl;
+    wgpu_wait(g->dev, NULL);
+    if (g->timed) take_times(g, g->timed);
+    return wgpu_check(&g->trouble);
+}
+
+/* ---- kernels ---- */
+
+static const ry_variant *choose(ry_device *d, const ry_node *n) { return launch_variant(n, &d->caps, NULL); }
+
+static ry_status work(ry_device *d, const ry_node *n, ry_work *w) {
+    ry_launch *l = ry_mem_alloc(sizeof *l);
+    ry_text text = {0};
+    if (!l) return RY_ENOMEM;
+    ry_status st = launch_node(l, n, n->args, choose(d, n), &d->caps, &text);
+    w->scratch = l->scratch;
+    ry_text_free(&text);
+    ry_mem_free(l);
+    return st;
+}
+
+static ry_status layout_get(gpu *g, const layout **out, uint32_t mask) { /* under g->lock */
+    for (*out = g->layouts; *out; *out = (*out)->next)
+        if ((*out)->mask == mask) return RY_OK;
+    WGPUBindGroupLayoutEntry e[RY_OPERANDS + 1];
+    size_t n = 0;
+    memset(e, 0, sizeof e);
+    for (uint32_t i = 0; i <= RY_OPERANDS; i++) {
+        if (i && !(mask >> (i - 1) & 1u)) continue;
+        e[n++] = (WGPUBindGroupLayoutEntry){.binding = i, .visibility = WGPUShaderStage_Compute,
+                                            .buffer = {.type = i ? WGPUBufferBindingType_Storage : WGPUBufferBindingType_Uniform, .hasDynamicOffset = !i}};
+    }
+    layout *l = ry_mem_zalloc(sizeof *l);
+    if (!l) return RY_ENOMEM;
+    l->mask = mask;
+    l->bind = wgpu.DeviceCreateBindGroupLayout(g->dev, &(WGPUBindGroupLayoutDescriptor){.entryCount = n, .entries = e});
+    l->pipe = wgpu.DeviceCreatePipelineLayout(g->dev, &(WGPUPipelineLayoutDescriptor){.bindGroupLayoutCount = 1, .bindGroupLayouts = &l->bind});
+    l->next = g->layouts;
+    g->layouts = l;
+    *out = l;
+    return wgpu_check(&g->trouble);
+}
+
+static uint64_t hash_text(const char *s, size_t n) {
+    uint64_t h = 14695981039346656037u; /* FNV-1a */
+    for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * 1099511628211u;
+    return h;
+}
+
+/* The module of this text; takes the text. Under g->lock. */
+static ry_status module_get(gpu *g, module **out, ry_text *text, bool trusted) {
+    uint64_t hash = hash_text(text->at, text->n);
+    module **slot = &g->modules[hash % BUCKETS];
+    for (*out = *slot; *out; *out = (*out)->next)
+        if ((*out)->hash == hash && (*out)->bytes == text->n && (*out)->trusted == trusted && !memcmp((*out)->text, text->at, text->n)) return RY_OK;
+    module *m = ry_mem_zalloc(sizeof *m);
+    if (!m) return RY_ENOMEM;
+    *m = (module){.text = text->at, .bytes = text->n, .hash = hash, .trusted = trusted, .next = *slot};
+    *text = (ry_text){0};
+    *out = *slot = m;
+    return RY_OK;
+}
+
+static ry_status pipeline_get(module *m, int *out, const char *entry, const layout *lay) {
+    for (*out = 0; *out < m->n_pipe; ++*out)
+        if (m->pipe[*out].lay == lay && !strcmp(m->pipe[*out].entry, entry)) return RY_OK;
+    if (m->n_pipe == MAX_MODULE_ENTRIES || strlen(entry) >= sizeof m->pipe->entry) RY_FAIL(RY_EINTERNAL, "webgpu: too many entries in one kernel text (%s)", entry);
+    pipeline *p = &m->pipe[m->n_pipe++];
+    p->lay = lay;
+    memcpy(p->entry, entry, strlen(entry) + 1);
+    return RY_OK;
+}
+
+/* ---- compiling, side by side ---- */
+
+typedef struct compile_jobs {
+    gpu *g;
+    module **at;
+    size_t n;
+    atomic_size_t next;
+} compile_jobs;
+
+static void compile_some(void *ud) {
+    compile_jobs *j = ud;
+    for (size_t i; (i = atomic_fetch_add(&j->next, 1)) < j->n;) {
+        module *m = j->at[i];
+        if (!m->at) m->at = wgpu_module(j->g->dev, m->text, m->bytes, m->trusted);
+        for (; m->at && m->n_made < m->n_pipe; m->n_made++) {
+            pipeline *p = &m->pipe[m->n_made];
+            p->at = wgpu.DeviceCreateComputePipeline(
+                j->g->dev, &(WGPUComputePipelineDescriptor){.layout = p->lay->pipe, .compute = {.module = m->at, .entryPoint = wgpu_text(p->entry)}});
+            if (!p->at) return;
+        }
+    }
+}
+
+static ry_status compile_all(gpu *g, module **at, size_t n) {
+    enum { MOST = 16 };
+    compile_jobs j = {.g = g, .at = at, .n = n};
+    os_thread *thread[MOST];
+    int n_thread = 0, cpus = os_cpu_count();
+    for (int i = 0; i + 1 < cpus && i < MOST && (size_t)i + 1 < n; i++)
+        if (os_thread_start(&thread[n_thread], compile_some, &j) == RY_OK) n_thread++;
+    compile_some(&j);
+    for (int i = 0; i < n_thread; i++) os_thread_join(thread[i]);
+    return wgpu_check(&g->trouble);
+}
+
+/* ---- programs ---- */
+
+/* The storages of a step's operands become its bindings: operands of one storage share one. */
+static ry_status find_bindings(const ry_program *p, const ry_node *n, const ry_launch *l, gpu_step *s) {
+    int storage[RY_OPERANDS];
+    uint32_t uses = 0;
+    for (int i = 0; i < l->n_dispatch; i++) uses |= l->dispatch[i].uses ? l->dispatch[i].uses : UINT32_MAX;
+    s->k.aligned = 0;
+    for (int i = 0; i < RY_OPERANDS; i++) {
+        const ry_value *v = launch_operand(n, i);
+        s->k.binding[i] = -1;
+        if (i == RY_OPERAND_SCRATCH ? !l->scratch : !v) continue;
+        if (!(uses >> i & 1u)) continue;
+        int id = v ? plan_storage_of(p->plan, v) : -2;
+        for (int b = 0; b < s->k.n_binding; b++)
+            if (storage[b] == id) s->k.binding[i] = b;
+        if (s->k.binding[i] < 0) storage[s->k.n_binding] = id, s->k.binding[i] = s->k.n_binding++;
+        if (!v || v->offset % 4 == 0) s->k.aligned |= 1u << i;
+    }
+    return RY_OK;
+}
+
+static uint32_t dispatch_mask(const gpu_step *s, const ry_dispatch *x) {
+    uint32_t mask = 0;
+    for (int i = 0; i < RY_OPERANDS; i++)
+        if (s->k.binding[i] >= 0 && (!x->uses || x->uses >> i & 1u)) mask |= 1u << s->k.binding[i];
+    return mask;
+}
+
+static void fill_slot(gpu *g, const ry_program *p, int i, const ry_launch *l, bool all) {
+    gpu_program *x = p->impl;
+    gpu_step *s = &x->step[i];
+    const ry_node *n = p->plan->steps[i].node;
+    for (int64_t r = 0; r < s->rounds; r++)
+        for (int d = 0; d < s->n_dispatch; d++) {
+            uint32_t *w = (uint32_t *)(void *)(x->host + s->uniform_at + (size_t)(r * s->n_dispatch + d) * s->slot);
+            for (int k = 0; k < s->k.n_word; k++) {
+                const wgsl_word *word = &s->k.word[k];
+                const ry_value *v;
+                int64_t groups = l->dispatch[d].groups, most = g->lim.maxComputeWorkgroupsPerDimension;
+                if (word->kind == WGSL_VALUE) w[k] = wgsl_word_bits(&l->uniform[word->of]);
+                if (!all) continue;
+                switch ((wgsl_word_kind)word->kind) {
+                case WGSL_GROUPS: w[k] = (uint32_t)groups; break;
+                case WGSL_GRID: w[k] = (uint32_t)(groups < most ? groups : most); break;
+                case WGSL_ROUND: w[k] = (uint32_t)r; break;
+                case WGSL_AT:
+                    v = launch_operand(n, word->of);
+                    w[k] = !v ? 0 : ry_dtype_row(v->spec.dtype)->kind == RY_KIND_BLOCK ? (uint32_t)ry_bytes_of(v->spec.dtype, v->offset) : (uint32_t)v->offset;
+                    break;
+                case WGSL_VALUE: break;
+                }
+            }
+        }
+    size_t from = s->uniform_at, to = from + (size_t)(s->rounds * s->n_dispatch) * s->slot;
+    if (x->dirty_from == x->dirty_to) x->dirty_from = from, x->dirty_to = to;
+    if (from < x->dirty_from) x->dirty_from = from;
+    if (to > x->dirty_to) x->dirty_to = to;
+}
+
+static double estimate(const gpu *g, const ry_node *n) {
+    ry_cost c = plan_cost(n);
+    double flops = g->budget_s < 0.2 ? 0.3e12 : 2e12, bytes = g->budget_s < 0.2 ? 30e9 : 200e9;
+    return fmax(c.flops / flops, c.bytes / bytes) + 2e-6;
+}
+
+static ry_status build_step(ry_device *d, ry_program *p, int i, ry_launch *l, ry_text *head, ry_text *text) {
+    gpu *g = d->impl;
+    gpu_program *x = p->impl;
+    gpu_step *s = &x->step[i];
+    const ry_node *n = p->plan->steps[i].node;
+    head->n = 0;
+    if (head->at) head->at[0] = 0;
+    s->variant = choose(d, n);
+    RY_TRY(launch_node(l, n, p->args[i], s->variant, &d->caps, head));
+    if (l->scratch > p->plan->steps[i].work.scratch) return ry_fail_node(n, RY_EINTERNAL, "asks for more scratch than was planned");
+    RY_TRY(find_bindings(p, n, l, s));
+    s->rounds = l->rounds > 1 ? l->rounds : 1;
+    s->n_dispatch = l->n_dispatch;
+    if (!(s->dispatch = RY_NEW(&p->arena, ry_dispatch, l->n_dispatch + 1)) || !(s->pipe = RY_NEW(&p->arena, int, l->n_dispatch + 1)) ||
+        !(s->group_of = RY_NEW(&p->arena, int, l->n_dispatch + 1)) || !(s->group_layout = RY_NEW(&p->arena, const layout *, l->n_dispatch + 1)) ||
+        !(s->group = RY_NEW(&p->arena, WGPUBindGroup, l->n_dispatch + 1)))
+        return RY_ENOMEM;
+    memcpy(s->dispatch, l->dispatch, (size_t)l->n_dispatch * sizeof *l->dispatch);
+    RY_TRY(wgsl_module(text, &s->k, n, s->variant, l));
+    s->estimate_s = estimate(g, n) + 1e-6 * (double)(s->rounds * s->n_dispatch);
+    x->estimate_s += s->estimate_s;
+    os_mutex_lock(g->lock);
+    ry_status st = module_get(g, &s->mod, text, !g->safe);
+    for (int k = 0; k < s->n_dispatch && st == RY_OK; k++) {
+        uint32_t mask = dispatch_mask(s, &s->dispatch[k]);
+        const layout *lay;
+        uint32_t bindings = 0;
+        for (int b = 0; b < 32; b++) bindings += mask >> b & 1u;
+        if (bindings > d->caps.max_bindings) {
+            st = ry_fail_node(n, RY_EUNSUPPORTED, "needs %u storage buffers; the device binds %u", bindings, d->caps.max_bindings);
+            break;
+        }
+        st = layout_get(g, &lay, mask);
+        if (st == RY_OK) st = pipeline_get(s->mod, &s->pipe[k], s->dispatch[k].entry, lay);
+        if (st != RY_OK) break;
+        int q = 0;
+        while (q < s->n_group && s->group_layout[q] != lay) q++;
+        if (q == s->n_group) s->group_layout[s->n_group++] = lay;
+        s->group_of[k] = q;
+    }
+    os_mutex_unlock(g->lock);
+    RY_TRY(st);
+    s->slot = round_up((size_t)s->k.n_word * 4, g->lim.minUniformBufferOffsetAlignment);
+    s->uniform_at = x->uniform_bytes;
+    size_t slots = (size_t)(s->rounds * s->n_dispatch), need = x->uniform_bytes + s->slot * slots + UNIFORM_TAIL;
+    if (need > x->host_bytes) {
+        char *grown = ry_mem_grow(x->host, need + need / 2);
+        if (!grown) return RY_ENOMEM;
+        memset(grown + x->host_bytes, 0, need + need / 2 - x->host_bytes);
+        x->host = grown, x->host_bytes = need + need / 2;
+    }
+    x->uniform_bytes += s->slot * slots;
+    fill_slot(g, p, i, l, true);
+    return RY_OK;
+}
+
+static void unbuild(ry_device *d, ry_program *p) {
+    gpu *g = d->impl;
+    gpu_program *x = p->impl;
+    if (!x) return;
+    if (g->timed == p) {
+        wgpu_wait(g->dev, NULL);
+        g->timed = NULL;
+    }
+    for (int i = 0; x->step && i < p->plan->n_steps; i++)
+        for (int k = 0; x->step[i].group && k < x->step[i].n_group; k++)
+            if (x->step[i].group[k]) wgpu.BindGroupRelease(x->step[i].group[k]);
+    if (x->uniform) wgpu.BufferRelease(x->uniform);
+    if (x->queries) wgpu.QuerySetRelease(x->queries);
+    if (x->resolved) wgpu.BufferRelease(x->resolved);
+    if (x->times) wgpu.BufferRelease(x->times);
+    ry_mem_free(x->host);
+    p->impl = NULL; /* lies in the program's arena */
+}
+
+static ry_status build(ry_device *d, ry_program *p) {
+    gpu *g = d->impl;
+    gpu_program *x = RY_NEW(&p->arena, gpu_program, 1);
+    if (!x) return RY_ENOMEM;
+    p->impl = x;
+    x->slab_version = d->slab_version - 1; /* bound at the first run */
+    if (!(x->step = RY_NEW(&p->arena, gpu_step, p->plan->n_steps + 1))) return RY_ENOMEM;
+    ry_launch *l = ry_mem_alloc(sizeof *l);
+    module **fresh = ry_mem_alloc(((size_t)p->plan->n_steps + 1) * sizeof *fresh);
+    ry_text head = {0}, text = {0};
+    size_t n_fresh = 0;
+    ry_status st = l && fresh ? RY_OK : RY_ENOMEM;
+    for (int i = 0; i < p->plan->n_steps && st == RY_OK; i++) {
+        text.n = 0;
+        st = build_step(d, p, i, l, &head, &text);
+    }
+    os_mutex_lock(g->lock); /* while these compile, others wait: they are likely to want the same ones */
+    for (int i = 0; i < p->plan->n_steps && st == RY_OK; i++) {
+        module *m = x->step[i].mod;
+        size_t k = 0;
+        while (k < n_fresh && fresh[k] != m) k++;
+        if (m->n_made < m->n_pipe && k == n_fresh) fresh[n_fresh++] = m;
+    }
+    if (st == RY_OK && n_fresh) st = compile_all(g, fresh, n_fresh);
+    for (size_t k = 0; k < n_fresh && st != RY_OK; k++)
+        if (fresh[k]->n_made < fresh[k]->n_pipe) {
+            char message[1024];
+            snprintf(message, sizeof message, "%s", ry_message());
+            for (int i = 0; i < p->plan->n_steps; i++)
+                if (x->step[i].mod == fresh[k]) {
+                    st = ry_fail_node(p->plan->steps[i].node, st, "its kernel does not compile: %s", message);
+                    break;
+                }
+            break;
+        }
+    for (size_t k = 0; k < n_fresh; k++)
+        if (fresh[k]->n_made < fresh[k]->n_pipe) fresh[k]->n_pipe = fresh[k]->n_made; /* tried again by the next program */
+    os_mutex_unlock(g->lock);
+    if (st == RY_OK && x->uniform_bytes) {
+        x->uniform = buffer_new(g, round_up(x->uniform_bytes + UNIFORM_TAIL, WHOLE), WGPUBufferUsage_Uniform | WGPUBufferUsage_CopyDst);
+        st = wgpu_check(&g->trouble);
+    }
+    if (st == RY_OK && g->has.timestamps) {
+        x->queries = wgpu.DeviceCreateQuerySet(g->dev, &(WGPUQuerySetDescriptor){.type = WGPUQueryType_Timestamp, .count = QUERIES});
+        x->resolved = buffer_new(g, QUERIES * 8, WGPUBufferUsage_QueryResolve | WGPUBufferUsage_CopySrc);
+        x->times = buffer_new(g, QUERIES * 8, WGPUBufferUsage_MapRead | WGPUBufferUsage_CopyDst);
+        st = wgpu_check(&g->trouble);
+    }
+    ry_text_free(&head);
+    ry_text_free(&text);
+    ry_mem_free(l);
+    ry_mem_free(fresh);
+    return st;
+}
+
+/* ---- running ---- */
+
+/* Bind groups over the slab as it lies now. */
+static ry_status bind_step(ry_device *d, const ry_program *p, int i) {
+    gpu *g = d->impl;
+    gpu_program *x = p->impl;
+    gpu_step *s = &x->step[i];
+    const plan_step *ps = &p->plan->steps[i];
+    WGPUBindGroupEntry all[RY_OPERANDS + 1], e[RY_OPERANDS + 1];
+    memset(all, 0, sizeof all);
+    all[0] = (WGPUBindGroupEntry){.binding = 0, .buffer = x->uniform, .size = round_up((size_t)s->k.n_word * 4, WHOLE)};
+    for (int k = 0; k < RY_OPERANDS; k++) {
+        if (s->k.binding[k] < 0) continue;
+        const ry_value *v = launch_operand(ps->node, k);
+        const ry_buffer *buf = &d->slab;
+        size_t at = ps->scratch_at, bytes = ps->work.scratch;
+        if (v) program_storage(p, v, &buf, &at, &bytes);
+        size_t size = round_up(bytes ? bytes : 1, WHOLE), whole = round_up(buf->bytes ? buf->bytes : 1, WHOLE);
+        if (at >= whole) at = 0; /* empty tensors at the slab's end: something to bind */
+        if (size > whole - at) size = whole - at;
+        if (size > d->caps.max_binding)
+            return ry_fail_node(ps->node, RY_EUNSUPPORTED, "one of its tensors has %.1f MB, the device binds %.1f MB at most", (double)bytes / 1e6, (double)d->caps.max_binding / 1e6);
+        all[s->k.binding[k] + 1] = (WGPUBindGroupEntry){.binding = (uint32_t)s->k.binding[k] + 1, .buffer = buf->at, .offset = at, .size = size};
+    }
+    for (int q = 0; q < s->n_group; q++) {
+        size_t n = 0;
+        for (int b = 0; b <= s->k.n_binding; b++)
+            if (!b || s->group_layout[q]->mask >> (b - 1) & 1u) e[n++] = all[b];
+        if (s->group[q]) wgpu.BindGroupRelease(s->group[q]);
+        s->group[q] = wgpu.DeviceCreateBindGroup(g->dev, &(WGPUBindGroupDescriptor){.layout = s->group_layout[q]->bind, .entryCount = n, .entries = e});
+    }
+    return RY_OK;
+}
+
+static ry_status prepare(ry_device *d, ry_program *p, ry_launch *l, ry_text *head) {
+    gpu *g = d->impl;
+    gpu_program *x = p->impl;
+    bool bind = x->slab_version != d->slab_version;
+    for (int i = 0; i < p->plan->n_steps; i++) {
+        if (p->plan->steps[i].dynamic) { /* the same launch, other uniforms */
+            head->n = 0;
+            RY_TRY(launch_node(l, p->plan->steps[i].node, p->args[i], x->step[i].variant, &d->caps, head));
+            fill_slot(g, p, i, l, false);
+        }
+        if (bind) RY_TRY(bind_step(d, p, i));
+    }
+    x->slab_version = d->slab_version;
+    RY_TRY(wgpu_check(&g->trouble));
+    if (x->dirty_to > x->dirty_from) wgpu.QueueWriteBuffer(g->queue, x->uniform, x->dirty_from, x->host + x->dirty_from, round_up(x->dirty_to - x->dirty_from, 4));
+    x->dirty_from = x->dirty_to = 0;
+    return RY_OK;
+}
+
+static void encode_step(gpu *g, WGPUComputePassEncoder c, const gpu_step *s) {
+    for (int64_t r = 0; r < s->rounds; r++)
+        for (int k = 0; k < s->n_dispatch; k++) {
+            int64_t n = s->dispatch[k].groups, m = g->lim.maxComputeWorkgroupsPerDimension, gx = n < m ? n : m;
+            uint32_t at = (uint32_t)(s->uniform_at + (size_t)(r * s->n_dispatch + k) * s->slot);
+            if (n <= 0) continue;
+            wgpu.ComputePassEncoderSetPipeline(c, s->mod->pipe[s->pipe[k]].at);
+            wgpu.ComputePassEncoderSetBindGroup(c, 0, s->group[s->group_of[k]], 1, &at);
+            wgpu.ComputePassEncoderDispatchWorkgroups(c, (uint32_t)gx, (uint32_t)((n + gx - 1) / gx), 1);
+        }
+}
+
+/* Times of the passes of the last run, once the device has written them. */
+static void take_times(gpu *g, ry_program *p) {
+    gpu_program *x = p->impl;
+    if (!x->mapping || !atomic_load(&x->mapped)) return;
+    x->mapping = false;
+    g->timed = NULL;
+    if (atomic_load(&x->mapped) != 1) return;
+    const uint64_t *t = wgpu.BufferGetConstMappedRange(x->times, 0, (size_t)x->n_pass * 16);
+    double period = wgpu.QueueGetTimestampPeriod(g->queue), total = 0;
+    memset(p->ms, 0, sizeof p->ms);
+    for (int i = 0; t && i < x->n_pass; i++) {
+        double s = t[2 * i + 1] > t[2 * i] ? (double)(t[2 * i + 1] - t[2 * i]) * period * 1e-9 : 0;
+        p->ms[x->pass_phase[i]] += s * 1e3;
+        total += s;
+    }
+    wgpu.BufferUnmap(x->times);
+    if (total > 0 && x->estimate_s > 0) g->scale = 0.5 * g->scale + 0.5 * total / x->estimate_s;
+}
+
+static void submit_encoder(gpu *g, WGPUCommandEncoder *e) {
+    if (!*e) return;
+    WGPUCommandBuffer c = wgpu.CommandEncoderFinish(*e, NULL);
+    wgpu.CommandEncoderRelease(*e);
+    *e = NULL;
+    wgpu_submit(g->queue, c);
+}
+
+/* One step, one submission, its outputs checked on the host. */
+static ry_status run_checked(ry_device *d, ry_program *p) {
+    gpu *g = d->impl;
+    gpu_program *x = p->impl;
+    for (int i = 0; i < p->plan->n_steps; i++) {
+        const plan_step *ps = &p->plan->steps[i];
+        void *out[RY_MAX_OUT] = {0};
+        ry_status st = RY_OK;
+        WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
+        WGPUComputePassEncoder c = wgpu.CommandEncoderBeginComputePass(e, NULL);
+        encode_step(g, c, &x->step[i]);
+        wgpu.ComputePassEncoderEnd(c);
+        wgpu.ComputePassEncoderRelease(c);
+        submit_encoder(g, &e);
+        for (int o = 0; o < ps->node->n_out && st == RY_OK; o++) {
+            const ry_value *v = &ps->node->out[o];
+            const ry_buffer *buf;
+            size_t at, bytes = ry_bytes_of(v->spec.dtype, ry_count(&v->spec));
+            if (!ry_is_float(v->spec.dtype)) continue;
+            program_operand(p, v, &buf, &at);
+            out[o] = ry_mem_alloc(bytes ? bytes : 1);
+            st = out[o] ? read(d, buf, at, out[o], bytes) : RY_ENOMEM;
+        }
+        if (st == RY_OK) st = program_check_finite(ps, out);
+        for (int o = 0; o < RY_MAX_OUT; o++) ry_mem_free(out[o]);
+        RY_TRY(st);
+    }
+    return RY_OK;
+}
+
+/* A pass a step, two timestamps each. */
+static ry_status run_profiled(ry_device *d, ry_program *p) {
+    gpu *g = d->impl;
+    gpu_program *x = p->impl;
+    enum { CHUNK = QUERIES / 2 };
+    double period = wgpu.QueueGetTimestampPeriod(g->queue), first = -1;
+    memset(p->ms, 0, sizeof p->ms);
+    uint64_t *t = ry_mem_alloc(QUERIES * 8);
+    if (!t) return RY_ENOMEM;
+    for (int from = 0; from < p->plan->n_steps; from += CHUNK) {
+        int to = from + CHUNK < p->plan->n_steps ? from + CHUNK : p->plan->n_steps;
+        WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
+        for (int i = from; i < to; i++) {
+            WGPUPassTimestampWrites w = {.querySet = x->queries, .beginningOfPassWriteIndex = (uint32_t)(i - from) * 2, .endOfPassWriteIndex = (uint32_t)(i - from) * 2 + 1};
+            WGPUComputePassEncoder c = wgpu.CommandEncoderBeginComputePass(e, &(WGPUComputePassDescriptor){.timestampWrites = &w});
+            encode_step(g, c, &x->step[i]);
+            wgpu.ComputePassEncoderEnd(c);
+            wgpu.ComputePassEncoderRelease(c);
+        }
+        wgpu.CommandEncoderResolveQuerySet(e, x->queries, 0, (uint32_t)(to - from) * 2, x->resolved, 0);
+        submit_encoder(g, &e);
+        ry_status st = read_piece(g, x->resolved, 0, t, (size_t)(to - from) * 16);
+        if (st != RY_OK) {
+            ry_mem_free(t);
+            return st;
+        }
+        for (int i = from; i < to; i++) {
+            double begin = (double)t[2 * (i - from)] * period * 1e-9, end = (double)t[2 * (i - from) + 1] * period * 1e-9;
+            if (first < 0) first = begin;
+            p->step_at[i] = begin - first;
+            p->step_s[i] = end > begin ? end - begin : 0;
+            p->ms[p->plan->steps[i].phase] += p->step_s[i] * 1e3;
+        }
+    }
+    ry_mem_free(t);
+    return RY_OK;
+}
+
+/* Without timestamps: the host's clock around each step. */
+static ry_status run_clocked(ry_device *d, ry_program *p) {
+    gpu *g = d->impl;
+    gpu_program *x = p->impl;
+    double start = os_now();
+    memset(p->ms, 0, sizeof p->ms);
+    for (int i = 0; i < p->plan->n_steps; i++) {
+        double t = os_now();
+        WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
+        WGPUComputePassEncoder c = wgpu.CommandEncoderBeginComputePass(e, NULL);
+        encode_step(g, c, &x->step[i]);
+        wgpu.ComputePassEncoderEnd(c);
+        wgpu.ComputePassEncoderRelease(c);
+        submit_encoder(g, &e);
+        wgpu_wait(g->dev, NULL);
+        p->step_at[i] = t - start;
+        p->step_s[i] = os_now() - t;
+        p->ms[p->plan->steps[i].phase] += p->step_s[i] * 1e3;
+    }
+    return wgpu_check(&g->trouble);
+}
+
+static ry_status run_all(ry_device *d, ry_program *p) {
+    gpu *g = d->impl;
+    gpu_program *x = p->impl;
+    WGPUCommandEncoder e = NULL;
+    WGPUComputePassEncoder c = NULL;
+    bool timing = x->queries && !x->mapping;
+    double load = 0;
+    int phase = -1, passes = 0;
+    for (int i = 0; i < p->plan->n_steps; i++) {
+        const gpu_step *s = &x->step[i];
+        int now = p->plan->steps[i].phase;
+        bool full = load > 0 && load + s->estimate_s * g->scale > g->budget_s;
+        if (c && (full || now != phase)) {
+            wgpu.ComputePassEncoderEnd(c);
+            wgpu.ComputePassEncoderRelease(c);
+            c = NULL;
+            if (full) submit_encoder(g, &e), load = 0;
+        }
+        if (!e) e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
+        if (!c) {
+            WGPUPassTimestampWrites w = {.querySet = x->queries, .beginningOfPassWriteIndex = (uint32_t)passes * 2, .endOfPassWriteIndex = (uint32_t)passes * 2 + 1};
+            bool timed = timing && passes < MAX_PASSES;
+            if (timed) x->pass_phase[passes++] = (uint8_t)now;
+            c = wgpu.CommandEncoderBeginComputePass(e, timed ? &(WGPUComputePassDescriptor){.timestampWrites = &w} : NULL);
+        }
+        phase = now;
+        encode_step(g, c, s);
+        load += s->estimate_s * g->scale;
+    }
+    if (c) {
+        wgpu.ComputePassEncoderEnd(c);
+        wgpu.ComputePassEncoderRelease(c);
+    }
+    if (passes) {
+        wgpu.CommandEncoderResolveQuerySet(e, x->queries, 0, (uint32_t)passes * 2, x->resolved, 0);
+        wgpu.CommandEncoderCopyBufferToBuffer(e, x->resolved, 0, x->times, 0, (uint64_t)passes * 16);
+    }
+    submit_encoder(g, &e);
+    if (passes) {
+        x->n_pass = passes;
+        x->mapping = true;
+        atomic_store(&x->mapped, 0);
+        wgpu.BufferMapAsync(x->times, WGPUMapMode_Read, 0, (size_t)passes * 16, (WGPUBufferMapCallbackInfo){.callback = on_mapped, .userdata1 = &x->mapped});
+        g->timed = p;
+    }
+    return wgpu_check(&g->trouble);
+}
+
+static ry_status run(ry_device *d, ry_program *p) {
+    gpu *g = d->impl;
+    gpu_program *x = p->impl;
+    if (g->fault && --g->fault == 0) wgpu.DeviceDestroy(g->dev);
+    RY_TRY(wgpu_check(&g->trouble));
+    if (g->timed) { /* of another program, or of this one's run before */
+        wgpu_done(g->dev, &(atomic_bool){true});
+        take_times(g, g->timed);
+        if (g->timed && g->timed != p) {
+            wgpu_wait(g->dev, NULL);
+            take_times(g, g->timed);
+        }
+    }
+    ry_launch *l = ry_mem_alloc(sizeof *l);
+    ry_text head = {0};
+    ry_status st = l ? prepare(d, p, l, &head) : RY_ENOMEM;
+    ry_mem_free(l);
+    ry_text_free(&head);
+    RY_TRY(st);
+    if (p->opt.debug_nan) st = run_checked(d, p);
+    else if (p->step_s && x->queries) st = run_profiled(d, p);
+    else if (p->step_s) st = run_clocked(d, p);
+    else st = run_all(d, p);
+    if (st != RY_OK) d->failed = true;
+    return st;
+}
+
+extern const ry_device_api ry_device_webgpu;
+const ry_device_api ry_device_webgpu = {.backend = "webgpu", .count = count, .describe = describe, .open = open_gpu, .close = close_gpu, .alloc = alloc, .wrap = wrap,
+                                        .free = free_gpu, .write = write, .read = read, .copy = copy, .work = work, .build = build, .unbuild = unbuild, .run = run, .sync = sync_gpu};
+#endif
