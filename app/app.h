@@ -49,6 +49,8 @@ int app_usage(const app_verb *v, const char *fmt, ...) RY_PRINTF(2, 3);
 ry_status app_device(ry_device **out, const app_common *c); /* opens it, and says on stderr which it took */
 void app_banner(void);
 void app_describe(const ry_device *d);
+ry_status app_auto(ry_device_info *out);  /* what `auto` takes, without opening it */
+const char *app_why_auto(const ry_device_info *chosen);
 
 bool app_tty(FILE *f);
 bool app_colour(FILE *f);

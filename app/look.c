@@ -42,10 +42,18 @@ static int run_devices(const app_verb *v, int argc, char **argv) {
         if ((st = ry_device_list(i, &d)) != RY_OK) return app_fail(st);
         json ? print_device_json(&d, !strcmp(d.device, chosen.device)) : print_device(&d);
     }
-    if (json) return APP_OK;
-    for (size_t i = 0; ry_backend_name(i); i++)
-        if (ry_backend_check(i) != RY_OK) printf("%-8s  not here: %s\n", ry_backend_name(i), ry_message());
-    fprintf(stderr, "auto takes: %s (%s)\n", chosen.device, app_why_auto(&chosen));
+    for (size_t i = 0; ry_backend_name(i); i++) {
+        const char *name = ry_backend_name(i), *why;
+        if (ry_backend_check(i) == RY_OK) continue;
+        why = ry_message();
+        if (!strncmp(why, name, strlen(name)) && !strncmp(why + strlen(name), ": ", 2)) why += strlen(name) + 2;
+        if (json) {
+            printf("{\"device\":\"%s\",\"missing\":", name);
+            app_json_text(stdout, why, strlen(why));
+            puts("}");
+        } else printf("%-8s  not here: %s\n", name, why);
+    }
+    if (!json) fprintf(stderr, "auto takes: %s (%s)\n", chosen.device, app_why_auto(&chosen));
     return APP_OK;
 }
 

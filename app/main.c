@@ -20,6 +20,7 @@ static int usage(FILE *f, int code) {
 
 int main(int argc, char **argv) {
     ry_log_set(on_log, NULL);
+    os_env_default("NODEVICE_SELECT", "1"); /* Mesa's layer that reorders GPUs: it writes to stderr where there is no screen */
     if (argc < 2) return usage(stderr, APP_USAGE);
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) return usage(stdout, APP_OK);
     if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {

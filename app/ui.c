@@ -37,13 +37,37 @@ int app_usage(const app_verb *v, const char *fmt, ...) {
     return APP_USAGE;
 }
 
+ry_status app_auto(ry_device_info *out) {
+    size_t n = ry_device_count();
+    memset(out, 0, sizeof *out);
+    for (size_t i = 0; i < n; i++) {
+        ry_device_info d;
+        ry_status st = ry_device_list(i, &d);
+        if (st != RY_OK) return st;
+        if (d.preference > out->preference) *out = d;
+    }
+    return RY_OK;
+}
+
+const char *app_why_auto(const ry_device_info *chosen) {
+    if (!strcmp(chosen->type, "DiscreteGpu")) return "a discrete GPU comes before integrated ones and the CPU";
+    if (chosen->max_binding) return "a GPU comes before the CPU";
+    for (size_t i = 0; i < ry_device_count(); i++) {
+        ry_device_info d;
+        if (ry_device_list(i, &d) == RY_OK && d.max_binding) return "a GPU driver in software is slower than the CPU's own kernels";
+    }
+    return "no GPU is usable here";
+}
+
 ry_status app_device(ry_device **out, const app_common *c) {
     ry_device_info info;
     if (c->threads < 0 || c->threads > 4096) RY_FAIL(RY_EARG, "--threads must be from 1 to 4096");
     RY_TRY(ry_device_open(out, c->device, &(ry_device_options){.threads = (int)c->threads}));
     ry_device_describe(*out, &info);
-    const char *why = c->device && strcmp(c->device, "auto") ? "as asked" : "this build has no GPU backend";
-    if (!c->json && app_tty(stderr)) fprintf(stderr, "device: %s, %s, %d threads (%s)\n", info.name, info.backend, info.threads, why);
+    const char *why = c->device && strcmp(c->device, "auto") ? "as asked" : app_why_auto(&info);
+    char threads[24] = "";
+    if (info.threads) snprintf(threads, sizeof threads, ", %d threads", info.threads);
+    if (!c->json && app_tty(stderr)) fprintf(stderr, "device: %s, %s%s (%s)\n", info.name, info.backend, threads, why);
     return RY_OK;
 }
 
@@ -57,7 +81,9 @@ void app_banner(void) {
 void app_describe(const ry_device *d) {
     ry_device_info i;
     ry_device_describe(d, &i);
-    printf("Device:   %s\nBackend:  %s (%s)\nDriver:   %s, %d threads\n", i.name, i.backend, i.type, i.features, i.threads);
+    printf("Device:   %s\nBackend:  %s (%s)\n", i.name, i.backend, i.type);
+    if (*i.driver) printf("Driver:   %s\nFeatures: %s\n", i.driver, i.features);
+    else if (i.threads) printf("Driver:   %s, %d threads\n", i.features, i.threads);
     if (i.memory) printf("Memory:   %s\n", app_bytes((double)i.memory).s);
 }
 

@@ -63,6 +63,7 @@ ry_status os_lock_open(os_lock **out, const char *path); /* EBUSY if another pro
 void os_lock_close(os_lock *l);
 char *os_join(const char *a, const char *b); /* "a/b"; ry_mem_free; NULL = ENOMEM */
 const char *os_env(const char *name);        /* NULL if unset or empty */
+void os_env_default(const char *name, const char *value); /* sets it where it is unset: programs only, before their first thread */
 
 void *os_dl_open(const char *name);          /* NULL if absent */
 void *os_dl_sym(void *lib, const char *name);

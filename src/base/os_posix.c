@@ -279,6 +279,8 @@ void os_cpu_name(char *buf, size_t n) {
     if (buf[0] == 0) snprintf(buf, n, "%s", uname(&u) == 0 ? u.machine : "unknown CPU");
 }
 
+void os_env_default(const char *name, const char *value) { setenv(name, value, 0); }
+
 ry_status os_program_path(char *buf, size_t n) {
 #if defined(__APPLE__)
     uint32_t room = (uint32_t)n;

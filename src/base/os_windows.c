@@ -507,6 +507,10 @@ void os_lock_close(os_lock *l) {
 
 /* ---------------------------------------------------------------- libraries */
 
+void os_env_default(const char *name, const char *value) {
+    if (!os_env(name)) _putenv_s(name, value);
+}
+
 static _Thread_local DWORD dl_error;
 
 void *os_dl_open(const char *name) {

@@ -3,6 +3,7 @@
 #include "core/op.h"
 #include "core/plan.h"
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 size_t ry_device_count(void) {
@@ -11,25 +12,48 @@ size_t ry_device_count(void) {
     return n;
 }
 
+static ry_status describe(const ry_device_api *x, size_t i, ry_device_info *out) {
+    RY_TRY(x->describe(i, out));
+    snprintf(out->device, sizeof out->device, x->count() > 1 ? "%s:%zu" : "%s", x->backend, i);
+    return RY_OK;
+}
+
 ry_status ry_device_list(size_t i, ry_device_info *out) {
     for (size_t a = 0; a < ry_device_api_count; a++) {
         size_t n = ry_device_apis[a]->count();
-        if (i < n) return ry_device_apis[a]->describe(i, out);
+        if (i < n) return describe(ry_device_apis[a], i, out);
         i -= n;
     }
     RY_FAIL(RY_ENOENT, "there is no device %zu", i);
 }
 
-/* "name[:N]" -> api and index. auto: the most preferred that is here. */
+const char *ry_backend_name(size_t i) { return i < ry_device_api_count ? ry_device_apis[i]->backend : NULL; }
+
+ry_status ry_backend_check(size_t i) {
+    ry_device_info info;
+    if (i >= ry_device_api_count) RY_FAIL(RY_EARG, "there is no backend %zu", i);
+    return ry_device_apis[i]->count() ? RY_OK : ry_device_apis[i]->describe(0, &info);
+}
+
+/* The most preferred device that is here. */
+static ry_status find_auto(const ry_device_api **api, size_t *index) {
+    int best = 0;
+    for (size_t a = 0; a < ry_device_api_count; a++) {
+        const ry_device_api *x = ry_device_apis[a];
+        if (!x->count() && ry_backend_check(a) == RY_ENOMEM) return RY_ENOMEM; /* not absence */
+        for (size_t i = 0; i < x->count(); i++) {
+            ry_device_info info;
+            RY_TRY(x->describe(i, &info));
+            if (info.preference > best) best = info.preference, *api = x, *index = i;
+        }
+    }
+    return *api ? RY_OK : ry_fail(RY_ENOENT, "no device is usable here");
+}
+
+/* "name[:N]" -> api and index. */
 static ry_status find(const char *name, const ry_device_api **api, size_t *index) {
     *api = NULL, *index = 0;
-    if (!name || !*name || !strcmp(name, "auto")) {
-        for (size_t a = 0; a < ry_device_api_count; a++) {
-            const ry_device_api *x = ry_device_apis[a];
-            if (x->preference > 0 && x->count() && (!*api || x->preference > (*api)->preference)) *api = x;
-        }
-        return *api ? RY_OK : ry_fail(RY_ENOENT, "no device is usable here");
-    }
+    if (!name || !*name || !strcmp(name, "auto")) return find_auto(api, index);
     size_t len = strcspn(name, ":");
     for (const char *p = name + len; *p; p++) {
         if (p == name + len) continue;
@@ -37,12 +61,16 @@ static ry_status find(const char *name, const ry_device_api **api, size_t *index
         *index = *index * 10 + (size_t)(*p - '0');
     }
     ry_text list = {0};
-    for (size_t a = 0; a < ry_device_api_count; a++) {
+    ry_status st = RY_OK;
+    for (size_t a = 0; a < ry_device_api_count && st == RY_OK; a++) {
         const ry_device_api *x = ry_device_apis[a];
         ry_text_printf(&list, "%s%s", a ? ", " : "", x->backend);
-        if (strlen(x->backend) == len && !strncmp(x->backend, name, len) && *index < x->count()) *api = x;
+        if (strlen(x->backend) != len || strncmp(x->backend, name, len) != 0) continue;
+        st = ry_backend_check(a);
+        if (st == RY_OK && *index >= x->count()) st = ry_fail(RY_ENOENT, "device '%s' is not here; %s has %zu, numbered from 0", name, x->backend, x->count());
+        if (st == RY_OK) *api = x;
     }
-    ry_status st = *api ? RY_OK : ry_fail(RY_ENOENT, "device '%s' is not here; this build has: auto, %s", name, list.at ? list.at : "");
+    if (st == RY_OK && !*api) st = ry_fail(RY_ENOENT, "device '%s' is not here; this build has: auto, %s", name, list.at ? list.at : "");
     ry_text_free(&list);
     return st;
 }
@@ -61,6 +89,7 @@ ry_status ry_device_open(ry_device **out, const char *name, const ry_device_opti
     RY_GO(st, fail, os_mutex_open(&d->cache_lock));
     RY_GO(st, fail, plan_cache_open(&d->cache, opt && opt->cache_bytes ? opt->cache_bytes : (size_t)256 << 20));
     RY_GO(st, fail, api->open(d, index, opt ? opt : &none));
+    snprintf(d->info.device, sizeof d->info.device, api->count() > 1 ? "%s:%zu" : "%s", api->backend, index);
     *out = d;
     return RY_OK;
 fail:

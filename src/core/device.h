@@ -16,9 +16,8 @@ typedef struct ry_buffer {
 
 typedef struct ry_device_api {
     const char *backend;           /* the name a user gives: "cpu" */
-    int preference;                /* auto takes the highest above 0 */
     size_t (*count)(void);         /* devices of this kind here */
-    ry_status (*describe)(size_t i, ry_device_info *out);
+    ry_status (*describe)(size_t i, ry_device_info *out); /* all but info.device; where count is 0, the error says what is missing */
     ry_status (*open)(ry_device *d, size_t i, const ry_device_options *o); /* sets d->impl and d->info */
     void (*close)(ry_device *d);
     /* Zeroed; ENOMEM says how much was asked and held. Where kernels store whole words, room is a multiple of 16 bytes. */

@@ -131,10 +131,11 @@ static ry_status library_read(void *lib, const char *path) {
 static ry_status library_try(const char *path, bool named) {
     void *lib = os_dl_open(path);
     if (!lib) {
-        char why[256];
+        char why[512], *reason = why;
+        size_t n = strlen(path);
         os_dl_why(why, sizeof why);
-        RY_FAIL(RY_ENOENT, "webgpu: %s%s cannot be loaded: %s. " HOW_TO_GET_IT, named ? "RUSTY_WGPU_LIB names a library that cannot be used: " : "",
-                path, why);
+        if (!strncmp(why, path, n) && !strncmp(why + n, ": ", 2)) reason += n + 2;
+        RY_FAIL(RY_ENOENT, "webgpu: %s%s cannot be loaded: %s. " HOW_TO_GET_IT, named ? "RUSTY_WGPU_LIB: " : "", path, reason);
     }
     ry_status st = library_read(lib, path);
     if (st != RY_OK) os_dl_close(lib);
@@ -144,6 +145,7 @@ static ry_status library_try(const char *path, bool named) {
 static ry_status library_open(void) {
     const char *named = os_env("RUSTY_WGPU_LIB");
     char program[1024], beside[1100] = "", installed[1200] = "";
+    if (named && !strcmp(named, "none")) RY_FAIL(RY_ENOENT, "webgpu: switched off by RUSTY_WGPU_LIB=none");
     if (named) return library_try(named, true);
     if (os_program_path(program, sizeof program) == RY_OK) {
         size_t n = strlen(program);
@@ -308,11 +310,22 @@ const wgpu_adapter *wgpu_adapter_at(size_t i) { return i < wgpu_adapters() ? &al
 ry_status wgpu_describe(size_t i, ry_device_info *out) {
     RY_TRY(wgpu_open());
     const wgpu_adapter *a = wgpu_adapter_at(i);
+    if (!all.adapters)
+        RY_FAIL(RY_ENOENT, "webgpu: wgpu-native is here, but no driver offers it a GPU: install the Vulkan driver of your chip (Linux: and the "
+                           "loader, libvulkan1), or mesa-vulkan-drivers, which has a software driver too");
     if (!a) RY_FAIL(RY_ENOENT, "webgpu: there is no adapter %zu; %zu are here", i, all.adapters);
     memset(out, 0, sizeof *out);
     snprintf(out->name, sizeof out->name, "%s", a->name);
     snprintf(out->backend, sizeof out->backend, "%s", a->backend);
     snprintf(out->type, sizeof out->type, "%s", a->type);
+    snprintf(out->driver, sizeof out->driver, "%s", a->driver);
+    /* A GPU before the CPU (100), a chip of its own before one that shares the CPU's memory; a driver in software never by itself. */
+    static const int preference[] = {300, 200, 150, 0};
+    out->preference = preference[rank(a)];
+    out->max_buffer = (size_t)a->limits.maxBufferSize, out->max_binding = (size_t)a->limits.maxStorageBufferBindingSize;
+    out->max_bindings = (int)a->limits.maxStorageBuffersPerShaderStage;
+    out->shared_bytes = (int)a->limits.maxComputeWorkgroupStorageSize;
+    out->max_invocations = (int)a->limits.maxComputeInvocationsPerWorkgroup;
     wgpu_features f = a->features;
     ry_text t = {0};
     for (int k = 0; k < FEATURES; k++)

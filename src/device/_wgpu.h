@@ -8,7 +8,8 @@
 #include "base/status.h"
 
 /* Loads the library, checks its version, finds the adapters; once a process, from any thread. A failure is not remembered:
- * the next call tries again. ENOENT: no library; EUNSUPPORTED: one that we do not know. The message says how to get it. */
+ * the next call tries again. ENOENT: no library; EUNSUPPORTED: one that we do not know. The message says how to get it.
+ * RUSTY_WGPU_LIB names the file to take; `none` switches GPUs off. */
 ry_status wgpu_open(void);
 /* Adapters here, best first: discrete, integrated, virtual, unknown, software; 0 where wgpu_open fails. */
 size_t wgpu_adapters(void);

@@ -28,6 +28,7 @@ static ry_status describe(size_t i, ry_device_info *out) {
     out->threads = os_cpu_count();
     simd_describe(out->features, sizeof out->features);
     out->memory = os_memory_total();
+    out->preference = 100;
     return RY_OK;
 }
 
@@ -206,6 +207,6 @@ static ry_status sync_cpu(ry_device *d) {
 
 extern const ry_device_api ry_device_cpu;
 const ry_device_api ry_device_cpu = {
-    .backend = "cpu", .preference = 1, .count = count, .describe = describe, .open = open_cpu, .close = close_cpu, .alloc = alloc, .wrap = wrap,
+    .backend = "cpu", .count = count, .describe = describe, .open = open_cpu, .close = close_cpu, .alloc = alloc, .wrap = wrap,
     .free = free_cpu, .write = write, .read = read, .copy = copy, .build = build, .unbuild = unbuild, .run = run, .sync = sync_cpu,
 };

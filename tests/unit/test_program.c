@@ -242,9 +242,18 @@ static void test_devices(void **state) {
     assert_null(d);
     for (size_t i = 0; i < ry_device_count(); i++) {
         assert_ok(ry_device_list(i, &info));
-        assert_true(info.name[0] && info.backend[0] && info.type[0]);
+        assert_true(info.name[0] && info.backend[0] && info.type[0] && info.device[0]);
     }
     assert_is(RY_ENOENT, ry_device_list(ry_device_count(), &info));
+    bool cpu = false;
+    size_t backends = 0;
+    for (; ry_backend_name(backends); backends++)
+        if (!strcmp(ry_backend_name(backends), "cpu")) {
+            assert_ok(ry_backend_check(backends));
+            cpu = true;
+        }
+    assert_true(cpu);
+    assert_is(RY_EARG, ry_backend_check(backends));
     assert_ok(ry_device_open(&d, NULL, &(ry_device_options){.threads = 3}));
     ry_device_describe(d, &info);
     if (!strcmp(info.backend, "cpu")) assert_int_equal(info.threads, 3);
