@@ -94,8 +94,16 @@ typedef struct ry_caps {
     uint32_t align;                 /* of the byte where a binding begins, a power of two; the plan places storages by it */
     uint32_t max_bindings;          /* storage buffers of one kernel */
     uint32_t max_groups, shared_bytes, max_invocations, subgroup;
-    size_t max_binding;             /* bytes */
+    size_t max_binding;             /* bytes of a binding */
+    size_t max_buffer;              /* bytes of a piece of the slab: no tensor lies across two; 0: no limit */
 } ry_caps;
+/* How a node may be run in pieces where an operand is larger than a binding: operand i, or RY_OPERAND_OUT + j, goes along with its
+ * axis[..], the outermost in its storage; -1: every piece sees the whole. A kernel that must know where its piece begins finds
+ * u.cut_from and u.cut_length (of all pieces) in its text. */
+typedef struct ry_cut {
+    int64_t length;
+    int8_t axis[RY_MAX_SRC + RY_MAX_OUT];
+} ry_cut;
 typedef struct ry_variant {
     const char *name;               /* part of the cache key; NULL ends the list */
     bool (*when)(const ry_node *n, const ry_caps *caps); /* NULL: always. The first that holds is the default; the tuner tries the others */
@@ -198,6 +206,7 @@ struct ry_op {
     ry_status (*text)(const ry_node *n, const ry_variant *v, ry_text *out); /* appended to the file's text: what a file cannot say */
     const ry_variant *variants;
     ry_status (*launch)(const ry_node *n, const ry_variant *v, ry_launch *l);
+    bool (*cut)(const ry_node *n, ry_cut *c); /* c->axis is all -1 before. NULL or false: it cannot be */
     ry_cost (*cost)(const ry_node *n);  /* NULL: bytes of sources and outputs, one operation an output element */
     float tol;                          /* relative to the largest entry, f32 against double; 0 = 1e-5 */
     const ry_sample *samples;

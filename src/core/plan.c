@@ -528,7 +528,7 @@ ry_status plan_make(ry_plan **out, ry_graph *g, plan_live *l, size_t n_want, con
         else p->info.inputs += s->bytes;
         n->out[0].var = NULL; /* the plan serves other variables too */
     }
-    RY_GO(st, fail, plan_place(p, !opt->no_inplace, g->dev->caps.align));
+    RY_GO(st, fail, plan_place(p, !opt->no_inplace, g->dev->caps.align, g->dev->caps.max_buffer));
     p->info.nodes = (size_t)p->n_steps;
     p->info.slab = p->slab;
     p->info.peak = p->info.weights + p->info.inputs + p->info.outputs + p->slab;

@@ -13,18 +13,28 @@ static int compare_size(const void *a, const void *b) {
     return x->first != y->first ? (x->first < y->first ? -1 : 1) : x->storage - y->storage + (x->step - y->step);
 }
 
+static size_t within_piece(size_t at, size_t bytes, size_t piece) {
+    return piece && at / piece != (at + bytes - 1) / piece ? (at / piece + 1) * piece : at;
+}
+
 /* Largest first, each at the lowest offset that is free during its whole life ("greedy by size": Pisarchyk and Lee 2020,
  * "Efficient Memory Management for Deep Neural Net Inference"). */
-static ry_status assign(ry_plan *p, place *x, int n) {
+static ry_status assign(ry_plan *p, place *x, int n, size_t piece) {
     typedef struct taken { size_t at, end; int first, last; } taken;
     taken *by_offset = ry_mem_alloc(ry_mem_size((size_t)n, sizeof *by_offset, 1)); /* the placed ones, lowest first */
     if (!by_offset) return RY_ENOMEM;
     if (n) qsort(x, (size_t)n, sizeof *x, compare_size);
     for (int i = 0; i < n; i++) {
         size_t at = 0;
+        if (piece && x[i].bytes > piece) {
+            int step = x[i].step >= 0 ? x[i].step : x[i].first;
+            ry_mem_free(by_offset);
+            return ry_fail_node(p->steps[step].node, RY_EUNSUPPORTED, "needs %.1f MB in one piece; this device gives %.1f MB", (double)x[i].bytes / 1e6, (double)piece / 1e6);
+        }
         int k = 0;
         for (; k < i && by_offset[k].at < at + x[i].bytes; k++)
-            if (by_offset[k].end > at && by_offset[k].first <= x[i].last && x[i].first <= by_offset[k].last) at = by_offset[k].end;
+            if (by_offset[k].end > at && by_offset[k].first <= x[i].last && x[i].first <= by_offset[k].last)
+                at = within_piece(by_offset[k].end, x[i].bytes, piece);
         x[i].at = at;
         if (at > SIZE_MAX - x[i].bytes) {
             ry_mem_free(by_offset);
@@ -64,7 +74,7 @@ static int reusable(const ry_plan *p, const ry_node *n, int step, int out) {
 }
 
 /* Two storages never share a unit of align: so bindings of different storages, rounded to it, do not overlap. */
-ry_status plan_place(ry_plan *p, bool inplace, size_t align) {
+ry_status plan_place(ry_plan *p, bool inplace, size_t align, size_t piece) {
     if (align < LEAST_ALIGN) align = LEAST_ALIGN;
     /* A storage for each computed value; a writer's output shares its variable's. */
     for (int i = 0; i < p->n_steps; i++) {
@@ -112,7 +122,7 @@ ry_status plan_place(ry_plan *p, bool inplace, size_t align) {
     for (int i = 0; i < p->n_steps; i++)
         if (p->steps[i].work.scratch)
             x[n++] = (place){.bytes = (p->steps[i].work.scratch + align - 1) / align * align, .first = i, .last = i, .storage = -1, .step = i};
-    ry_status st = assign(p, x, n);
+    ry_status st = assign(p, x, n, piece / align * align);
     size_t scratch = 0;
     for (int i = 0; i < n; i++) {
         if (x[i].step >= 0) p->steps[x[i].step].scratch_at = x[i].at;

@@ -26,7 +26,7 @@ const ry_device_api ry_device_webgpu = {.backend = "webgpu", .count = count, .de
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_MODULE_ENTRIES = 24, WHOLE = 16 /* bytes: what kernels may store at once */, QUERIES = 4096, MAX_PASSES = 64,
+enum { MAX_MODULE_ENTRIES = 24, WHOLE = 16 /* bytes: what kernels may store at once */, PIECE_UNIT = 4096, QUERIES = 4096, MAX_PASSES = 64,
        UNIFORM_TAIL = 256 /* bindings of uniforms are rounded up */ };
 
 typedef struct layout { /* of bindings: bit b of the mask is binding b + 1; 0 is the uniforms */
@@ -45,6 +45,7 @@ typedef struct module { /* one text, compiled once */
     WGPUShaderModule at;
     pipeline pipe[MAX_MODULE_ENTRIES];
     int n_pipe, n_made;
+    bool queued;                /* to be compiled */
     struct module *next;
 } module;
 enum { BUCKETS = 1024 };
@@ -68,8 +69,20 @@ typedef struct gpu {
     int fault;                  /* RUSTY_FAULT=device:N: runs until the device is destroyed; 0 never */
 } gpu;
 
-typedef struct gpu_step {
+/* A buffer of ours: pieces that the driver gives at once, all full but the last. */
+typedef struct memory {
+    size_t piece;
+    int n;
+    WGPUBuffer at[];
+} memory;
+
+typedef struct gpu_step {       /* a step of the plan, or a piece of one that was cut */
+    ry_node *node;
+    int plan_step;
+    int64_t cut_from, cut_length;
     wgsl_kernel k;              /* bindings and words */
+    size_t window[RY_OPERANDS]; /* by binding: bytes from the storage's begin to the binding's */
+    size_t window_bytes[RY_OPERANDS]; /* 0: the whole storage */
     const ry_variant *variant;
     int n_dispatch, n_group;    /* bind groups: one for each distinct set of operands */
     int64_t rounds;
@@ -84,7 +97,7 @@ typedef struct gpu_step {
 } gpu_step;
 
 typedef struct gpu_program {
-    gpu_step *step;
+    RY_VEC(gpu_step) step;
     WGPUBuffer uniform;
     char *host;
     size_t host_bytes, uniform_bytes, dirty_from, dirty_to;
@@ -99,6 +112,10 @@ typedef struct gpu_program {
 } gpu_program;
 
 static size_t round_up(size_t x, size_t a) { return (x + a - 1) / a * a; }
+
+static size_t piece_bytes(const gpu *g) {
+    return (size_t)(g->lim.maxBufferSize < SIZE_MAX / 2 ? g->lim.maxBufferSize : SIZE_MAX / 2) / PIECE_UNIT * PIECE_UNIT;
+}
 
 /* ---- devices ---- */
 
@@ -164,7 +181,8 @@ static ry_status open_gpu(ry_device *d, size_t i, const ry_device_options *o) {
         .max_groups = g->lim.maxComputeWorkgroupsPerDimension,
         .shared_bytes = g->lim.maxComputeWorkgroupStorageSize,
         .max_invocations = g->lim.maxComputeInvocationsPerWorkgroup,
-        .max_binding = g->lim.maxStorageBufferBindingSize < SIZE_MAX ? (size_t)g->lim.maxStorageBufferBindingSize : SIZE_MAX};
+        .max_binding = (size_t)(g->lim.maxStorageBufferBindingSize < SIZE_MAX / 2 ? g->lim.maxStorageBufferBindingSize : SIZE_MAX / 2) / WHOLE * WHOLE,
+        .max_buffer = piece_bytes(g)};
     if (d->caps.max_bindings > RY_OPERANDS) d->caps.max_bindings = RY_OPERANDS;
     return RY_OK;
 fail:
@@ -178,21 +196,33 @@ static WGPUBuffer buffer_new(gpu *g, size_t bytes, WGPUBufferUsage use) {
     return wgpu.DeviceCreateBuffer(g->dev, &(WGPUBufferDescriptor){.usage = use, .size = bytes});
 }
 
+static void memory_free(memory *m) {
+    for (int i = 0; m && i < m->n; i++)
+        if (m->at[i]) wgpu.BufferRelease(m->at[i]);
+    ry_mem_free(m);
+}
+
 static ry_status alloc(ry_device *d, ry_buffer *b, size_t bytes) {
     gpu *g = d->impl;
-    size_t whole = round_up(bytes ? bytes : 1, WHOLE);
+    size_t whole = round_up(bytes ? bytes : 1, WHOLE), piece = piece_bytes(g), n = (whole + piece - 1) / piece;
+    memory *m = ry_mem_zalloc(sizeof *m + n * sizeof *m->at);
     *b = (ry_buffer){.bytes = bytes};
-    if (whole > g->lim.maxBufferSize)
-        RY_FAIL(RY_ENOMEM, "%s: a buffer of %.1f MB was asked; the driver's limit is %.1f MB", d->info.name, (double)whole / 1e6, (double)g->lim.maxBufferSize / 1e6);
-    b->at = buffer_new(g, whole, WGPUBufferUsage_Storage | WGPUBufferUsage_CopyDst | WGPUBufferUsage_CopySrc);
+    if (!m) return RY_ENOMEM;
+    m->piece = piece;
     ry_status st = wgpu_check(&g->trouble);
-    if (st != RY_OK || !b->at) {
-        if (b->at) wgpu.BufferRelease(b->at);
-        b->at = NULL;
-        if (st == RY_OK || st == RY_ENOMEM)
-            st = ry_fail(RY_ENOMEM, "%s is out of memory: %.1f MB were asked, %.1f MB are held by this program", d->info.name, (double)whole / 1e6, (double)g->held / 1e6);
+    for (size_t i = 0; i < n && st == RY_OK; i++) {
+        size_t part = whole - i * piece < piece ? whole - i * piece : piece;
+        m->at[m->n++] = buffer_new(g, part, WGPUBufferUsage_Storage | WGPUBufferUsage_CopyDst | WGPUBufferUsage_CopySrc);
+        st = wgpu_check(&g->trouble);
+        if (st == RY_OK && !m->at[i]) st = RY_ENOMEM;
+    }
+    if (st == RY_ENOMEM)
+        st = ry_fail(RY_ENOMEM, "%s is out of memory: %.1f MB were asked, %.1f MB are held by this program", d->info.name, (double)whole / 1e6, (double)g->held / 1e6);
+    if (st != RY_OK) {
+        memory_free(m);
         return st;
     }
+    b->at = m;
     os_mutex_lock(g->lock);
     g->held += whole;
     os_mutex_unlock(g->lock);
@@ -202,7 +232,7 @@ static ry_status alloc(ry_device *d, ry_buffer *b, size_t bytes) {
 static void free_gpu(ry_device *d, ry_buffer *b) {
     gpu *g = d->impl;
     if (b->at) {
-        wgpu.BufferRelease(b->at);
+        memory_free(b->at);
         os_mutex_lock(g->lock);
         g->held -= round_up(b->bytes ? b->bytes : 1, WHOLE);
         os_mutex_unlock(g->lock);
@@ -210,15 +240,26 @@ static void free_gpu(ry_device *d, ry_buffer *b) {
     b->at = NULL, b->bytes = 0;
 }
 
-/* In pieces: the library stages each in memory of its own. */
+/* The buffer of byte `at`, where it is in there, and how many bytes follow in it. */
+static WGPUBuffer memory_at(const ry_buffer *b, size_t at, size_t *offset, size_t *follow) {
+    const memory *m = b->at;
+    size_t whole = round_up(b->bytes ? b->bytes : 1, WHOLE);
+    *offset = at % m->piece;
+    *follow = at / m->piece + 1 == (size_t)m->n ? whole - at : m->piece - *offset;
+    return m->at[at / m->piece];
+}
+
+/* In parts: the library stages each in memory of its own, and gives it back when the device has taken it. */
 static ry_status write(ry_device *d, ry_buffer *b, size_t at, const void *data, size_t bytes) {
     gpu *g = d->impl;
-    enum { PIECE = 32 << 20, KEEP = 4 }; /* staged bytes are given back when the device has taken them */
-    size_t whole = bytes / 4 * 4;
-    for (size_t from = 0, n = 0; from < whole; from += PIECE) {
-        size_t part = whole - from < PIECE ? whole - from : PIECE;
-        wgpu.QueueWriteBuffer(g->queue, b->at, at + from, (const char *)data + from, part);
-        if (part == PIECE && ++n % KEEP == 0) {
+    enum { PART = 32 << 20, KEEP = 4 };
+    size_t whole = bytes / 4 * 4, offset, follow, parts = 0;
+    for (size_t from = 0, part; from < whole; from += part) {
+        WGPUBuffer to = memory_at(b, at + from, &offset, &follow);
+        part = whole - from < PART ? whole - from : PART;
+        if (part > follow) part = follow;
+        wgpu.QueueWriteBuffer(g->queue, to, offset, (const char *)data + from, part);
+        if (part == PART && ++parts % KEEP == 0) {
             wgpu.QueueSubmit(g->queue, 0, NULL);
             wgpu_wait(g->dev, NULL);
         }
@@ -226,7 +267,8 @@ static ry_status write(ry_device *d, ry_buffer *b, size_t at, const void *data, 
     if (bytes > whole) {
         char tail[4] = {0};
         memcpy(tail, (const char *)data + whole, bytes - whole);
-        wgpu.QueueWriteBuffer(g->queue, b->at, at + whole, tail, 4);
+        WGPUBuffer to = memory_at(b, at + whole, &offset, &follow);
+        wgpu.QueueWriteBuffer(g->queue, to, offset, tail, 4);
     }
     return wgpu_check(&g->trouble);
 }
@@ -275,9 +317,13 @@ static ry_status read_piece(gpu *g, WGPUBuffer from, size_t at, void *data, size
 
 static ry_status read(ry_device *d, const ry_buffer *b, size_t at, void *data, size_t bytes) {
     gpu *g = d->impl;
-    enum { PIECE = 64 << 20 };
-    for (size_t from = 0; from < bytes; from += PIECE)
-        RY_TRY(read_piece(g, b->at, at + from, (char *)data + from, bytes - from < PIECE ? bytes - from : PIECE));
+    enum { PART = 64 << 20 };
+    for (size_t from = 0, part, offset, follow; from < bytes; from += part) {
+        WGPUBuffer buffer = memory_at(b, at + from, &offset, &follow);
+        part = bytes - from < PART ? bytes - from : PART;
+        if (part > follow) part = follow;
+        RY_TRY(read_piece(g, buffer, offset, (char *)data + from, part));
+    }
     if (g->timed) take_times(g, g->timed);
     return RY_OK;
 }
@@ -286,7 +332,12 @@ static ry_status copy(ry_device *d, ry_buffer *to, const ry_buffer *from, size_t
     gpu *g = d->impl;
     if (!bytes) return RY_OK;
     WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
-    wgpu.CommandEncoderCopyBufferToBuffer(e, from->at, 0, to->at, 0, round_up(bytes, 4));
+    for (size_t at = 0, part, a, b, n; at < bytes; at += part) {
+        WGPUBuffer source = memory_at(from, at, &a, &part), target = memory_at(to, at, &b, &n);
+        if (n < part) part = n;
+        if (bytes - at < part) part = round_up(bytes - at, 4);
+        wgpu.CommandEncoderCopyBufferToBuffer(e, source, a, target, b, part);
+    }
     WGPUCommandBuffer c = wgpu.CommandEncoderFinish(e, NULL);
     wgpu.CommandEncoderRelease(e);
     wgpu_submit(g->queue, c);
@@ -404,24 +455,119 @@ static ry_status compile_all(gpu *g, module **at, size_t n) {
 
 /* ---- programs ---- */
 
+/* The elements that a view reaches, from its storage's begin: [lo, hi). */
+static void reach(const ry_value *v, int64_t *lo, int64_t *hi) {
+    *lo = *hi = v->offset;
+    for (int i = 0; i < v->spec.rank; i++) {
+        int64_t span = (v->spec.dim[i] - 1) * v->stride[i];
+        if (v->spec.dim[i] <= 0) return;
+        if (span < 0) *lo += span;
+        else *hi += span;
+    }
+    *hi += 1;
+}
+
+static size_t value_bytes(const ry_program *p, const ry_value *v) { return p->plan->storages[plan_storage_of(p->plan, v)].bytes; }
+
+/* The bytes of v's storage that a binding must hold, begin and length; the whole where it fits. */
+static void window_of(const ry_device *d, const ry_program *p, const ry_value *v, size_t *from, size_t *bytes) {
+    size_t whole = value_bytes(p, v), align = d->caps.align > WHOLE ? d->caps.align : WHOLE;
+    int64_t lo, hi, block = ry_dtype_row(v->spec.dtype)->block;
+    *from = 0, *bytes = whole;
+    if (whole <= d->caps.max_binding) return;
+    reach(v, &lo, &hi);
+    *from = ry_bytes_of(v->spec.dtype, lo) / align * align;
+    *bytes = ry_bytes_of(v->spec.dtype, (hi + block - 1) / block * block) - *from;
+}
+
 /* The storages of a step's operands become its bindings: operands of one storage share one. */
-static ry_status find_bindings(const ry_program *p, const ry_node *n, const ry_launch *l, gpu_step *s) {
+static ry_status find_bindings(const ry_device *d, const ry_program *p, const ry_launch *l, gpu_step *s) {
     int storage[RY_OPERANDS];
+    const ry_node *n = s->node;
     uint32_t uses = 0;
     for (int i = 0; i < l->n_dispatch; i++) uses |= l->dispatch[i].uses ? l->dispatch[i].uses : UINT32_MAX;
-    s->k.aligned = 0;
     for (int i = 0; i < RY_OPERANDS; i++) {
         const ry_value *v = launch_operand(n, i);
         s->k.binding[i] = -1;
         if (i == RY_OPERAND_SCRATCH ? !l->scratch : !v) continue;
         if (!(uses >> i & 1u)) continue;
-        int id = v ? plan_storage_of(p->plan, v) : -2;
-        for (int b = 0; b < s->k.n_binding; b++)
-            if (storage[b] == id) s->k.binding[i] = b;
-        if (s->k.binding[i] < 0) storage[s->k.n_binding] = id, s->k.binding[i] = s->k.n_binding++;
-        if (!v || v->offset % 4 == 0) s->k.aligned |= 1u << i;
+        int id = v ? plan_storage_of(p->plan, v) : -2, b = 0;
+        size_t from = 0, bytes = l->scratch;
+        if (v) window_of(d, p, v, &from, &bytes);
+        while (b < s->k.n_binding && storage[b] != id) b++;
+        if (b == s->k.n_binding) {
+            storage[s->k.n_binding++] = id;
+            s->window[b] = from, s->window_bytes[b] = bytes;
+        } else { /* both */
+            size_t end = s->window[b] + s->window_bytes[b];
+            if (from + bytes > end) end = from + bytes;
+            if (from < s->window[b]) s->window[b] = from;
+            s->window_bytes[b] = end - s->window[b];
+        }
+        s->k.binding[i] = b;
+    }
+    for (int b = 0; b < s->k.n_binding; b++)
+        if (s->window_bytes[b] > d->caps.max_binding)
+            return ry_fail_node(n, RY_EUNSUPPORTED, "one of its tensors has %.1f MB, a kernel of this device sees %.1f MB at most", (double)s->window_bytes[b] / 1e6,
+                                (double)d->caps.max_binding / 1e6);
+    for (int i = 0; i < RY_OPERANDS; i++) {
+        const ry_value *v = launch_operand(n, i);
+        int b = s->k.binding[i];
+        if (b >= 0 && (!v || ry_dtype_row(v->spec.dtype)->block > 1 || (v->offset - (int64_t)(s->window[b] / (size_t)ry_dtype_row(v->spec.dtype)->bytes)) % 4 == 0))
+            s->k.aligned |= 1u << i;
     }
     return RY_OK;
+}
+
+/* ---- cutting: a node whose operands no binding can hold runs in pieces ---- */
+
+static bool too_large(const ry_device *d, const ry_program *p, const ry_value *v) {
+    size_t from, bytes;
+    if (!v) return false;
+    window_of(d, p, v, &from, &bytes);
+    return bytes > d->caps.max_binding;
+}
+
+/* Elements of the cut's length that a piece may have; 0: it need not be cut. */
+static ry_status cut_piece(const ry_device *d, const ry_program *p, const ry_node *n, ry_cut *c, int64_t *piece) {
+    bool any = false;
+    *piece = 0;
+    for (int i = 0; i < RY_OPERAND_SCRATCH; i++) any |= too_large(d, p, launch_operand(n, i));
+    if (!any) return RY_OK;
+    memset(c->axis, -1, sizeof c->axis);
+    if (!n->op->cut || !n->op->cut(n, c) || c->length < 1)
+        return ry_fail_node(n, RY_EUNSUPPORTED, "one of its tensors is larger than the %.1f MB that a kernel of this device sees, and it does not run in pieces",
+                            (double)d->caps.max_binding / 1e6);
+    *piece = c->length;
+    for (int i = 0; i < RY_OPERAND_SCRATCH; i++) {
+        const ry_value *v = launch_operand(n, i);
+        if (!v || !too_large(d, p, v)) continue;
+        int64_t lo, hi;
+        reach(v, &lo, &hi);
+        double bytes = (double)ry_bytes_of(v->spec.dtype, hi - lo), fits = floor((double)(d->caps.max_binding - d->caps.align) / bytes * (double)c->length);
+        if (c->axis[i] < 0) return ry_fail_node(n, RY_EUNSUPPORTED, "%s is larger than the %.1f MB that a kernel of this device sees, and is needed whole", ry_show(&v->spec).s, (double)d->caps.max_binding / 1e6);
+        if (fits < (double)*piece) *piece = (int64_t)fits;
+    }
+    if (*piece >= 64) *piece = *piece / 64 * 64; /* so that pieces begin where whole words do */
+    return *piece > 0 ? RY_OK : ry_fail_node(n, RY_EUNSUPPORTED, "one row of its tensors is larger than a kernel of this device sees");
+}
+
+static ry_node *cut_node(ry_arena *a, const ry_node *n, const ry_cut *c, int64_t from, int64_t to) {
+    ry_node *x = RY_NEW(a, ry_node, 1);
+    ry_value *out = RY_NEW(a, ry_value, n->n_out + 1), *src = RY_NEW(a, ry_value, n->n_src + 1);
+    if (!x || !out || !src) return NULL;
+    *x = *n;
+    x->out = out;
+    for (int i = 0; i < n->n_out; i++) out[i] = n->out[i];
+    for (int i = 0; i < n->n_src; i++)
+        if (n->src[i]) src[i] = *n->src[i], x->src[i] = &src[i];
+    for (int i = 0; i < RY_OPERAND_SCRATCH; i++) {
+        ry_value *v = i < RY_OPERAND_OUT ? (i < n->n_src && n->src[i] ? &src[i] : NULL) : i - RY_OPERAND_OUT < n->n_out ? &out[i - RY_OPERAND_OUT] : NULL;
+        if (!v || c->axis[i] < 0) continue;
+        v->offset += from * v->stride[c->axis[i]];
+        v->spec.dim[c->axis[i]] = to - from;
+    }
+    return x;
 }
 
 static uint32_t dispatch_mask(const gpu_step *s, const ry_dispatch *x) {
@@ -431,10 +577,15 @@ static uint32_t dispatch_mask(const gpu_step *s, const ry_dispatch *x) {
     return mask;
 }
 
-static void fill_slot(gpu *g, const ry_program *p, int i, const ry_launch *l, bool all) {
-    gpu_program *x = p->impl;
-    gpu_step *s = &x->step[i];
-    const ry_node *n = p->plan->steps[i].node;
+/* Where operand i begins in its binding: elements, bytes of block dtypes. */
+static uint32_t place_of(const gpu_step *s, const ry_value *v, int i) {
+    const ry_dtype_info *t = ry_dtype_row(v->spec.dtype);
+    size_t window = s->window[s->k.binding[i]];
+    return t->kind == RY_KIND_BLOCK ? (uint32_t)(ry_bytes_of(v->spec.dtype, v->offset) - window) : (uint32_t)(v->offset - (int64_t)(window / (size_t)t->bytes));
+}
+
+static void fill_slot(gpu *g, gpu_program *x, const gpu_step *s, const ry_launch *l, bool all) {
+    const ry_node *n = s->node;
     for (int64_t r = 0; r < s->rounds; r++)
         for (int d = 0; d < s->n_dispatch; d++) {
             uint32_t *w = (uint32_t *)(void *)(x->host + s->uniform_at + (size_t)(r * s->n_dispatch + d) * s->slot);
@@ -450,8 +601,10 @@ static void fill_slot(gpu *g, const ry_program *p, int i, const ry_launch *l, bo
                 case WGSL_ROUND: w[k] = (uint32_t)r; break;
                 case WGSL_AT:
                     v = launch_operand(n, word->of);
-                    w[k] = !v ? 0 : ry_dtype_row(v->spec.dtype)->kind == RY_KIND_BLOCK ? (uint32_t)ry_bytes_of(v->spec.dtype, v->offset) : (uint32_t)v->offset;
+                    w[k] = !v ? 0 : place_of(s, v, word->of);
                     break;
+                case WGSL_CUT_FROM: w[k] = (uint32_t)s->cut_from; break;
+                case WGSL_CUT_LENGTH: w[k] = (uint32_t)s->cut_length; break;
                 case WGSL_VALUE: break;
                 }
             }
@@ -468,17 +621,18 @@ static double estimate(const gpu *g, const ry_node *n) {
     return fmax(c.flops / flops, c.bytes / bytes) + 2e-6;
 }
 
-static ry_status build_step(ry_device *d, ry_program *p, int i, ry_launch *l, ry_text *head, ry_text *text) {
+/* The kernel of a step, or of a piece of it: text, bindings, uniforms. */
+static ry_status build_step(ry_device *d, ry_program *p, gpu_step *s, ry_launch *l, ry_text *head) {
     gpu *g = d->impl;
     gpu_program *x = p->impl;
-    gpu_step *s = &x->step[i];
-    const ry_node *n = p->plan->steps[i].node;
+    const ry_node *n = s->node;
+    ry_text text = {0};
     head->n = 0;
     if (head->at) head->at[0] = 0;
     s->variant = choose(d, n);
-    RY_TRY(launch_node(l, n, p->args[i], s->variant, &d->caps, head));
-    if (l->scratch > p->plan->steps[i].work.scratch) return ry_fail_node(n, RY_EINTERNAL, "asks for more scratch than was planned");
-    RY_TRY(find_bindings(p, n, l, s));
+    RY_TRY(launch_node(l, n, p->args[s->plan_step], s->variant, &d->caps, head));
+    if (l->scratch > p->plan->steps[s->plan_step].work.scratch) return ry_fail_node(n, RY_EINTERNAL, "asks for more scratch than was planned");
+    RY_TRY(find_bindings(d, p, l, s));
     s->rounds = l->rounds > 1 ? l->rounds : 1;
     s->n_dispatch = l->n_dispatch;
     if (!(s->dispatch = RY_NEW(&p->arena, ry_dispatch, l->n_dispatch + 1)) || !(s->pipe = RY_NEW(&p->arena, int, l->n_dispatch + 1)) ||
@@ -486,15 +640,14 @@ static ry_status build_step(ry_device *d, ry_program *p, int i, ry_launch *l, ry
         !(s->group = RY_NEW(&p->arena, WGPUBindGroup, l->n_dispatch + 1)))
         return RY_ENOMEM;
     memcpy(s->dispatch, l->dispatch, (size_t)l->n_dispatch * sizeof *l->dispatch);
-    RY_TRY(wgsl_module(text, &s->k, n, s->variant, l));
     s->estimate_s = estimate(g, n) + 1e-6 * (double)(s->rounds * s->n_dispatch);
     x->estimate_s += s->estimate_s;
+    ry_status st = wgsl_module(&text, &s->k, n, s->variant, l);
     os_mutex_lock(g->lock);
-    ry_status st = module_get(g, &s->mod, text, !g->safe);
+    if (st == RY_OK) st = module_get(g, &s->mod, &text, !g->safe);
     for (int k = 0; k < s->n_dispatch && st == RY_OK; k++) {
-        uint32_t mask = dispatch_mask(s, &s->dispatch[k]);
+        uint32_t mask = dispatch_mask(s, &s->dispatch[k]), bindings = 0;
         const layout *lay;
-        uint32_t bindings = 0;
         for (int b = 0; b < 32; b++) bindings += mask >> b & 1u;
         if (bindings > d->caps.max_bindings) {
             st = ry_fail_node(n, RY_EUNSUPPORTED, "needs %u storage buffers; the device binds %u", bindings, d->caps.max_bindings);
@@ -509,6 +662,7 @@ static ry_status build_step(ry_device *d, ry_program *p, int i, ry_launch *l, ry
         s->group_of[k] = q;
     }
     os_mutex_unlock(g->lock);
+    ry_text_free(&text);
     RY_TRY(st);
     s->slot = round_up((size_t)s->k.n_word * 4, g->lim.minUniformBufferOffsetAlignment);
     s->uniform_at = x->uniform_bytes;
@@ -520,7 +674,29 @@ static ry_status build_step(ry_device *d, ry_program *p, int i, ry_launch *l, ry
         x->host = grown, x->host_bytes = need + need / 2;
     }
     x->uniform_bytes += s->slot * slots;
-    fill_slot(g, p, i, l, true);
+    fill_slot(g, x, s, l, true);
+    return RY_OK;
+}
+
+/* A step of the plan becomes one of ours, or several. */
+static ry_status build_plan_step(ry_device *d, ry_program *p, int i, ry_launch *l, ry_text *head) {
+    gpu_program *x = p->impl;
+    ry_node *n = p->plan->steps[i].node;
+    ry_cut c = {0};
+    int64_t piece;
+    RY_TRY(cut_piece(d, p, n, &c, &piece));
+    for (int64_t from = 0; from == 0 || from < c.length; from += piece) {
+        gpu_step *s = RY_PUSH(&x->step);
+        if (!s) return RY_ENOMEM;
+        *s = (gpu_step){.node = n, .plan_step = i};
+        if (piece) {
+            s->cut_from = from, s->cut_length = c.length;
+            s->node = cut_node(&p->arena, n, &c, from, from + piece < c.length ? from + piece : c.length);
+            if (!s->node) return RY_ENOMEM;
+        }
+        RY_TRY(build_step(d, p, s, l, head));
+        if (!piece) break;
+    }
     return RY_OK;
 }
 
@@ -532,9 +708,10 @@ static void unbuild(ry_device *d, ry_program *p) {
         wgpu_wait(g->dev, NULL);
         g->timed = NULL;
     }
-    for (int i = 0; x->step && i < p->plan->n_steps; i++)
-        for (int k = 0; x->step[i].group && k < x->step[i].n_group; k++)
-            if (x->step[i].group[k]) wgpu.BindGroupRelease(x->step[i].group[k]);
+    for (size_t i = 0; i < x->step.n; i++)
+        for (int k = 0; x->step.at[i].group && k < x->step.at[i].n_group; k++)
+            if (x->step.at[i].group[k]) wgpu.BindGroupRelease(x->step.at[i].group[k]);
+    RY_VEC_FREE(&x->step);
     if (x->uniform) wgpu.BufferRelease(x->uniform);
     if (x->queries) wgpu.QuerySetRelease(x->queries);
     if (x->resolved) wgpu.BufferRelease(x->resolved);
@@ -549,37 +726,32 @@ static ry_status build(ry_device *d, ry_program *p) {
     if (!x) return RY_ENOMEM;
     p->impl = x;
     x->slab_version = d->slab_version - 1; /* bound at the first run */
-    if (!(x->step = RY_NEW(&p->arena, gpu_step, p->plan->n_steps + 1))) return RY_ENOMEM;
     ry_launch *l = ry_mem_alloc(sizeof *l);
-    module **fresh = ry_mem_alloc(((size_t)p->plan->n_steps + 1) * sizeof *fresh);
-    ry_text head = {0}, text = {0};
-    size_t n_fresh = 0;
-    ry_status st = l && fresh ? RY_OK : RY_ENOMEM;
-    for (int i = 0; i < p->plan->n_steps && st == RY_OK; i++) {
-        text.n = 0;
-        st = build_step(d, p, i, l, &head, &text);
-    }
+    RY_VEC(module *) fresh = {0};
+    ry_text head = {0};
+    ry_status st = l ? RY_OK : RY_ENOMEM;
+    for (int i = 0; i < p->plan->n_steps && st == RY_OK; i++) st = build_plan_step(d, p, i, l, &head);
     os_mutex_lock(g->lock); /* while these compile, others wait: they are likely to want the same ones */
-    for (int i = 0; i < p->plan->n_steps && st == RY_OK; i++) {
-        module *m = x->step[i].mod;
-        size_t k = 0;
-        while (k < n_fresh && fresh[k] != m) k++;
-        if (m->n_made < m->n_pipe && k == n_fresh) fresh[n_fresh++] = m;
+    for (size_t i = 0; i < x->step.n && st == RY_OK; i++) {
+        module *m = x->step.at[i].mod, **slot;
+        if (m->n_made == m->n_pipe || m->queued) continue;
+        if ((slot = RY_PUSH(&fresh))) *slot = m, m->queued = true;
+        else st = RY_ENOMEM;
     }
-    if (st == RY_OK && n_fresh) st = compile_all(g, fresh, n_fresh);
-    for (size_t k = 0; k < n_fresh && st != RY_OK; k++)
-        if (fresh[k]->n_made < fresh[k]->n_pipe) {
-            char message[1024];
-            snprintf(message, sizeof message, "%s", ry_message());
-            for (int i = 0; i < p->plan->n_steps; i++)
-                if (x->step[i].mod == fresh[k]) {
-                    st = ry_fail_node(p->plan->steps[i].node, st, "its kernel does not compile: %s", message);
-                    break;
-                }
-            break;
-        }
-    for (size_t k = 0; k < n_fresh; k++)
-        if (fresh[k]->n_made < fresh[k]->n_pipe) fresh[k]->n_pipe = fresh[k]->n_made; /* tried again by the next program */
+    if (st == RY_OK && fresh.n) st = compile_all(g, fresh.at, fresh.n);
+    for (size_t k = 0; k < fresh.n; k++) {
+        module *m = fresh.at[k];
+        m->queued = false;
+        if (m->n_made == m->n_pipe) continue;
+        for (size_t i = 0; i < x->step.n && st != RY_OK; i++)
+            if (x->step.at[i].mod == m) {
+                char message[1024];
+                snprintf(message, sizeof message, "%s", ry_message());
+                st = ry_fail_node(x->step.at[i].node, st, "its kernel does not compile: %s", message);
+                break;
+            }
+        m->n_pipe = m->n_made; /* tried again by the next program */
+    }
     os_mutex_unlock(g->lock);
     if (st == RY_OK && x->uniform_bytes) {
         x->uniform = buffer_new(g, round_up(x->uniform_bytes + UNIFORM_TAIL, WHOLE), WGPUBufferUsage_Uniform | WGPUBufferUsage_CopyDst);
@@ -592,35 +764,32 @@ static ry_status build(ry_device *d, ry_program *p) {
         st = wgpu_check(&g->trouble);
     }
     ry_text_free(&head);
-    ry_text_free(&text);
     ry_mem_free(l);
-    ry_mem_free(fresh);
+    RY_VEC_FREE(&fresh);
     return st;
 }
 
 /* ---- running ---- */
 
 /* Bind groups over the slab as it lies now. */
-static ry_status bind_step(ry_device *d, const ry_program *p, int i) {
+static void bind_step(ry_device *d, const ry_program *p, gpu_step *s) {
     gpu *g = d->impl;
     gpu_program *x = p->impl;
-    gpu_step *s = &x->step[i];
-    const plan_step *ps = &p->plan->steps[i];
+    const plan_step *ps = &p->plan->steps[s->plan_step];
     WGPUBindGroupEntry all[RY_OPERANDS + 1], e[RY_OPERANDS + 1];
     memset(all, 0, sizeof all);
     all[0] = (WGPUBindGroupEntry){.binding = 0, .buffer = x->uniform, .size = round_up((size_t)s->k.n_word * 4, WHOLE)};
     for (int k = 0; k < RY_OPERANDS; k++) {
-        if (s->k.binding[k] < 0) continue;
-        const ry_value *v = launch_operand(ps->node, k);
+        int b = s->k.binding[k];
+        if (b < 0) continue;
+        const ry_value *v = launch_operand(s->node, k);
         const ry_buffer *buf = &d->slab;
-        size_t at = ps->scratch_at, bytes = ps->work.scratch;
-        if (v) program_storage(p, v, &buf, &at, &bytes);
-        size_t size = round_up(bytes ? bytes : 1, WHOLE), whole = round_up(buf->bytes ? buf->bytes : 1, WHOLE);
-        if (at >= whole) at = 0; /* empty tensors at the slab's end: something to bind */
-        if (size > whole - at) size = whole - at;
-        if (size > d->caps.max_binding)
-            return ry_fail_node(ps->node, RY_EUNSUPPORTED, "one of its tensors has %.1f MB, the device binds %.1f MB at most", (double)bytes / 1e6, (double)d->caps.max_binding / 1e6);
-        all[s->k.binding[k] + 1] = (WGPUBindGroupEntry){.binding = (uint32_t)s->k.binding[k] + 1, .buffer = buf->at, .offset = at, .size = size};
+        size_t at = ps->scratch_at, unused, offset, follow, size = round_up(s->window_bytes[b] ? s->window_bytes[b] : 1, WHOLE);
+        if (v) program_storage(p, v, &buf, &at, &unused);
+        at += s->window[b];
+        if (at >= round_up(buf->bytes ? buf->bytes : 1, WHOLE)) at = 0; /* empty tensors at the slab's end: something to bind */
+        WGPUBuffer buffer = memory_at(buf, at, &offset, &follow);
+        all[b + 1] = (WGPUBindGroupEntry){.binding = (uint32_t)b + 1, .buffer = buffer, .offset = offset, .size = size < follow ? size : follow};
     }
     for (int q = 0; q < s->n_group; q++) {
         size_t n = 0;
@@ -629,20 +798,20 @@ static ry_status bind_step(ry_device *d, const ry_program *p, int i) {
         if (s->group[q]) wgpu.BindGroupRelease(s->group[q]);
         s->group[q] = wgpu.DeviceCreateBindGroup(g->dev, &(WGPUBindGroupDescriptor){.layout = s->group_layout[q]->bind, .entryCount = n, .entries = e});
     }
-    return RY_OK;
 }
 
 static ry_status prepare(ry_device *d, ry_program *p, ry_launch *l, ry_text *head) {
     gpu *g = d->impl;
     gpu_program *x = p->impl;
     bool bind = x->slab_version != d->slab_version;
-    for (int i = 0; i < p->plan->n_steps; i++) {
-        if (p->plan->steps[i].dynamic) { /* the same launch, other uniforms */
+    for (size_t i = 0; i < x->step.n; i++) {
+        gpu_step *s = &x->step.at[i];
+        if (p->plan->steps[s->plan_step].dynamic) { /* the same launch, other uniforms */
             head->n = 0;
-            RY_TRY(launch_node(l, p->plan->steps[i].node, p->args[i], x->step[i].variant, &d->caps, head));
-            fill_slot(g, p, i, l, false);
+            RY_TRY(launch_node(l, s->node, p->args[s->plan_step], s->variant, &d->caps, head));
+            fill_slot(g, x, s, l, false);
         }
-        if (bind) RY_TRY(bind_step(d, p, i));
+        if (bind) bind_step(d, p, s);
     }
     x->slab_version = d->slab_version;
     RY_TRY(wgpu_check(&g->trouble));
@@ -694,16 +863,17 @@ static void submit_encoder(gpu *g, WGPUCommandEncoder *e) {
 static ry_status run_checked(ry_device *d, ry_program *p) {
     gpu *g = d->impl;
     gpu_program *x = p->impl;
-    for (int i = 0; i < p->plan->n_steps; i++) {
-        const plan_step *ps = &p->plan->steps[i];
+    for (size_t i = 0; i < x->step.n; i++) {
+        const plan_step *ps = &p->plan->steps[x->step.at[i].plan_step];
         void *out[RY_MAX_OUT] = {0};
         ry_status st = RY_OK;
         WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
         WGPUComputePassEncoder c = wgpu.CommandEncoderBeginComputePass(e, NULL);
-        encode_step(g, c, &x->step[i]);
+        encode_step(g, c, &x->step.at[i]);
         wgpu.ComputePassEncoderEnd(c);
         wgpu.ComputePassEncoderRelease(c);
         submit_encoder(g, &e);
+        if (i + 1 < x->step.n && x->step.at[i + 1].plan_step == x->step.at[i].plan_step) continue; /* a piece: not the last */
         for (int o = 0; o < ps->node->n_out && st == RY_OK; o++) {
             const ry_value *v = &ps->node->out[o];
             const ry_buffer *buf;
@@ -726,16 +896,18 @@ static ry_status run_profiled(ry_device *d, ry_program *p) {
     gpu_program *x = p->impl;
     enum { CHUNK = QUERIES / 2 };
     double period = wgpu.QueueGetTimestampPeriod(g->queue), first = -1;
+    int n_step = (int)x->step.n;
     memset(p->ms, 0, sizeof p->ms);
+    memset(p->step_s, 0, (size_t)p->plan->n_steps * sizeof *p->step_s);
     uint64_t *t = ry_mem_alloc(QUERIES * 8);
     if (!t) return RY_ENOMEM;
-    for (int from = 0; from < p->plan->n_steps; from += CHUNK) {
-        int to = from + CHUNK < p->plan->n_steps ? from + CHUNK : p->plan->n_steps;
+    for (int from = 0; from < n_step; from += CHUNK) {
+        int to = from + CHUNK < n_step ? from + CHUNK : n_step;
         WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
         for (int i = from; i < to; i++) {
             WGPUPassTimestampWrites w = {.querySet = x->queries, .beginningOfPassWriteIndex = (uint32_t)(i - from) * 2, .endOfPassWriteIndex = (uint32_t)(i - from) * 2 + 1};
             WGPUComputePassEncoder c = wgpu.CommandEncoderBeginComputePass(e, &(WGPUComputePassDescriptor){.timestampWrites = &w});
-            encode_step(g, c, &x->step[i]);
+            encode_step(g, c, &x->step.at[i]);
             wgpu.ComputePassEncoderEnd(c);
             wgpu.ComputePassEncoderRelease(c);
         }
@@ -747,11 +919,12 @@ static ry_status run_profiled(ry_device *d, ry_program *p) {
             return st;
         }
         for (int i = from; i < to; i++) {
-            double begin = (double)t[2 * (i - from)] * period * 1e-9, end = (double)t[2 * (i - from) + 1] * period * 1e-9;
+            double begin = (double)t[2 * (i - from)] * period * 1e-9, end = (double)t[2 * (i - from) + 1] * period * 1e-9, s = end > begin ? end - begin : 0;
+            int at = x->step.at[i].plan_step;
             if (first < 0) first = begin;
-            p->step_at[i] = begin - first;
-            p->step_s[i] = end > begin ? end - begin : 0;
-            p->ms[p->plan->steps[i].phase] += p->step_s[i] * 1e3;
+            if (!i || x->step.at[i - 1].plan_step != at) p->step_at[at] = begin - first;
+            p->step_s[at] += s;
+            p->ms[p->plan->steps[at].phase] += s * 1e3;
         }
     }
     ry_mem_free(t);
@@ -764,18 +937,20 @@ static ry_status run_clocked(ry_device *d, ry_program *p) {
     gpu_program *x = p->impl;
     double start = os_now();
     memset(p->ms, 0, sizeof p->ms);
-    for (int i = 0; i < p->plan->n_steps; i++) {
+    memset(p->step_s, 0, (size_t)p->plan->n_steps * sizeof *p->step_s);
+    for (size_t i = 0; i < x->step.n; i++) {
         double t = os_now();
+        int at = x->step.at[i].plan_step;
         WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
         WGPUComputePassEncoder c = wgpu.CommandEncoderBeginComputePass(e, NULL);
-        encode_step(g, c, &x->step[i]);
+        encode_step(g, c, &x->step.at[i]);
         wgpu.ComputePassEncoderEnd(c);
         wgpu.ComputePassEncoderRelease(c);
         submit_encoder(g, &e);
         wgpu_wait(g->dev, NULL);
-        p->step_at[i] = t - start;
-        p->step_s[i] = os_now() - t;
-        p->ms[p->plan->steps[i].phase] += p->step_s[i] * 1e3;
+        if (!i || x->step.at[i - 1].plan_step != at) p->step_at[at] = t - start;
+        p->step_s[at] += os_now() - t;
+        p->ms[p->plan->steps[at].phase] += (os_now() - t) * 1e3;
     }
     return wgpu_check(&g->trouble);
 }
@@ -788,9 +963,9 @@ static ry_status run_all(ry_device *d, ry_program *p) {
     bool timing = x->queries && !x->mapping;
     double load = 0;
     int phase = -1, passes = 0;
-    for (int i = 0; i < p->plan->n_steps; i++) {
-        const gpu_step *s = &x->step[i];
-        int now = p->plan->steps[i].phase;
+    for (size_t i = 0; i < x->step.n; i++) {
+        const gpu_step *s = &x->step.at[i];
+        int now = p->plan->steps[s->plan_step].phase;
         bool full = load > 0 && load + s->estimate_s * g->scale > g->budget_s;
         if (c && (full || now != phase)) {
             wgpu.ComputePassEncoderEnd(c);
