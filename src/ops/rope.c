@@ -90,6 +90,37 @@ static ry_status cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    enum { HEADS = 4, THREADS = 256 };
+    const rope_args *a = n->args;
+    const ry_spec *s = &n->out[0].spec, *p = &n->src[POS]->spec;
+    int64_t D = s->dim[3], rotary = rotary_of(n), half = rotary / 2, pair_units = (half + 3) / 4,
+            units = pair_units + (D - rotary + 3) / 4, chunks = (s->dim[2] + HEADS - 1) / HEADS,
+            threads = s->dim[0] * s->dim[1] * units * chunks;
+    double scale = scale_of(a);
+    ry_launch_rows(l, "x_row", n, X);
+    if (rotary % 4 == 0 && D % 4 == 0 && (a->interleaved || half % 4 == 0)) l->vec |= RY_USES_SRC(FREQ) | RY_USES_OUT(0);
+    else l->vec &= ~RY_USES_SRC(X);
+    if (half % 4) l->vec &= ~RY_USES_SRC(FREQ);
+    ry_launch_knob_set(l, "HEADS", HEADS);
+    ry_launch_knob_set(l, "WG", THREADS);
+    ry_launch_u32(l, "threads", threads);
+    ry_launch_u32(l, "units", units);
+    ry_launch_u32(l, "pair_units", pair_units);
+    ry_launch_u32(l, "chunks", chunks);
+    ry_launch_u32(l, "heads", s->dim[2]);
+    ry_launch_u32(l, "len", D);
+    ry_launch_u32(l, "half", half);
+    ry_launch_u32(l, "rotary", rotary); /* not the argument, which may be 0 */
+    ry_launch_u32(l, "positions", ry_count(p));
+    ry_launch_u32(l, "zero", 0);
+    ry_launch_f32(l, "cosine", scale);
+    ry_launch_f32(l, "sine", a->inverse ? -scale : scale);
+    ry_launch_run(l, "main", (threads + THREADS - 1) / THREADS, 0);
+    return RY_OK;
+}
+
 /* A rotation's transpose turns back. Positions and frequencies are data. */
 static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     rope_args back = *(const rope_args *)n->args;
@@ -170,6 +201,7 @@ static const ry_op rope_row = {
     .work = work,
     .cpu = cpu,
     .lower = lower,
+    .launch = launch,
     .vjp = vjp,
     .cost = cost,
     .tol = 1e-5f,
