@@ -45,6 +45,7 @@ typedef struct module { /* one text, compiled once */
     WGPUShaderModule at;
     pipeline pipe[MAX_MODULE_ENTRIES];
     int n_pipe, n_made;
+    int n_before;               /* n_made before the present compilation */
     bool queued;                /* to be compiled */
     struct module *next;
 } module;
@@ -282,6 +283,22 @@ static ry_status wrap(ry_device *d, ry_buffer *b, void *data, size_t bytes) {
     return st;
 }
 
+/* Ends and releases the encoder. Never submits after an error: the library would end the process. */
+static ry_status submit_encoder(gpu *g, WGPUCommandEncoder *e, WGPUSubmissionIndex *index) {
+    if (!*e) return RY_OK;
+    WGPUCommandBuffer c = wgpu.CommandEncoderFinish(*e, NULL);
+    wgpu.CommandEncoderRelease(*e);
+    *e = NULL;
+    ry_status st = wgpu_check(&g->trouble);
+    if (st != RY_OK) {
+        if (c) wgpu.CommandBufferRelease(c);
+        return st;
+    }
+    WGPUSubmissionIndex k = wgpu_submit(g->queue, c);
+    if (index) *index = k;
+    return RY_OK;
+}
+
 static void on_mapped(WGPUMapAsyncStatus st, WGPUStringView message, void *done, void *unused) {
     (void)message, (void)unused;
     atomic_store((atomic_int *)done, st == WGPUMapAsyncStatus_Success ? 1 : -1);
@@ -301,10 +318,8 @@ static ry_status read_piece(gpu *g, WGPUBuffer from, size_t at, void *data, size
     }
     WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
     wgpu.CommandEncoderCopyBufferToBuffer(e, from, lo, g->map, 0, size);
-    WGPUCommandBuffer c = wgpu.CommandEncoderFinish(e, NULL);
-    wgpu.CommandEncoderRelease(e);
-    RY_TRY(wgpu_check(&g->trouble));
-    WGPUSubmissionIndex k = wgpu_submit(g->queue, c);
+    WGPUSubmissionIndex k;
+    RY_TRY(submit_encoder(g, &e, &k));
     wgpu.BufferMapAsync(g->map, WGPUMapMode_Read, 0, size, (WGPUBufferMapCallbackInfo){.callback = on_mapped, .userdata1 = &done});
     wgpu_wait(g->dev, &k);
     RY_TRY(wgpu_check(&g->trouble));
@@ -338,10 +353,7 @@ static ry_status copy(ry_device *d, ry_buffer *to, const ry_buffer *from, size_t
         if (bytes - at < part) part = round_up(bytes - at, 4);
         wgpu.CommandEncoderCopyBufferToBuffer(e, source, a, target, b, part);
     }
-    WGPUCommandBuffer c = wgpu.CommandEncoderFinish(e, NULL);
-    wgpu.CommandEncoderRelease(e);
-    wgpu_submit(g->queue, c);
-    return wgpu_check(&g->trouble);
+    return submit_encoder(g, &e, NULL);
 }
 
 static ry_status sync_gpu(ry_device *d) {
@@ -427,6 +439,13 @@ typedef struct compile_jobs {
     atomic_size_t next;
 } compile_jobs;
 
+/* Forgets the pipelines from the first-th on, and the module with them, which may be what failed. */
+static void module_drop(module *m, int first) {
+    while (m->n_made > first) wgpu.ComputePipelineRelease(m->pipe[--m->n_made].at);
+    if (m->at) wgpu.ShaderModuleRelease(m->at);
+    m->at = NULL;
+}
+
 static void compile_some(void *ud) {
     compile_jobs *j = ud;
     for (size_t i; (i = atomic_fetch_add(&j->next, 1)) < j->n;) {
@@ -441,16 +460,31 @@ static void compile_some(void *ud) {
     }
 }
 
+/* The library hands out pipelines that failed like others and dies when one is submitted: after an error, all are made again, one by
+ * one, to know which it was. */
 static ry_status compile_all(gpu *g, module **at, size_t n) {
     enum { MOST = 16 };
     compile_jobs j = {.g = g, .at = at, .n = n};
     os_thread *thread[MOST];
     int n_thread = 0, cpus = os_cpu_count();
+    for (size_t i = 0; i < n; i++) at[i]->n_before = at[i]->n_made;
     for (int i = 0; i + 1 < cpus && i < MOST && (size_t)i + 1 < n; i++)
         if (os_thread_start(&thread[n_thread], compile_some, &j) == RY_OK) n_thread++;
     compile_some(&j);
     for (int i = 0; i < n_thread; i++) os_thread_join(thread[i]);
-    return wgpu_check(&g->trouble);
+    ry_status st = wgpu_check(&g->trouble), first = RY_OK;
+    if (st == RY_OK || st == RY_ELOST) return st;
+    for (size_t i = 0; i < n; i++) {
+        module *m = at[i];
+        module_drop(m, m->n_before);
+        atomic_store(&j.next, i);
+        j.n = i + 1;
+        compile_some(&j);
+        if ((st = wgpu_check(&g->trouble)) == RY_OK) continue;
+        module_drop(m, m->n_before);
+        first = st; /* the message is the last one's */
+    }
+    return first;
 }
 
 /* ---- programs ---- */
@@ -851,14 +885,6 @@ static void take_times(gpu *g, ry_program *p) {
     if (total > 0 && x->estimate_s > 0) g->scale = 0.5 * g->scale + 0.5 * total / x->estimate_s;
 }
 
-static void submit_encoder(gpu *g, WGPUCommandEncoder *e) {
-    if (!*e) return;
-    WGPUCommandBuffer c = wgpu.CommandEncoderFinish(*e, NULL);
-    wgpu.CommandEncoderRelease(*e);
-    *e = NULL;
-    wgpu_submit(g->queue, c);
-}
-
 /* One step, one submission, its outputs checked on the host. */
 static ry_status run_checked(ry_device *d, ry_program *p) {
     gpu *g = d->impl;
@@ -872,7 +898,7 @@ static ry_status run_checked(ry_device *d, ry_program *p) {
         encode_step(g, c, &x->step.at[i]);
         wgpu.ComputePassEncoderEnd(c);
         wgpu.ComputePassEncoderRelease(c);
-        submit_encoder(g, &e);
+        RY_TRY(submit_encoder(g, &e, NULL));
         if (i + 1 < x->step.n && x->step.at[i + 1].plan_step == x->step.at[i].plan_step) continue; /* a piece: not the last */
         for (int o = 0; o < ps->node->n_out && st == RY_OK; o++) {
             const ry_value *v = &ps->node->out[o];
@@ -912,8 +938,8 @@ static ry_status run_profiled(ry_device *d, ry_program *p) {
             wgpu.ComputePassEncoderRelease(c);
         }
         wgpu.CommandEncoderResolveQuerySet(e, x->queries, 0, (uint32_t)(to - from) * 2, x->resolved, 0);
-        submit_encoder(g, &e);
-        ry_status st = read_piece(g, x->resolved, 0, t, (size_t)(to - from) * 16);
+        ry_status st = submit_encoder(g, &e, NULL);
+        if (st == RY_OK) st = read_piece(g, x->resolved, 0, t, (size_t)(to - from) * 16);
         if (st != RY_OK) {
             ry_mem_free(t);
             return st;
@@ -946,7 +972,7 @@ static ry_status run_clocked(ry_device *d, ry_program *p) {
         encode_step(g, c, &x->step.at[i]);
         wgpu.ComputePassEncoderEnd(c);
         wgpu.ComputePassEncoderRelease(c);
-        submit_encoder(g, &e);
+        RY_TRY(submit_encoder(g, &e, NULL));
         wgpu_wait(g->dev, NULL);
         if (!i || x->step.at[i - 1].plan_step != at) p->step_at[at] = t - start;
         p->step_s[at] += os_now() - t;
@@ -971,7 +997,10 @@ static ry_status run_all(ry_device *d, ry_program *p) {
             wgpu.ComputePassEncoderEnd(c);
             wgpu.ComputePassEncoderRelease(c);
             c = NULL;
-            if (full) submit_encoder(g, &e), load = 0;
+            if (full) {
+                RY_TRY(submit_encoder(g, &e, NULL));
+                load = 0;
+            }
         }
         if (!e) e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
         if (!c) {
@@ -992,7 +1021,7 @@ static ry_status run_all(ry_device *d, ry_program *p) {
         wgpu.CommandEncoderResolveQuerySet(e, x->queries, 0, (uint32_t)passes * 2, x->resolved, 0);
         wgpu.CommandEncoderCopyBufferToBuffer(e, x->resolved, 0, x->times, 0, (uint64_t)passes * 16);
     }
-    submit_encoder(g, &e);
+    RY_TRY(submit_encoder(g, &e, NULL));
     if (passes) {
         x->n_pass = passes;
         x->mapping = true;
