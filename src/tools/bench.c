@@ -5,6 +5,8 @@
 #include "base/os.h"
 #include "base/pool.h"
 #include "base/rng.h"
+#include "core/program.h"
+#include "core/rows.h"
 #include "core/sample.h"
 #include "simd/simd.h"
 #include "simd/gemm.h"
@@ -30,16 +32,26 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Median seconds of a run, after one warm-up; at least 3 runs, then as many as fit into `budget` seconds. */
+/* Devices that run kernels are timed by their own clock: programs are compiled for a profile there. */
+static bool own_clock(const ry_device *d) { return d->api->work != NULL; }
+
+/* Seconds of one run. */
+static ry_status run_seconds(double *out, ry_program *p) {
+    double start = os_now();
+    RY_TRY(ry_run(p));
+    *out = os_now() - start;
+    if (!p->step_s) return RY_OK;
+    *out = 0;
+    for (int i = 0; i < p->plan->n_steps; i++) *out += p->step_s[i];
+    return RY_OK;
+}
+
+/* Median seconds of a run, after a warm-up; at least 3 runs, then as many as fit into `budget` seconds. */
 static ry_status time_program(double *out, ry_program *p, double budget) {
     double t[MAX_RUNS];
     int n = 0;
     RY_TRY(ry_run(p));
-    for (double start = os_now(); n < 3 || (n < MAX_RUNS && os_now() - start < budget); n++) {
-        double at = os_now();
-        RY_TRY(ry_run(p));
-        t[n] = os_now() - at;
-    }
+    for (double start = os_now(); n < 3 || (n < MAX_RUNS && os_now() - start < budget); n++) RY_TRY(run_seconds(&t[n], p));
     qsort(t, (size_t)n, sizeof *t, by_value);
     *out = n % 2 ? t[n / 2] : (t[n / 2 - 1] + t[n / 2]) / 2;
     return RY_OK;
@@ -57,8 +69,59 @@ static void peak_part(void *ud, int64_t part, int worker) {
     j->gflops[part] = simd_peak_gflops(j->product, 0.05);
 }
 
+/* ---- a device's peak: chains of multiply-adds in registers, which memory does not slow ---- */
+
+enum { PEAK_GROUP = 256, PEAK_CHAINS = 8, PEAK_STEPS = 1024 };
+typedef struct peak_args { int64_t groups; } peak_args;
+static const ry_arg peak_arg[] = {RY_ARG(peak_args, groups, RY_ARG_I64), {0}};
+static const char peak_text[] = "@compute @workgroup_size(256) fn main(${ARGS}) {\n"
+                                "    ${BEGIN}\n"
+                                "    let f = vec4<f32>(u.factor);\n"
+                                "    let b = vec4<f32>(f32(t) * 1e-6);\n"
+                                "#for C 0 8\n"
+                                "    var a${C} = b + ${C}.0;\n"
+                                "#end\n"
+                                "    for (var i = 0u; i < 256u; i++) {\n"
+                                "#for K 0 4\n"
+                                "#for C 0 8\n"
+                                "        a${C} = fma(a${C}, f, b);\n"
+                                "#end\n"
+                                "#end\n"
+                                "    }\n"
+                                "    st4_o0((group * 256u + t) * 4u, 4u, ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7)));\n"
+                                "}\n";
+static ry_status peak_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
+    out[0] = RY_SHAPE(RY_F32, ((const peak_args *)n->args)->groups * PEAK_GROUP * 4);
+    return RY_OK;
+}
+static ry_status peak_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    l->vec = RY_USES_OUT(0);
+    ry_launch_f32(l, "factor", 0.999);
+    ry_launch_run(l, "main", ((const peak_args *)n->args)->groups, 0);
+    return RY_OK;
+}
+static const ry_op peak_row = {.name = "peak", .doc = "-> f32 [..]", .arg_size = sizeof(peak_args), .args = peak_arg, .flags = RY_OP_NO_GRAD,
+                               .infer = peak_infer, .wgsl = peak_text, .launch = peak_launch};
+
+static ry_status measure_kernels_peak(double *out, ry_device *d) {
+    peak_args args = {d->caps.features & RY_FEATURE_SOFTWARE ? 16 : 16384};
+    ry_graph *g = NULL;
+    ry_program *p = NULL;
+    double seconds = 0;
+    ry_status st = ry_graph_open(&g, d);
+    ry_tensor x = st == RY_OK ? ry_apply_row(g, &peak_row, 0, NULL, &args) : (ry_tensor){0, 0};
+    if (st == RY_OK) st = ry_compile(&p, g, 1, &x, &(ry_compile_options){.profile = true});
+    if (st == RY_OK) st = time_program(&seconds, p, 0.3);
+    if (st == RY_OK) *out = 2.0 * 4 * PEAK_CHAINS * PEAK_STEPS * PEAK_GROUP * (double)args.groups / seconds * 1e-9;
+    ry_program_close(p);
+    ry_graph_close(g);
+    return st;
+}
+
 /* Sum over as many threads as the device uses, all at once. */
-static ry_status measure_peak(double *out, const ry_device *d, ry_dtype product) {
+static ry_status measure_peak(double *out, ry_device *d, ry_dtype product) {
+    if (own_clock(d)) return measure_kernels_peak(out, d);
     ry_device_info info;
     ry_device_describe(d, &info);
     ry_pool *pool = NULL;
@@ -157,7 +220,7 @@ ry_status ry_bench_matmul_run(ry_bench_matmul *out, ry_device *d, int64_t m, int
     ry_graph_precision(g, product);
     ry_tensor x = ry_use(g, a.var), y = ry_use(g, b.var);
     ry_tensor c = ry_matmul(g, ta ? ry_transpose(g, x, 0, 1) : x, tb ? ry_transpose(g, y, 0, 1) : y);
-    RY_GO(st, done, ry_compile(&p, g, 1, &c, NULL));
+    RY_GO(st, done, ry_compile(&p, g, 1, &c, &(ry_compile_options){.profile = own_clock(d)}));
     RY_GO(st, done, measure_peak(&before, d, product));
     RY_GO(st, done, time_program(&seconds, p, 1.0));
     RY_GO(st, done, measure_peak(&after, d, product));
@@ -193,9 +256,29 @@ static void copy_part(void *ud, int64_t part, int worker) {
         memcpy(j->to + begin, j->from + begin, n);
 }
 
+/* A device's own copy of 256 MiB (a software driver's: 16). */
+static ry_status kernels_copy_speed(double *out, ry_device *d) {
+    ry_spec s = RY_SHAPE(RY_F32, d->caps.features & RY_FEATURE_SOFTWARE ? 4 << 20 : 64 << 20);
+    ry_graph *g = NULL;
+    ry_program *p = NULL;
+    ry_var *v = NULL;
+    double seconds = 0;
+    ry_status st = ry_var_open(&v, d, &s, NULL);
+    if (st == RY_OK) st = ry_graph_open(&g, d);
+    ry_tensor x = st == RY_OK ? ry_use(g, v) : (ry_tensor){0, 0}, y = st == RY_OK ? ry_apply_row(g, &ry_op_copy_row, 1, &x, NULL) : x;
+    if (st == RY_OK) st = ry_compile(&p, g, 1, &y, &(ry_compile_options){.profile = true});
+    if (st == RY_OK) st = time_program(&seconds, p, 0.3);
+    if (st == RY_OK) *out = 2.0 * 4 * (double)ry_count(&s) / seconds;
+    ry_program_close(p);
+    ry_graph_close(g);
+    ry_var_close(v);
+    return st;
+}
+
 /* Bytes a second that pass when memory is copied by the device's number of threads, the better of plain and streaming stores:
  * every byte counted twice, read and written. */
-static ry_status copy_speed(double *out, const ry_device *d) {
+static ry_status copy_speed(double *out, ry_device *d) {
+    if (own_clock(d)) return kernels_copy_speed(out, d);
     enum { PIECE = 1 << 20 };
     const size_t bytes = (size_t)128 << 20;
     ry_device_info info;
@@ -239,7 +322,7 @@ static ry_status bench_sample(ry_bench_op *r, ry_device *d, const ry_op *op, con
     if (!n) RY_GO(st, done, ry_graph_status(g));
     for (int j = 0; j < n->n_out; j++) want[j] = ry_res(g, n, j);
     size_t n_want = op->writes ? 0 : (size_t)n->n_out; /* what is written stays in its variable: no copy of it */
-    RY_GO(st, done, ry_compile(&p, g, n_want, want, &(ry_compile_options){.no_cache = true}));
+    RY_GO(st, done, ry_compile(&p, g, n_want, want, &(ry_compile_options){.no_cache = true, .profile = own_clock(d)}));
     RY_GO(st, done, time_program(&seconds, p, 0.4));
     ry_program_plan(p, &info);
     snprintf(r->name, sizeof r->name, "%s %s", op->name, s->name);
@@ -256,7 +339,7 @@ done:
 }
 
 ry_status ry_bench_ops_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_bench_op *r), void *ud) {
-    double copy;
+    double copy = 0;
     bool found = false;
     RY_TRY(real_device(d, "bench ops"));
     RY_TRY(copy_speed(&copy, d));
