@@ -16,7 +16,7 @@ typedef struct simd_rows_table {
     void (*add)(float *y, const float *a, const float *b, int64_t n);
     void (*mul)(float *y, const float *a, const float *b, int64_t n);
     void (*fill)(float *y, float v, int64_t n);
-    float (*exp_sub)(float *y, const float *x, float m, int64_t n);     /* y = exp(x - m), 0 below exp(-87); returns sum y; y may be x */
+    float (*exp_sub)(float *y, const float *x, float m, int64_t n);     /* y = exp(x - m), 0 below exp(-87); x - m <= 88; returns sum y; y may be x */
     float (*exp_sub_sum)(const float *x, float m, int64_t n);           /* sum exp(x - m), nothing stored */
     void (*softmax)(float *y, const float *x, int64_t n);               /* all -inf gives NaN, as elsewhere */
     void (*softmax_grad)(float *gx, const float *y, const float *gy, int64_t n);

@@ -10,8 +10,8 @@
  *
  * Greatest error seen, in units of the last place (tests/unit/test_vmath.c; every exponent, against double libm), FMA
  * / plain:
- *   exp 0.78 / 0.78     exp2 0.94 / 1.18    expm1 1.34 / 1.46   log 0.80 / 0.81     log1p 1.41 / 1.41   tanh 1.46 / 1.46
- *   sigmoid 1.94 / 2.01 erf 1.18 / 1.39     erfc 5.51 / 5.79     rsqrt 1.49          recip, sqrt 0.5
+ *   exp 0.87 / 1.12     exp2 0.94 / 1.18    expm1 1.34 / 1.46   log 0.80 / 0.81     log1p 1.41 / 1.41   tanh 1.50 / 1.46
+ *   sigmoid 2.57 / 2.45 erf 1.18 / 1.39     erfc 5.51 / 5.79     rsqrt 1.49          recip, sqrt 0.5
  *   log2 log10 cbrt pow hypot sin cos tan asin acos atan atan2 sinh cosh asinh acosh atanh 0.51    fmod exact
  * sin, cos, tan: |x| <= VM_TRIG_MAX only; mod, fmod, floordiv: |a / b| <= VM_MOD_MAX only (map.inc takes the C
  * library beyond). */
@@ -70,6 +70,9 @@ VM_FN float vm_square_err(float x, float s) { return (float)((double)x * (double
 #define VM_P9(x, a, ...)  vm_fma(x, VM_P8(x, __VA_ARGS__), a)
 #define VM_P10(x, a, ...) vm_fma(x, VM_P9(x, __VA_ARGS__), a)
 #define VM_P11(x, a, ...) vm_fma(x, VM_P10(x, __VA_ARGS__), a)
+/* coefficients that are one macro */
+#define VM_POLY(n, x, ...)  VM_POLY_(n, x, __VA_ARGS__)
+#define VM_POLY_(n, x, ...) VM_P##n(x, __VA_ARGS__)
 #define VM_D2(x, a, b)    vm_fma_d(x, b, a)
 #define VM_D3(x, a, ...)  vm_fma_d(x, VM_D2(x, __VA_ARGS__), a)
 #define VM_D4(x, a, ...)  vm_fma_d(x, VM_D3(x, __VA_ARGS__), a)
@@ -121,41 +124,55 @@ VM_FN float vm_scale(float x, int32_t k) {
 
 #define VM_MAGIC 12582912.0f /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
 
+/* the same where the low bits of t hold k + 254 */
+VM_FN float vm_scale_by(float x, float t) {
+    uint32_t half = vm_bits(t) << 22 & 0xff800000u, rest = (vm_bits(t) << 23) - half;
+    return x * vm_float(half) * vm_float(rest);
+}
+
+/* log2 e; ln 2 in two parts, the first of few bits, the second to be added; (e^r - 1 - r) / r^2 for |r| <= ln 2 / 2 */
+#define VM_LOG2E    1.44269504f
+#define VM_LN2_HIGH 0.693359375f
+#define VM_LN2_LOW  2.12194440e-4f
+#define VM_EXP_POLY 0.4999999341f, 0.166665201f, 0.04166839415f, 0.00836878069f, 0.001381447122f
+
 /* exp(x - low) = result * 2^k, low small beside x; |x| at most 110, or NaN.  (No struct: clang keeps loops over small
  * ones scalar.) */
 VM_FN float vm_exp_core(float x, float low, int32_t *k) {
-    float t = vm_fma(x, 1.44269504f, VM_MAGIC), n = t - VM_MAGIC;
-    float r = vm_fma(n, 2.12194440e-4f, vm_fma(n, -0.693359375f, x)) - low;
-    float q = VM_P5(r, 0.4999999341f, 0.166665201f, 0.04166839415f, 0.00836878069f, 0.001381447122f);
+    float t = vm_fma(x, VM_LOG2E, VM_MAGIC), n = t - VM_MAGIC;
+    float r = vm_fma(n, VM_LN2_LOW, vm_fma(n, -VM_LN2_HIGH, x)) - low;
+    float q = VM_POLY(5, r, VM_EXP_POLY);
     float hi = 1.0f + r;
     *k = (int32_t)(vm_bits(t) - vm_bits(VM_MAGIC));
     return hi + vm_fma(r * r, q, r - (hi - 1.0f));
 }
 
 VM_FN float vm_exp(float x) {
-    int32_t k;
+    const float magic = VM_MAGIC + 254.0f;
     x = x > 89.0f ? 89.0f : x;
     x = x < -104.0f ? -104.0f : x;
-    float p = vm_exp_core(x, 0.0f, &k);
-    return vm_scale(p, k);
+    float t = vm_fma(x, VM_LOG2E, magic), n = t - magic;
+    float r = vm_fma(n, VM_LN2_LOW, vm_fma(n, -VM_LN2_HIGH, x));
+    return vm_scale_by(vm_fma(r, vm_fma(r, VM_POLY(5, r, VM_EXP_POLY), 1.0f), 1.0f), t);
 }
 
 VM_FN float vm_exp2(float x) {
     x = x > 129.0f ? 129.0f : x;
     x = x < -151.0f ? -151.0f : x;
-    float t = x + VM_MAGIC, r = x - (t - VM_MAGIC);
+    const float magic = VM_MAGIC + 254.0f;
+    float t = x + magic, r = x - (t - magic);
     float p = vm_fma(
         r, VM_P6(r, 0.693147203f, 0.240226479f, 0.05550332165f, 0.009618438679f, 0.001339900303f, 0.0001535323672f),
         1.0f);
-    return vm_scale(p, (int32_t)(vm_bits(t) - vm_bits(VM_MAGIC)));
+    return vm_scale_by(p, t);
 }
 
 VM_FN float vm_expm1(float x) {
     float v = x > 89.0f ? 89.0f : x;
     v = v < -30.0f ? -30.0f : v;
-    float t = vm_fma(v, 1.44269504f, VM_MAGIC), n = t - VM_MAGIC;
-    float r = vm_fma(n, 2.12194440e-4f, vm_fma(n, -0.693359375f, v));
-    float q = VM_P5(r, 0.4999999341f, 0.166665201f, 0.04166839415f, 0.00836878069f, 0.001381447122f);
+    float t = vm_fma(v, VM_LOG2E, VM_MAGIC), n = t - VM_MAGIC;
+    float r = vm_fma(n, VM_LN2_LOW, vm_fma(n, -VM_LN2_HIGH, v));
+    float q = VM_POLY(5, r, VM_EXP_POLY);
     float p = vm_fma(r * r, q, r);
     float half = vm_float((vm_bits(t) - vm_bits(VM_MAGIC) + 126u) << 23); /* 2^k / 2: 2^128 is no float */
     float y = 2.0f * vm_fma(p, half, half - 0.5f);
