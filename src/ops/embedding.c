@@ -89,6 +89,24 @@ static ry_status cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+/* Out of range numbers are no error on GPUs: NaN, or 0 where there is none. */
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    int64_t outer, len, inner, count = ry_count(&n->src[1]->spec), total = ry_count(&n->out[0].spec);
+    ry_around(&n->src[0]->spec, axis_of(n), &outer, &len, &inner);
+    ry_launch_knob_set(l, "FOURS", inner % 4 == 0);
+    ry_launch_knob_set(l, "FLOATS", ry_is_float(n->out[0].spec.dtype));
+    if (inner % 4 == 0) l->vec |= RY_USES_SRC(0);
+    l->vec |= RY_USES_OUT(0);
+    ry_launch_u32(l, "len", len);
+    ry_launch_u32(l, "inner", inner);
+    ry_launch_u32(l, "count", count);
+    ry_launch_u32(l, "total", total);
+    ry_launch_u32(l, "nan", 0x7fc00000);
+    ry_launch_run(l, "main", line_div_up(total, 4 * 256), 0);
+    return RY_OK;
+}
+
 static ry_cost cost(const ry_node *n) { /* only the rows that are asked for are read */
     const ry_spec *y = &n->out[0].spec;
     double e = (double)ry_count(y);
@@ -189,6 +207,34 @@ static ry_status take_grad_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+/* Out of range numbers add nothing on GPUs. */
+static ry_status take_grad_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    enum { THREADS = 1 << 18 }; /* that a device keeps in flight, about: more work goes into longer chunks */
+    int64_t outer, len, inner, count = ry_count(&n->src[1]->spec), chunk = 8, total = ry_count(&n->out[0].spec);
+    ry_around(&n->out[0].spec, ((const take_grad_args *)n->args)->axis, &outer, &len, &inner);
+    int64_t columns = line_div_up(inner, 4);
+    while (chunk < 128 && line_div_up(count, chunk) * columns * outer > THREADS) chunk *= 2;
+    int64_t chunks = line_div_up(count, chunk), lines = line_div_up(2 * count, 4) * 4;
+    int64_t sums = total ? line_div_up(outer * chunks * columns, 256) : 0;
+    l->vec |= RY_USES_SCRATCH | (inner % 4 ? 0 : RY_USES_SRC(0) | RY_USES_OUT(0));
+    l->scratch = (size_t)(lines + line_max(1, outer * chunks * columns) * 4) * sizeof(float);
+    ry_launch_u32(l, "outer", outer);
+    ry_launch_u32(l, "len", len);
+    ry_launch_u32(l, "inner", inner);
+    ry_launch_u32(l, "columns", columns);
+    ry_launch_u32(l, "count", count);
+    ry_launch_u32(l, "chunk", chunk);
+    ry_launch_u32(l, "chunks", chunks);
+    ry_launch_u32(l, "lines", lines);
+    ry_launch_u32(l, "total", total);
+    ry_launch_run(l, "zero", line_div_up(total, 4 * 256), RY_USES_OUT(0));
+    ry_launch_run(l, "rank", sums ? line_div_up(count, 16) : 0, RY_USES_SRC(1) | RY_USES_SCRATCH);
+    ry_launch_run(l, "sums", sums, RY_USES_SRC(0) | RY_USES_OUT(0) | RY_USES_SCRATCH);
+    ry_launch_run(l, "joins", sums, RY_USES_OUT(0) | RY_USES_SCRATCH);
+    return RY_OK;
+}
+
 static ry_status take_grad_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     gx[0] = ry_take(g, gy[0], ry_src(g, n, 1), ((const take_grad_args *)n->args)->axis);
     return RY_OK;
@@ -224,6 +270,8 @@ static const ry_sample take_grad_samples[] = {
     {.name = "blocks of columns", .src = {SRC_F(900, 300), SRC_I(RY_I32, 0, 20, 900)}, .n_src = 2, .args = A(0, 20),
      .flags = RY_SAMPLE_NO_GRAD},
     {.name = "no ids", .src = {SRC_F(0, 4), SRC_I(RY_I32, 0, 1, 0)}, .n_src = 2, .args = A(0, 3)},
+    {.name = "one id", .src = {SRC_F(3000, 3), SRC_I(RY_I64, 2, 3, 3000)}, .n_src = 2, .args = A(0, 4),
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "small model", .src = {SRC_F(1024, 288), SRC_I(RY_I32, 0, 4096, 1024)}, .n_src = 2, .args = A(0, 4096),
      .flags = RY_SAMPLE_BENCH},
     {.name = "large", .src = {SRC_F(1024, 768), SRC_I(RY_I32, 0, 50257, 1024)}, .n_src = 2, .args = A(0, 50257),
@@ -234,7 +282,7 @@ static const ry_sample take_grad_samples[] = {
 static const ry_op take_grad_row = {
     .name = "take_grad", .doc = "gy [..,ids..,..], ids -> f32 [..,len,..]: rows with one id are added",
     .arg_size = sizeof(take_grad_args), .args = take_grad_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED,
-    .infer = take_grad_infer, .work = take_grad_work, .cpu = take_grad_cpu, .vjp = take_grad_vjp, .tol = 1e-4f,
+    .infer = take_grad_infer, .work = take_grad_work, .cpu = take_grad_cpu, .launch = take_grad_launch, .vjp = take_grad_vjp, .tol = 1e-4f,
     .samples = take_grad_samples};
 
 static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
@@ -246,12 +294,12 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
 
 static const ry_op embedding_row = {
     .name = "embedding", .doc = "w [V,C], ids [..] -> [..,C]; Q8_0 rows give f32", .min_src = 2, .max_src = 2,
-    .flags = RY_OP_CHECKED, .infer = embedding_infer, .work = work, .cpu = cpu, .vjp = vjp, .cost = cost,
+    .flags = RY_OP_CHECKED, .infer = embedding_infer, .work = work, .cpu = cpu, .launch = launch, .vjp = vjp, .cost = cost,
     .samples = embedding_samples};
 static const ry_op take_row = {
     .name = "take", .doc = "x [..,N,..], ids [R..] -> [..,R..,..]: slices along axis", .arg_size = sizeof(take_args),
     .args = take_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED, .infer = take_infer, .work = work, .cpu = cpu,
-    .vjp = vjp, .cost = cost, .samples = take_samples};
+    .wgsl = "embedding.wgsl", .launch = launch, .vjp = vjp, .cost = cost, .samples = take_samples};
 
 ry_tensor ry_embedding(ry_graph *g, ry_tensor w, ry_tensor ids) { return RY_APPLY(g, &embedding_row, NULL, w, ids); }
 ry_tensor ry_take(ry_graph *g, ry_tensor x, ry_tensor ids, int axis) {
