@@ -65,6 +65,10 @@ char *os_join(const char *a, const char *b); /* "a/b"; ry_mem_free; NULL = ENOME
 const char *os_env(const char *name);        /* NULL if unset or empty */
 void os_env_default(const char *name, const char *value); /* sets it where it is unset: programs only, before their first thread */
 
+/* Calls fn(arg); false if that ended in abort(): for libraries of others that give up where they should return an error. What they
+ * held is lost. Elsewhere abort() stays what it is. On Windows nothing can be caught. */
+bool os_guarded(void (*fn)(void *arg), void *arg);
+
 void *os_dl_open(const char *name);          /* NULL if absent */
 void *os_dl_sym(void *lib, const char *name);
 void os_dl_close(void *lib);

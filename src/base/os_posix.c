@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -587,6 +588,38 @@ void os_lock_close(os_lock *l) {
 }
 
 /* ---------------------------------------------------------------- libraries */
+
+/* C lets a handler of SIGABRT leave by a jump. A thread outside os_guarded gets what was there before us. */
+static _Thread_local sigjmp_buf *guard;
+static struct sigaction abort_before;
+
+static void on_abort(int sig) {
+    sigjmp_buf *to = guard;
+    if (to) siglongjmp(*to, 1);
+    sigaction(SIGABRT, &abort_before, NULL);
+    raise(sig);
+}
+
+bool os_guarded(void (*fn)(void *arg), void *arg) {
+    struct sigaction now, ours;
+    sigjmp_buf here, *outer = guard;
+    os_static_lock();
+    if (sigaction(SIGABRT, NULL, &now) == 0 && ((now.sa_flags & SA_SIGINFO) || now.sa_handler != on_abort)) {
+        abort_before = now;
+        memset(&ours, 0, sizeof ours);
+        ours.sa_handler = on_abort;
+        ours.sa_flags = SA_NODEFER; /* so that the signal's mask need not be kept for the jump */
+        sigaction(SIGABRT, &ours, NULL);
+    }
+    os_static_unlock();
+    bool whole = sigsetjmp(here, 0) == 0;
+    if (whole) {
+        guard = &here;
+        fn(arg);
+    }
+    guard = outer;
+    return whole;
+}
 
 void *os_dl_open(const char *name) { return dlopen(name, RTLD_NOW | RTLD_LOCAL); }
 void *os_dl_sym(void *lib, const char *name) { return dlsym(lib, name); }

@@ -511,6 +511,11 @@ void os_env_default(const char *name, const char *value) {
     if (!os_env(name)) _putenv_s(name, value);
 }
 
+bool os_guarded(void (*fn)(void *arg), void *arg) {
+    fn(arg);
+    return true;
+}
+
 static _Thread_local DWORD dl_error;
 
 void *os_dl_open(const char *name) {

@@ -5,6 +5,7 @@
 #include "device/_wgpu.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include <assert.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,7 @@ ry_status wgpu_describe(size_t i, ry_device_info *out) {
  * where the build found it, "" if nowhere. */
 #define KNOWN_VERSION 0x1d000100u /* 29.0.1.x: the structs of its header are ours */
 #define MAX_ADAPTERS 64
+#define MAX_DEVICES  64 /* open at a time */
 
 struct wgpu_table wgpu;
 
@@ -383,6 +385,67 @@ ry_status wgpu_check(wgpu_trouble *t) {
     return st;
 }
 
+/* ---------------------------------------------------------------- devices that are open, and calls that may abort */
+
+static struct {
+    WGPUDevice dev;
+    WGPUQueue queue;
+    wgpu_trouble *trouble;
+} open_devices[MAX_DEVICES];
+
+static bool device_remember(WGPUDevice dev, WGPUQueue queue, wgpu_trouble *t) {
+    int i = 0;
+    os_static_lock();
+    while (i < MAX_DEVICES && open_devices[i].dev) i++;
+    if (i < MAX_DEVICES) open_devices[i].dev = dev, open_devices[i].queue = queue, open_devices[i].trouble = t;
+    os_static_unlock();
+    return i < MAX_DEVICES;
+}
+
+static void device_forget(WGPUDevice dev) {
+    os_static_lock();
+    for (int i = 0; i < MAX_DEVICES; i++)
+        if (open_devices[i].dev == dev) memset(&open_devices[i], 0, sizeof open_devices[i]);
+    os_static_unlock();
+}
+
+static wgpu_trouble *trouble_of(WGPUDevice dev, WGPUQueue queue) {
+    wgpu_trouble *t = NULL;
+    os_static_lock();
+    for (int i = 0; i < MAX_DEVICES && !t; i++)
+        if (open_devices[i].dev && (open_devices[i].dev == dev || open_devices[i].queue == queue)) t = open_devices[i].trouble;
+    os_static_unlock();
+    assert(t);
+    return t;
+}
+
+typedef struct device_call {
+    enum { SUBMIT, POLL, MAPPED, RELEASE } what;
+    WGPUDevice dev;
+    WGPUQueue queue;
+    WGPUCommandBuffer cmd;
+    WGPUBuffer buffer;
+    size_t at, bytes;
+    bool wait;
+    const WGPUSubmissionIndex *until;
+    WGPUSubmissionIndex index; /* out */
+    const void *mapped;
+} device_call;
+
+static void call(void *arg) {
+    device_call *c = arg;
+    switch (c->what) {
+    case SUBMIT: c->index = wgpu.QueueSubmitForIndex(c->queue, c->cmd != NULL, &c->cmd); break;
+    case POLL: wgpu.DevicePoll(c->dev, c->wait, c->until); break;
+    case MAPPED: c->mapped = wgpu.BufferGetConstMappedRange(c->buffer, c->at, c->bytes); break;
+    case RELEASE: wgpu.DeviceRelease(c->dev); break;
+    }
+}
+
+static void guarded(device_call *c, wgpu_trouble *t) {
+    if (!os_guarded(call, c) && !atomic_load(&t->lost)) note(t, RY_ELOST, wgpu_text("wgpu-native gave up; its own words are on the error output"));
+}
+
 /* ---------------------------------------------------------------- devices */
 
 /* What RUSTY_WEBGPU_LIMITS may set. `least`: an alignment, where the adapter's value is the smallest allowed. */
@@ -534,13 +597,20 @@ ry_status wgpu_device_open(const wgpu_adapter *a, wgpu_device_wish *w, WGPUDevic
     wgpu.DeviceGetLimits(r.dev, &w->limits);
     *dev = r.dev;
     *queue = wgpu.DeviceGetQueue(r.dev);
-    return RY_OK;
+    if (device_remember(*dev, *queue, w->trouble)) return RY_OK;
+    wgpu.QueueRelease(*queue), wgpu.DeviceRelease(*dev);
+    *dev = NULL, *queue = NULL;
+    RY_FAIL(RY_EUNSUPPORTED, "webgpu: %d devices are open, and no more can be", MAX_DEVICES);
 }
 
 void wgpu_device_close(WGPUDevice dev, WGPUQueue queue) {
-    if (dev) wgpu.DevicePoll(dev, true, NULL);
+    if (dev) wgpu_wait(dev, NULL);
     if (queue) wgpu.QueueRelease(queue);
-    if (dev) wgpu.DeviceRelease(dev);
+    if (dev) {
+        device_call c = {.what = RELEASE, .dev = dev};
+        guarded(&c, trouble_of(dev, NULL));
+        device_forget(dev);
+    }
 }
 
 WGPUShaderModule wgpu_module(WGPUDevice dev, const char *text, size_t n, bool trusted) {
@@ -550,12 +620,29 @@ WGPUShaderModule wgpu_module(WGPUDevice dev, const char *text, size_t n, bool tr
 }
 
 WGPUSubmissionIndex wgpu_submit(WGPUQueue queue, WGPUCommandBuffer cmd) {
-    WGPUSubmissionIndex at = wgpu.QueueSubmitForIndex(queue, 1, &cmd);
-    wgpu.CommandBufferRelease(cmd);
-    return at;
+    wgpu_trouble *t = trouble_of(NULL, queue);
+    device_call c = {.what = SUBMIT, .queue = queue, .cmd = cmd};
+    if (!atomic_load(&t->any)) guarded(&c, t);
+    if (cmd) wgpu.CommandBufferRelease(cmd);
+    return c.index;
 }
 
-void wgpu_wait(WGPUDevice dev, const WGPUSubmissionIndex *at) { wgpu.DevicePoll(dev, true, at); }
+static void poll_device(WGPUDevice dev, bool wait, const WGPUSubmissionIndex *until) {
+    wgpu_trouble *t = trouble_of(dev, NULL);
+    device_call c = {.what = POLL, .dev = dev, .wait = wait, .until = until};
+    if (!atomic_load(&t->lost)) guarded(&c, t);
+}
+
+void wgpu_wait(WGPUDevice dev, const WGPUSubmissionIndex *at) {
+    if (!at || *at) poll_device(dev, true, at);
+}
+
+const void *wgpu_mapped(WGPUDevice dev, WGPUBuffer b, size_t at, size_t bytes) {
+    wgpu_trouble *t = trouble_of(dev, NULL);
+    device_call c = {.what = MAPPED, .buffer = b, .at = at, .bytes = bytes};
+    if (!atomic_load(&t->lost)) guarded(&c, t);
+    return c.mapped;
+}
 
 static void on_done(WGPUQueueWorkDoneStatus st, WGPUStringView message, void *done, void *unused) {
     (void)st, (void)message, (void)unused; /* a lost device is done, too */
@@ -569,7 +656,7 @@ void wgpu_notify(WGPUQueue queue, atomic_bool *done) {
 }
 
 bool wgpu_done(WGPUDevice dev, const atomic_bool *done) {
-    if (!atomic_load(done)) wgpu.DevicePoll(dev, false, NULL);
-    return atomic_load(done);
+    if (!atomic_load(done)) poll_device(dev, false, NULL);
+    return atomic_load(done) || atomic_load(&trouble_of(dev, NULL)->lost);
 }
 #endif

@@ -115,12 +115,16 @@ ry_status wgpu_device_open(const wgpu_adapter *a, wgpu_device_wish *w, WGPUDevic
 void wgpu_device_close(WGPUDevice dev, WGPUQueue queue); /* both may be NULL */
 /* A module from WGSL; trusted: without bounds checks and loop bounds, for kernels that were verified. Errors go to the trouble. */
 WGPUShaderModule wgpu_module(WGPUDevice dev, const char *text, size_t n, bool trusted);
-WGPUSubmissionIndex wgpu_submit(WGPUQueue queue, WGPUCommandBuffer cmd); /* and releases cmd */
+/* wgpu-native 29 aborts the process where these three fail: on a lost device, and on submissions that were not valid. Here that
+ * becomes trouble: nothing is submitted while an error stands noted, and what still aborts is caught (but on Windows) and noted as a
+ * loss, after the library's words on stderr. It takes a thread where that happened for one that ends, and frees little there later. */
+WGPUSubmissionIndex wgpu_submit(WGPUQueue queue, WGPUCommandBuffer cmd); /* and releases cmd (NULL: only what was written before goes); 0 where nothing was submitted */
 /* Until that submission (NULL: everything) is done; runs callbacks of mappings and of wgpu_notify meanwhile. */
 void wgpu_wait(WGPUDevice dev, const WGPUSubmissionIndex *at);
+const void *wgpu_mapped(WGPUDevice dev, WGPUBuffer b, size_t at, size_t bytes); /* of a buffer mapped for reading; NULL on failure */
 /* Sets *done once everything submitted so far is: seen at the next wgpu_wait or wgpu_done, before which *done must not go away. */
 void wgpu_notify(WGPUQueue queue, atomic_bool *done);
-bool wgpu_done(WGPUDevice dev, const atomic_bool *done); /* looks without waiting */
+bool wgpu_done(WGPUDevice dev, const atomic_bool *done); /* looks without waiting; true also on a lost device */
 /* A view of a C string, for labels and entry points. */
 static inline WGPUStringView wgpu_text(const char *s) { return (WGPUStringView){s, WGPU_STRLEN}; }
 #endif

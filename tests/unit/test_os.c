@@ -305,6 +305,38 @@ static void paths_and_environment(void **state) {
     assert_null(os_env("RUSTY_TEST_VALUE"));
 }
 
+#if !defined(_WIN32)
+static void do_nothing(void *count) { ++*(int *)count; }
+static void give_up(void *count) {
+    ++*(int *)count;
+    abort();
+}
+static void give_up_within(void *count) {
+    assert_false(os_guarded(give_up, count));
+    assert_true(os_guarded(do_nothing, count));
+    abort(); /* the outer guard is in force again */
+}
+
+static void guarded_calls(void **state) {
+    (void)state;
+    int n = 0;
+    assert_true(os_guarded(do_nothing, &n));
+    for (int i = 0; i < 3; i++) assert_false(os_guarded(give_up, &n)); /* not only once */
+    assert_int_equal(n, 4);
+    assert_false(os_guarded(give_up_within, &n));
+    assert_int_equal(n, 6);
+    /* Outside, abort() ends the process as ever. */
+    pid_t child = fork();
+    if (child == 0) {
+        os_guarded(do_nothing, &n);
+        abort();
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+#endif
+
 static void machine(void **state) {
     (void)state;
     char name[128], tiny[4];
@@ -418,6 +450,7 @@ int main(void) {
         in_folder(rights),
         in_folder(locks_between_processes),
         in_folder(links_are_not_followed),
+        in_folder(guarded_calls),
 #endif
         in_folder(paths_and_environment),
         in_folder(machine),

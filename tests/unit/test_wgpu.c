@@ -244,7 +244,8 @@ static void run_kernel(gpu *g, bool trusted) {
     wgpu_wait(g->dev, &at);
     assert_int_equal(mapped, 1);
     assert_true(wgpu_done(g->dev, &done));
-    const uint32_t *got = wgpu.BufferGetConstMappedRange(back, 0, sizeof data);
+    const uint32_t *got = wgpu_mapped(g->dev, back, 0, sizeof data);
+    assert_non_null(got);
     for (uint32_t i = 0; i < N; i++) assert_int_equal(got[i], 2 * i);
     wgpu.BufferUnmap(back);
     wgpu.BindGroupRelease(group);
@@ -282,6 +283,25 @@ static void wrong_kernel(void **state) {
     gpu_close(&g);
 }
 
+/* What is not valid is never submitted: an error that stands noted holds the queue back until it is taken. */
+static void wrong_submission(void **state) {
+    (void)state;
+    gpu g;
+    gpu_open(&g, NULL, NULL);
+    WGPUBuffer b = buffer(&g, 256, WGPUBufferUsage_CopySrc | WGPUBufferUsage_CopyDst);
+    WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g.dev, NULL);
+    wgpu.CommandEncoderCopyBufferToBuffer(e, b, 0, b, 128, 4096);
+    WGPUSubmissionIndex at = wgpu_submit(g.queue, wgpu.CommandEncoderFinish(e, NULL));
+    wgpu.CommandEncoderRelease(e);
+    assert_int_equal(at, 0);
+    wgpu_wait(g.dev, &at);
+    assert_is(RY_EDEVICE, wgpu_check(&g.trouble));
+    assert_ok(wgpu_check(&g.trouble));
+    wgpu.BufferRelease(b);
+    run_kernel(&g, false);
+    gpu_close(&g);
+}
+
 static void lost_device(void **state) {
     (void)state;
     gpu g;
@@ -301,6 +321,39 @@ static void lost_device(void **state) {
     gpu_close(&g);
 }
 
+/* Lost between recording and submission, before anything could note it: wgpu-native aborts, and thinks from then on that this thread is
+ * ending. So in a thread of its own. */
+static void lose_late(void *status) {
+    gpu g;
+    gpu_open(&g, NULL, NULL);
+    WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g.dev, NULL);
+    WGPUCommandBuffer cmd = wgpu.CommandEncoderFinish(e, NULL);
+    wgpu.CommandEncoderRelease(e);
+    if (wgpu_check(&g.trouble) == RY_OK) {
+        wgpu.DeviceDestroy(g.dev);
+        WGPUSubmissionIndex at = wgpu_submit(g.queue, cmd);
+        wgpu_wait(g.dev, &at);
+        atomic_bool done;
+        atomic_init(&done, false);
+        if (wgpu_done(g.dev, &done)) *(ry_status *)status = wgpu_check(&g.trouble); /* nobody waits for ever */
+    }
+    gpu_close(&g);
+}
+
+static void lost_late(void **state) {
+    (void)state;
+    need_adapter();
+    os_thread *t;
+    ry_status st = RY_OK;
+    assert_ok(os_thread_start(&t, lose_late, &st));
+    os_thread_join(t);
+    assert_int_equal(st, RY_ELOST);
+    gpu g;
+    gpu_open(&g, NULL, NULL); /* a new one works */
+    run_kernel(&g, false);
+    gpu_close(&g);
+}
+
 static int nothing_held(void **state) {
     (void)state;
     return ry_mem_live() != 0;
@@ -312,7 +365,8 @@ int main(void) {
         cmocka_unit_test_teardown(adapters, nothing_held),           cmocka_unit_test_teardown(full_device, nothing_held),
         cmocka_unit_test_teardown(poor_device, nothing_held),        cmocka_unit_test_teardown(senseless_settings, nothing_held),
         cmocka_unit_test_teardown(kernels, nothing_held),            cmocka_unit_test_teardown(wrong_kernel, nothing_held),
-        cmocka_unit_test_teardown(lost_device, nothing_held),
+        cmocka_unit_test_teardown(wrong_submission, nothing_held),   cmocka_unit_test_teardown(lost_device, nothing_held),
+        cmocka_unit_test_teardown(lost_late, nothing_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
