@@ -163,6 +163,23 @@ static ry_status gather_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[],
     return RY_OK;
 }
 
+static ry_status gather_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    ry_value x = lined(n->src[0]), idx = lined(n->src[1]);
+    int axis = ry_axis(&x.spec, ((const gather_args *)n->args)->axis);
+    int64_t count = ry_count(&idx.spec), stride[RY_MAX_RANK];
+    for (int i = 0; i < x.spec.rank; i++) stride[i] = i == axis ? 0 : x.stride[i]; /* the number says where along it */
+    ry_launch_walk_strides(l, "x_at", count ? idx.spec.rank : 0, idx.spec.dim, stride);
+    l->vec = RY_USES_SRC(1) | RY_USES_OUT(0);
+    ry_launch_knob_set(l, "FLOATS", ry_is_float(x.spec.dtype));
+    ry_launch_u32(l, "step", x.stride[axis]);
+    ry_launch_u32(l, "len", x.spec.dim[axis]);
+    ry_launch_u32(l, "count", count);
+    ry_launch_u32(l, "nan", 0x7fc00000);
+    ry_launch_run(l, "main", line_div_up(count, 4 * 256), 0);
+    return RY_OK;
+}
+
 static ry_cost gather_cost(const ry_node *n) {
     double e = (double)ry_count(&n->out[0].spec);
     return (ry_cost){0, e * (double)(2 * line_size(n->out[0].spec.dtype) + line_size(n->src[1]->spec.dtype))};
@@ -268,6 +285,36 @@ static ry_status scatter_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status scatter_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    enum { SHORT = 32, MANY = 16384 };
+    ry_value y = lined(&n->out[0]), idx = lined(n->src[1]), src = lined(n->src[2]);
+    int axis = ry_axis(&y.spec, ((const scatter_args *)n->args)->axis), rank = 0;
+    int64_t total = ry_count(&y.spec), count = ry_count(&idx.spec), lines = 1, dim[RY_MAX_RANK], is[RY_MAX_RANK],
+            ys[RY_MAX_RANK], vs[RY_MAX_RANK];
+    for (int i = 0; count && i < idx.spec.rank; i++) /* lines of idx */
+        if (i != axis) {
+            dim[rank] = idx.spec.dim[i], is[rank] = idx.stride[i], ys[rank] = y.stride[i], vs[rank++] = src.stride[i];
+            lines *= idx.spec.dim[i];
+        }
+    ry_launch_walk_strides(l, "i_line", rank, dim, is);
+    ry_launch_walk_strides(l, "y_line", rank, dim, ys);
+    ry_launch_walk_strides(l, "v_line", rank, dim, vs);
+    int64_t length = count ? idx.spec.dim[axis] : 0;
+    bool one = length <= SHORT || (axis != idx.spec.rank - 1 && lines >= MANY);
+    ry_launch_u32(l, "total", total);
+    ry_launch_u32(l, "lines", lines);
+    ry_launch_u32(l, "length", length);
+    ry_launch_u32(l, "len", y.spec.dim[axis]);
+    ry_launch_u32(l, "i_step", count ? idx.stride[axis] : 0);
+    ry_launch_u32(l, "y_step", y.stride[axis]);
+    ry_launch_u32(l, "v_step", count ? src.stride[axis] : 0);
+    ry_launch_run(l, "copy", line_div_up(total, 4 * 256), RY_USES_SRC(0) | RY_USES_OUT(0));
+    ry_launch_run(l, one ? "short" : "long", !count ? 0 : one ? line_div_up(lines, 256) : lines,
+                  RY_USES_SRC(1) | RY_USES_SRC(2) | RY_USES_OUT(0));
+    return RY_OK;
+}
+
 static ry_status scatter_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     const scatter_args *a = n->args;
     const ry_spec *sy = ry_spec_of(g, gy[0]), *src = &n->src[2]->spec, *idx = &n->src[1]->spec;
@@ -322,6 +369,8 @@ static const ry_sample scatter_samples[] = {
     {.name = "add i32", .src = {SRC_I(RY_I32, -9, 9, 5), SRC_LIST(RY_I32, g6, 6), SRC_I(RY_I32, -9, 9, 6)}, .n_src = 3,
      .args = A(0, true)},
     {.name = "no idx", .src = {SRC_F(3, 2), SRC_I(RY_I32, 0, 1, 0, 2), SRC_F(0, 2)}, .n_src = 3, .args = A(0, false)},
+    {.name = "set many", .src = {SRC_F(3, 400), SRC_I(RY_I32, 0, 400, 3, 1500), SRC_F(3, 1500)}, .n_src = 3,
+     .args = A(1, false), .flags = RY_SAMPLE_NO_GRAD},
     {.name = "many parts", .src = {SRC_F(300, 200), SRC_I(RY_I32, 0, 200, 300, 50), SRC_F(300, 50)}, .n_src = 3,
      .args = A(1, true), .flags = RY_SAMPLE_NO_GRAD | RY_SAMPLE_F32_ONLY},
     {.name = "large", .src = {SRC_F(8192, 1024), SRC_I(RY_I32, 0, 1024, 8192, 512), SRC_F(8192, 512)}, .n_src = 3,
@@ -332,13 +381,13 @@ static const ry_sample scatter_samples[] = {
 static const ry_op gather_row = {
     .name = "gather", .doc = "x [..], idx [..] -> y of idx's shape: y[i,j] = x[i,idx[i,j]] along axis",
     .arg_size = sizeof(gather_args), .args = gather_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED,
-    .strided = 1, .infer = gather_infer, .work = gather_work, .cpu = gather_cpu, .vjp = gather_vjp, .cost = gather_cost,
+    .strided = 1, .infer = gather_infer, .work = gather_work, .cpu = gather_cpu, .launch = gather_launch, .vjp = gather_vjp, .cost = gather_cost,
     .samples = gather_samples};
 static const ry_op scatter_row = {
     .name = "scatter", .doc = "x [..], idx, src -> copy of x with y[i,idx[i,j]] = (or +=) src[i,j] along axis",
     .arg_size = sizeof(scatter_args), .args = scatter_arg, .min_src = 3, .max_src = 3,
     .flags = RY_OP_CHECKED | RY_OP_INPLACE0, .strided = 4, .infer = scatter_infer, .work = scatter_work,
-    .cpu = scatter_cpu, .vjp = scatter_vjp, .cost = scatter_cost, .samples = scatter_samples};
+    .cpu = scatter_cpu, .launch = scatter_launch, .vjp = scatter_vjp, .cost = scatter_cost, .samples = scatter_samples};
 
 ry_tensor ry_gather(ry_graph *g, ry_tensor x, ry_tensor idx, int axis) {
     return RY_APPLY(g, &gather_row, (&(gather_args){axis}), x, idx);
