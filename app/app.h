@@ -69,5 +69,6 @@ const volatile int *app_stop_flag(void);
 
 ry_status app_tokenizer(ry_tokenizer **out, const char *kind_or_path, const char *data_path); /* bytes, chars, or a path */
 void app_profile(void *ud, size_t n, const ry_profile_row *rows); /* a table by operator, on stderr */
-int app_matmul_table(ry_device *d, const int64_t *sizes, int n, ry_dtype t, const char *layout, bool json);
+#define APP_TUNE_SECONDS 1.0 /* how long a line of the table may look for faster kernels */
+int app_matmul_table(ry_device *d, const int64_t *sizes, int n, ry_dtype t, const char *layout, double tune_seconds, bool json); /* tune_seconds: a line; 0: no limit */
 #endif

@@ -114,12 +114,12 @@ static int run_inspect(const app_verb *v, int argc, char **argv) {
 
 /* ---- bench ---- */
 
-int app_matmul_table(ry_device *d, const int64_t *sizes, int n, ry_dtype t, const char *layout, bool json) {
+int app_matmul_table(ry_device *d, const int64_t *sizes, int n, ry_dtype t, const char *layout, double tune_seconds, bool json) {
     ry_device_info info;
     ry_device_describe(d, &info);
     for (int i = 0; i < n; i++) {
         ry_bench_matmul r;
-        ry_status st = ry_bench_matmul_run(&r, d, sizes[i], sizes[i], sizes[i], t, layout);
+        ry_status st = ry_bench_matmul_run(&r, d, sizes[i], sizes[i], sizes[i], t, layout, &(ry_tune_options){.seconds = tune_seconds});
         if (st != RY_OK) return app_fail(st);
         if (json) {
             printf("{\"bench\":\"matmul\",\"device\":");
@@ -159,7 +159,9 @@ static int run_bench(const app_verb *v, int argc, char **argv) {
     app_common c = {0};
     const char *what = NULL, *sizes_text = "512,1024,2048,4096", *layout = "NN", *filter = NULL;
     ry_dtype dtype = RY_F32;
+    bool tune = false;
     const app_option o[] = {
+        {"--tune", OPT_FLAG, &tune, NULL, "matmul on a GPU: try all kernel variants (otherwise for a second a line)", NULL},
         {"--sizes", OPT_TEXT, &sizes_text, "512,1024", "cubes of matmul (512,1024,2048,4096)", NULL},
         {"--dtype", OPT_DTYPE, &dtype, "T", "f32, bf16, f16 (f32)", NULL},
         {"--layout", OPT_TEXT, &layout, "L", "NN, NT, TN (NN)", NULL},
@@ -180,7 +182,7 @@ static int run_bench(const app_verb *v, int argc, char **argv) {
         app_describe(d);
         puts("");
     }
-    if (!strcmp(what, "matmul")) code = app_matmul_table(d, sizes, n, dtype, layout, c.json);
+    if (!strcmp(what, "matmul")) code = app_matmul_table(d, sizes, n, dtype, layout, tune ? 0 : APP_TUNE_SECONDS, c.json);
     else {
         ops_table t = {c.json};
         st = ry_bench_ops_run(d, filter, ops_row, &t);

@@ -490,9 +490,21 @@ RY_API ry_status ry_tensor_file_write(const char *path, size_t n, const ry_named
 /* A flat settings file (YAML or JSON): each key with its value as text; lists are joined by commas. */
 RY_API ry_status ry_settings_read(const char *path, ry_status (*each)(void *ud, const char *key, const char *value), void *ud);
 
+/* Finds the fastest variant of every kernel of the graph on its device, and keeps the choices for that device and driver (a file in
+ * RUSTY_CACHE, or the user's cache folder). Each variant's results are compared with the defaults' before its time counts. The graph
+ * runs several times: variables that it writes are changed. Nothing to do where the device has no kernels (the CPU). */
+typedef struct ry_tune_options {
+    double seconds;   /* no new variant is begun after so long; 0 = no limit */
+    double tolerance; /* of results, relative to their largest entry; 0 = 1e-3 */
+    void (*progress)(void *ud, const char *text);
+    void *ud;
+} ry_tune_options;
+RY_API ry_status ry_tune(ry_graph *g, size_t n, const ry_tensor *want, size_t n_feed, const ry_feed *feed, const ry_tune_options *opt);
+
 typedef struct ry_bench_matmul { int64_t m, n, k; double ms, gflops, peak_gflops, max_rel_err; } ry_bench_matmul;
 /* layout "NN", "NT", "TN". EINTERNAL if the checked outputs are wrong: then no speed is reported. */
-RY_API ry_status ry_bench_matmul_run(ry_bench_matmul *out, ry_device *d, int64_t m, int64_t n, int64_t k, ry_dtype t, const char *layout);
+RY_API ry_status ry_bench_matmul_run(ry_bench_matmul *out, ry_device *d, int64_t m, int64_t n, int64_t k, ry_dtype t, const char *layout,
+                                     const ry_tune_options *tune); /* tune: NULL: with the variants known */
 typedef struct ry_bench_op { char name[48]; double ms, gbps, gflops, share; } ry_bench_op; /* share of measured copy speed */
 RY_API ry_status ry_bench_ops_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_bench_op *r), void *ud);
 /* Every row's samples: the device against the CPU (on the CPU: against the row's lowering, or the plain path). */

@@ -2,6 +2,7 @@
 #include "core/device.h"
 #include "core/op.h"
 #include "core/plan.h"
+#include "core/tune.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -89,6 +90,10 @@ ry_status ry_device_open(ry_device **out, const char *name, const ry_device_opti
     RY_GO(st, fail, os_mutex_open(&d->cache_lock));
     RY_GO(st, fail, plan_cache_open(&d->cache, opt && opt->cache_bytes ? opt->cache_bytes : (size_t)256 << 20));
     RY_GO(st, fail, api->open(d, index, opt ? opt : &none));
+    if (api->work && (st = tune_open(&d->tuning, d)) != RY_OK) {
+        api->close(d);
+        goto fail;
+    }
     snprintf(d->info.device, sizeof d->info.device, api->count() > 1 ? "%s:%zu" : "%s", api->backend, index);
     *out = d;
     return RY_OK;
@@ -106,6 +111,7 @@ void ry_device_close(ry_device *d) {
     plan_cache_close(d->cache);
     d->api->free(d, &d->slab);
     d->api->close(d);
+    tune_close(d->tuning);
     os_mutex_close(d->cache_lock);
     os_cond_close(d->turn);
     os_mutex_close(d->lock);

@@ -40,6 +40,7 @@ extern const ry_device_api *const ry_device_apis[];
 extern const size_t ry_device_api_count;
 
 struct ry_plan_cache;
+struct ry_tuning;
 struct ry_device {
     const ry_device_api *api;
     ry_device_info info;
@@ -52,6 +53,7 @@ struct ry_device {
     ry_buffer slab;                /* intermediates of whatever program runs now */
     uint64_t slab_version;         /* grows when the slab moves: programs bind again */
     struct ry_plan_cache *cache;
+    struct ry_tuning *tuning;      /* measured variants; NULL on devices without kernels */
     size_t lasting;                /* bytes of variables */
     bool failed;                   /* set by run: a submission failed after it had begun to write variables, which are void */
 };

@@ -3,6 +3,7 @@
 #include "core/graph.h"
 #include "core/plan.h"
 #include "core/rows.h"
+#include "core/tune.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,6 +94,7 @@ ry_status plan_find_live(plan_live *l, ry_graph *g, size_t n_want, const ry_tens
         } else l->index[id] = -1;
     }
     key_int(&k, (int64_t)(opt->no_fusion | opt->no_cse << 1 | opt->no_inplace << 2));
+    key_int(&k, (int64_t)tune_version(g->dev->tuning));
     key_int(&k, (int64_t)g->inputs.n);
     for (size_t i = 0; i < g->inputs.n; i++) {
         size_t bytes;

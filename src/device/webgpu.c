@@ -5,6 +5,7 @@
  * Knows the vendor's interface, no formula. */
 #include "_wgpu.h"
 #include "core/program.h"
+#include "core/tune.h"
 
 #if !defined(RUSTY_HAVE_WGPU)
 #include <string.h>
@@ -365,7 +366,7 @@ static ry_status sync_gpu(ry_device *d) {
 
 /* ---- kernels ---- */
 
-static const ry_variant *choose(ry_device *d, const ry_node *n) { return launch_variant(n, &d->caps, NULL); }
+static const ry_variant *choose(ry_device *d, const ry_node *n) { return tune_choose(d->tuning, n, &d->caps); }
 
 static ry_status work(ry_device *d, const ry_node *n, ry_work *w) {
     ry_launch *l = ry_mem_alloc(sizeof *l);

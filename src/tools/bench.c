@@ -195,7 +195,7 @@ static ry_status check_product(double *err, ry_program *p, const factor *a, cons
 }
 
 ry_status ry_bench_matmul_run(ry_bench_matmul *out, ry_device *d, int64_t m, int64_t n, int64_t k, ry_dtype t,
-                              const char *layout) {
+                              const char *layout, const ry_tune_options *tune) {
     RY_TRY(real_device(d, "bench matmul"));
     if (m < 1 || n < 1 || k < 1)
         RY_FAIL(RY_EARG, "bench matmul: sizes must be positive, not %lldx%lldx%lld", (long long)m, (long long)n,
@@ -220,6 +220,7 @@ ry_status ry_bench_matmul_run(ry_bench_matmul *out, ry_device *d, int64_t m, int
     ry_graph_precision(g, product);
     ry_tensor x = ry_use(g, a.var), y = ry_use(g, b.var);
     ry_tensor c = ry_matmul(g, ta ? ry_transpose(g, x, 0, 1) : x, tb ? ry_transpose(g, y, 0, 1) : y);
+    if (tune) RY_GO(st, done, ry_tune(g, 1, &c, 0, NULL, tune));
     RY_GO(st, done, ry_compile(&p, g, 1, &c, &(ry_compile_options){.profile = own_clock(d)}));
     RY_GO(st, done, measure_peak(&before, d, product));
     RY_GO(st, done, time_program(&seconds, p, 1.0));

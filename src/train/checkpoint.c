@@ -1,4 +1,5 @@
 /* checkpoint.c - everything for a bit-exact resume: weights, moments, state.json.  Written beside its place, then renamed. */
+#include "core/tune.h"
 #include "io/safetensors.h"
 #include "train/train.h"
 #include <stdio.h>
@@ -37,6 +38,10 @@ static ry_status make_state(ry_json **out, const train_step *s, const ry_train_o
     if (st == RY_OK) st = ry_json_put(j, "step", ry_json_new_int(t->step));
     if (st == RY_OK) st = ry_json_put(j, "finished", ry_json_new_bool(t->finished));
     if (st == RY_OK) st = ry_json_put(j, "log_bytes", ry_json_new_int(t->log_bytes));
+    ry_text kernels = {0}; /* a resumed run computes with the same ones */
+    if (st == RY_OK) st = tune_taken(s->m->dev->tuning, &kernels);
+    if (st == RY_OK) st = ry_json_put(j, "kernels", ry_json_new_text(kernels.at ? kernels.at : ""));
+    ry_text_free(&kernels);
     if (st == RY_OK) {
         st = ry_json_put(j, "settings", settings);
         settings = NULL;
@@ -185,6 +190,19 @@ static ry_status compare_settings(const ry_json *was, const train_step *s, const
     ry_text_free(&a);
     ry_text_free(&b);
     ry_json_free(now);
+    return st;
+}
+
+ry_status train_checkpoint_kernels(const char *path, ry_device *d) {
+    char *state = os_join(path, "state.json");
+    const char *kernels = "";
+    ry_json *j = NULL;
+    ry_status st = state ? ry_json_read(&j, state, 0) : RY_ENOMEM;
+    if (st == RY_OK) st = ry_json_need_object(j, state);
+    if (st == RY_OK) st = ry_json_text(&kernels, j, state, "kernels", false);
+    if (st == RY_OK) st = tune_take(d->tuning, kernels);
+    ry_json_free(j);
+    ry_mem_free(state);
     return st;
 }
 

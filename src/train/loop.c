@@ -282,6 +282,7 @@ ry_status ry_train(ry_model *m, const ry_data *train, const ry_data *eval, const
     l.order = ry_mem_alloc(ry_mem_size((size_t)l.rows, sizeof *l.order, 0));
     st = l.ids && l.targets && l.order ? RY_OK : RY_ENOMEM;
     if (st == RY_OK && o->out) st = train_folder_open(&l.folder, &l.o, &from);
+    if (st == RY_OK && from) st = train_checkpoint_kernels(from, m->dev);
     if (st == RY_OK) st = train_step_open(&l.step, m, &l.o, l.o.batch_size, l.len);
     if (st == RY_OK) st = begin(&l, from);
     if (st == RY_OK) st = go(&l);

@@ -60,5 +60,7 @@ int64_t train_checkpoint_step(const char *name); /* of a folder "step-N"; -1: an
 
 /* options' fingerprint: what must be equal for a resume to go on as if nothing had happened. */
 ry_status train_checkpoint_save(const train_folder *f, const train_step *s, const ry_train_options *o, const train_state *st, int64_t rows);
+/* Before any program is compiled: the device takes the kernel variants of the checkpoint's run. */
+ry_status train_checkpoint_kernels(const char *path, ry_device *d);
 ry_status train_checkpoint_load(const char *path, const train_step *s, const ry_train_options *o, train_state *st, int64_t rows);
 #endif
