@@ -226,6 +226,62 @@ static ry_status top_k_cpu(const ry_cpu *c) {
     return run(c, a->axis, a->k, true);
 }
 
+/* ---- kernels: the CPU's order, lines in tiles that fit shared memory ---- */
+
+enum { TILE = 2048, SHORT_TILE = 256, CHUNK = 8192, KEEP = 512 };
+
+static ry_status launch(const ry_node *n, ry_launch *l, int32_t axis, int64_t k, bool descending) {
+    int64_t outer, len, inner;
+    around(n, axis, &outer, &len, &inner);
+    int64_t keep = k < 0 ? len : k, lines = keep ? outer * inner : 0, rounds = 1, size = 2;
+    bool select = k <= KEEP && few(k, len);
+    ry_launch_knob_set(l, "FLOATS", ry_is_float(n->src[0]->spec.dtype));
+    ry_launch_knob_set(l, "FEW", select);
+    ry_launch_u32(l, "len", len);
+    ry_launch_u32(l, "inner", inner);
+    ry_launch_u32(l, "keep", keep);
+    if (select) {
+        int64_t chunk = line_div_up(len, line_div_up(len, CHUNK)), chunks = line_div_up(len, chunk);
+        ry_launch_knob_set(l, "CHUNKED", chunks > 1);
+        ry_launch_u32(l, "chunk", chunk);
+        ry_launch_u32(l, "chunks", chunks);
+        ry_launch_run(l, "chunks", lines * chunks, 0);
+        if (chunks > 1) {
+            l->scratch = 2 * sizeof(float) * (size_t)(line_max(lines, 1) * chunks * keep);
+            ry_launch_run(l, "last", lines, 0);
+        }
+        return RY_OK;
+    }
+    int64_t tile = len <= SHORT_TILE ? SHORT_TILE : TILE, tiles = line_div_up(len, tile);
+    while (size < len && size < tile) size *= 2;
+    while (tile << rounds < len) rounds++; /* the first merge is round 0, after the tiles */
+    ry_launch_knob_set(l, "DOWN", descending);
+    ry_launch_knob_set(l, "TILE", (int)tile);
+    ry_launch_knob_set(l, "WG", tile == TILE ? 256 : 64);
+    ry_launch_knob_set(l, "MERGES", tiles > 1);
+    ry_launch_u32(l, "size", size);
+    ry_launch_u32(l, "tiles", tiles);
+    ry_launch_u32(l, "total", lines * len);
+    ry_launch_u32(l, "rounds", rounds);
+    ry_launch_run(l, "tiles", lines * tiles, 0);
+    if (tiles > 1) {
+        l->rounds = rounds;
+        l->scratch = 4 * sizeof(float) * (size_t)line_max(lines * len, 1);
+        ry_launch_run(l, "merge", line_div_up(lines * len, 256), 0);
+    }
+    return RY_OK;
+}
+static ry_status sort_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    const sort_args *a = n->args;
+    (void)v;
+    return launch(n, l, a->axis, -1, a->descending);
+}
+static ry_status top_k_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    const top_k_args *a = n->args;
+    (void)v;
+    return launch(n, l, a->axis, a->k, true);
+}
+
 /* Each value came from one place: its gradient goes back there. */
 static ry_status back(ry_graph *g, const ry_node *n, int32_t axis, ry_tensor gy, ry_tensor *gx) {
     if (ry_is_null(gy) || !ry_is_float(n->src[0]->spec.dtype)) return RY_OK;
@@ -259,6 +315,8 @@ static const ry_sample sort_samples[] = {
     {.name = "one", .src = {SRC_F(1, 1)}, .n_src = 1, .args = A(1, true)},
     {.name = "scalar", .src = {SRC_SCALAR}, .n_src = 1, .args = A(0, false)},
     {.name = "empty", .src = {SRC_F(3, 0)}, .n_src = 1, .args = A(1, false)},
+    {.name = "long", .src = {SRC_F(2, 5001)}, .n_src = 1, .args = A(1, true), .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "long, ties", .src = {SRC_I(RY_I32, -3, 4, 9000, 2)}, .n_src = 1, .args = A(0, false)},
     {.name = "large", .src = {SRC_F(64, 32768)}, .n_src = 1, .args = A(1, false), .flags = RY_SAMPLE_BENCH},
     {0}};
 #undef A
@@ -268,6 +326,8 @@ static const ry_sample top_k_samples[] = {
     /* no gradient: differences would reach a neighbour's value */
     {.name = "few of many", .src = {SRC_F(2, 3000)}, .n_src = 1, .args = A(40, 1), .flags = RY_SAMPLE_NO_GRAD},
     {.name = "first", .src = {SRC_F(500, 3)}, .n_src = 1, .args = A(4, 0)},
+    {.name = "chunks, ties", .src = {SRC_I(RY_I32, -3, 4, 20000, 2)}, .n_src = 1, .args = A(300, 0)},
+    {.name = "many of many", .src = {SRC_F(2, 5000)}, .n_src = 1, .args = A(4000, 1), .flags = RY_SAMPLE_NO_GRAD},
     {.name = "all", .src = {SRC_F(9)}, .n_src = 1, .args = A(9, 0)},
     {.name = "ties", .src = {SRC_LIST(RY_I32, ties, 8)}, .n_src = 1, .args = A(3, 0)},
     {.name = "none", .src = {SRC_F(2, 4)}, .n_src = 1, .args = A(0, 1)},
@@ -278,11 +338,12 @@ static const ry_sample top_k_samples[] = {
 static const ry_op sort_row = {
     .name = "sort", .doc = "x [..] -> values in order along axis, places i32; stable", .arg_size = sizeof(sort_args),
     .args = sort_arg, .min_src = 1, .max_src = 1, .infer = sort_infer, .work = sort_work, .cpu = sort_cpu,
-    .vjp = sort_vjp, .samples = sort_samples};
+    .launch = sort_launch, .vjp = sort_vjp, .samples = sort_samples};
 static const ry_op top_k_row = {
     .name = "top_k", .doc = "x [..] -> the k largest along axis, largest first, and their places i32",
     .arg_size = sizeof(top_k_args), .args = top_k_arg, .min_src = 1, .max_src = 1, .infer = top_k_infer,
-    .work = top_k_work, .cpu = top_k_cpu, .vjp = top_k_vjp, .samples = top_k_samples};
+    .work = top_k_work, .cpu = top_k_cpu, .wgsl = "sort.wgsl",
+    .launch = top_k_launch, .vjp = top_k_vjp, .samples = top_k_samples};
 
 ry_tensor ry_sort(ry_graph *g, ry_tensor x, int axis, bool descending) {
     return RY_APPLY(g, &sort_row, (&(sort_args){axis, descending}), x);
