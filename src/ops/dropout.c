@@ -3,7 +3,6 @@
  * Element i is kept where uniform i of the Philox stream (seed, stream) is at least p: the mask is never stored,
  * the gradient computes it again. */
 #include "lines.h"
-#include "base/rng.h"
 #include <rusty/ops.h>
 
 typedef struct dropout_args {
@@ -33,16 +32,14 @@ static ry_work dropout_work(const ry_node *n) {
 static ry_status dropout_cpu(const ry_cpu *c) {
     const dropout_args *a = c->args;
     ry_dtype t = c->n->src[0]->spec.dtype;
-    float u[LINE_CHUNK], buf[LINE_CHUNK], p = (float)a->p, keep = a->p < 1 ? (float)(1 / (1 - a->p)) : 0;
+    float buf[LINE_CHUNK], p = (float)a->p, keep = a->p < 1 ? (float)(1 / (1 - a->p)) : 0;
     int64_t begin, end;
     line_range(ry_count(&c->n->src[0]->spec), PART, c->part, &begin, &end);
     for (int64_t i = begin; i < end; i += LINE_CHUNK) {
         int64_t m = line_min(end - i, LINE_CHUNK);
         const float *x = ry_load_row(c->src[0], t, i, m, buf);
         float *y = ry_row_out(c->out[0], t, i, buf);
-        ry_rng_uniform(u, m, a->seed, a->stream, (uint64_t)i);
-        for (int64_t k = 0; k < m; k++) u[k] = u[k] >= p ? keep : 0;
-        simd_rows()->mul(y, x, u, m);
+        simd_rows()->dropout(y, x, p, keep, m, a->seed, a->stream, (uint64_t)i);
         ry_store_row(c->out[0], t, i, m, y);
     }
     return RY_OK;

@@ -74,16 +74,6 @@ static bool is_reg(ry_dtype t) { return t == RY_F32 || t == RY_I32 || t == RY_I6
         for (int64_t i = each_; i < (n); i++) body;            \
     } while (0)
 
-static void widen(int32_t *restrict y, const void *x, ry_dtype t, int64_t n) {
-    if (t == RY_I8) {
-        const int8_t *restrict s = x;
-        EACH(n, y[i] = s[i]);
-    } else { /* u8, bool */
-        const uint8_t *restrict s = x;
-        EACH(n, y[i] = s[i]);
-    }
-}
-
 /* Contiguous storage to a register, and back. */
 static void load(void *y, const char *x, ry_dtype t, int64_t n) {
     if (is_reg(t))
@@ -91,14 +81,7 @@ static void load(void *y, const char *x, ry_dtype t, int64_t n) {
     else if (reg_of(t) == MAP_F32)
         simd_rows()->to_f32(y, x, t, n);
     else
-        widen(y, x, t, n);
-}
-
-static void narrow(uint8_t *restrict y, const int32_t *restrict x, ry_dtype t, int64_t n) {
-    if (t == RY_BOOL)
-        EACH(n, y[i] = x[i] != 0);
-    else
-        EACH(n, y[i] = (uint8_t)(uint32_t)x[i]);
+        simd_rows()->widen(y, x, t, n);
 }
 
 static void store(char *y, const void *x, ry_dtype t, int64_t n) {
@@ -107,7 +90,7 @@ static void store(char *y, const void *x, ry_dtype t, int64_t n) {
     else if (reg_of(t) == MAP_F32)
         simd_rows()->from_f32(y, x, t, n);
     else
-        narrow((uint8_t *)y, x, t, n);
+        simd_rows()->narrow(y, x, t, n);
 }
 
 static void store_large(char *y, const void *x, ry_dtype t, int64_t n, void *tmp) {
@@ -666,6 +649,11 @@ static ry_status cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    return fused_launch(n->args, n, l);
+}
+
 /* Link by link, through the rows' own lowering to dtype: what the chain was made from. */
 static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     const ry_chain *ch = n->args;
@@ -745,6 +733,7 @@ static const ry_op row_fused = {.name = "fused",
                                 .work = work,
                                 .cpu = cpu,
                                 .lower = lower,
+                                .launch = launch,
                                 .cost = cost,
                                 .samples = samples};
 RY_OP_MODULE(fused, &row_fused);

@@ -36,6 +36,14 @@ static int64_t whole(double v) {
     return !(v == v) ? 0 : v <= -0x1p63 ? INT64_MIN : v >= 0x1p63 ? INT64_MAX : (int64_t)v;
 }
 
+/* Called with BLOCK where it can be, so that the loops have a length that compilers make vectors of. */
+static inline void ramp(double *v, const iota_args *a, double first, double along, int32_t n) {
+    for (int32_t k = 0; k < n; k++) v[k] = a->start + a->step * (first + along * k);
+}
+static inline void round_all(float *f, const double *v, int64_t n) {
+    for (int64_t k = 0; k < n; k++) f[k] = (float)v[k];
+}
+
 static ry_status cpu(const ry_cpu *c) {
     const iota_args *a = c->args;
     ry_dtype t = (ry_dtype)a->dtype;
@@ -44,19 +52,32 @@ static ry_status cpu(const ry_cpu *c) {
     ry_around(&c->n->out[0].spec, a->axis, &outer, &len, &inner);
     for (int64_t i = c->part * PART, m; i < end; i += m) {
         m = end - i < BLOCK ? end - i : BLOCK;
-        float f[BLOCK];
-        for (int64_t k = 0; k < m; k++) {
-            double v = a->start + a->step * (double)((i + k) / inner % len);
-            if (t == RY_I64)
-                ((int64_t *)c->out[0])[i + k] = whole(v);
-            else if (t == RY_I32)
-                ((int32_t *)c->out[0])[i + k] = (int32_t)(uint32_t)(uint64_t)whole(v);
-            else if (t == RY_F64)
-                ((double *)c->out[0])[i + k] = v;
+        double v[BLOCK];
+        /* run by run: along the axis, or of one value where the axis is not the last; no division for every element */
+        for (int64_t k = 0, run; k < m; k += run) {
+            int64_t index = (i + k) / inner % len;
+            run = inner == 1 ? len - index : inner - (i + k) % inner;
+            run = run < m - k ? run : m - k;
+            double first = (double)index, along = inner == 1 ? 1 : 0;
+            if (run == BLOCK)
+                ramp(v, a, first, along, BLOCK);
             else
-                f[k] = (float)v;
+                ramp(v + k, a, first, along, (int32_t)run);
         }
-        if (t != RY_I64 && t != RY_I32 && t != RY_F64) ry_store_row(c->out[0], t, i, m, f);
+        float f[BLOCK];
+        if (t == RY_F64)
+            memcpy((double *)c->out[0] + i, v, (size_t)m * sizeof *v);
+        else if (t == RY_I64)
+            for (int64_t k = 0; k < m; k++) ((int64_t *)c->out[0])[i + k] = whole(v[k]);
+        else if (t == RY_I32)
+            for (int64_t k = 0; k < m; k++) ((int32_t *)c->out[0])[i + k] = (int32_t)(uint32_t)(uint64_t)whole(v[k]);
+        else {
+            if (m == BLOCK)
+                round_all(f, v, BLOCK);
+            else
+                round_all(f, v, m);
+            ry_store_row(c->out[0], t, i, m, f);
+        }
     }
     return RY_OK;
 }

@@ -88,6 +88,23 @@ static int64_t first_max(const windows *w, const float *x, int64_t oy,
     return at;
 }
 
+/* Columns of the result whose windows lie between the plane's left and right edge. */
+static void whole_windows(const windows *w, int64_t *from, int64_t *to) {
+    int64_t room = w->in[1] + w->pad[1] - w->size[1];
+    *from = least((w->pad[1] + w->stride[1] - 1) / w->stride[1], w->out[1]);
+    *to = room < 0 ? *from : least(room / w->stride[1] + 1, w->out[1]);
+}
+/* Those of row oy side by side, element by element of the windows in reading order. */
+static void many_windows(const windows *w, const float *x, int64_t oy, int64_t from, int64_t to, float *y,
+                         void (*into)(float *y, const float *x, int64_t step, int64_t n)) {
+    box b = window_at(w, oy, from, false);
+    const float *first = x + b.y0 * w->in[1] + b.x0;
+    for (int64_t i = from; i < to; i++) y[i] = first[(i - from) * w->stride[1]];
+    for (int64_t r = b.y0; r < b.y1; r++)
+        for (int64_t k = 0; k < w->size[1]; k++)
+            if (r > b.y0 || k) into(y + from, x + r * w->in[1] + b.x0 + k, w->stride[1], to - from);
+}
+
 /* ---- maximum ---- */
 
 static ry_work work(const ry_node *n) {
@@ -104,8 +121,14 @@ static ry_status max_cpu(const ry_cpu *c) {
     for (int64_t p = c->part * j.each; p < least((c->part + 1) * j.each, j.planes); p++) {
         const float *x = ry_load_row(c->src[0], t, p * j.in, j.in, in);
         float *y = ry_row_out(c->out[0], t, p * j.out, res);
-        for (int64_t oy = 0; oy < j.w.out[0]; oy++)
-            for (int64_t ox = 0; ox < j.w.out[1]; ox++) y[oy * j.w.out[1] + ox] = x[first_max(&j.w, x, oy, ox)];
+        for (int64_t oy = 0; oy < j.w.out[0]; oy++) {
+            int64_t from, to;
+            whole_windows(&j.w, &from, &to);
+            float *row = y + oy * j.w.out[1];
+            for (int64_t ox = 0; ox < j.w.out[1]; ox++)
+                if (ox < from || ox >= to) row[ox] = x[first_max(&j.w, x, oy, ox)];
+            if (from < to) many_windows(&j.w, x, oy, from, to, row, simd_rows()->max_into);
+        }
         ry_store_row(c->out[0], t, p * j.out, j.out, y);
     }
     return RY_OK;
@@ -202,14 +225,22 @@ static ry_status avg_cpu(const ry_cpu *c) {
     for (int64_t p = c->part * j.each; p < least((c->part + 1) * j.each, j.planes); p++) {
         const float *x = ry_load_row(c->src[0], t, p * j.in, j.in, in);
         float *y = ry_row_out(c->out[0], t, p * j.out, res);
-        for (int64_t oy = 0; oy < j.w.out[0]; oy++)
+        for (int64_t oy = 0; oy < j.w.out[0]; oy++) {
+            int64_t from, to;
+            whole_windows(&j.w, &from, &to);
+            float *row = y + oy * j.w.out[1];
             for (int64_t ox = 0; ox < j.w.out[1]; ox++) {
+                if (ox >= from && ox < to) continue;
                 box b = window_at(&j.w, oy, ox, false);
                 float sum = 0;
                 for (int64_t r = b.y0; r < b.y1; r++)
                     for (int64_t k = b.x0; k < b.x1; k++) sum += x[r * j.w.in[1] + k];
-                y[oy * j.w.out[1] + ox] = sum * share(&j.w, n->args, oy, ox);
+                row[ox] = sum * share(&j.w, n->args, oy, ox);
             }
+            if (from >= to) continue;
+            many_windows(&j.w, x, oy, from, to, row, simd_rows()->add_into);
+            simd_rows()->scale(row + from, row + from, share(&j.w, n->args, oy, from), to - from); /* all count alike */
+        }
         ry_store_row(c->out[0], t, p * j.out, j.out, y);
     }
     return RY_OK;

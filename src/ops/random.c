@@ -3,6 +3,7 @@
  * dynamic. */
 #include "base/rng.h"
 #include "core/rows.h"
+#include "simd/rows.h"
 #include <string.h>
 
 typedef struct random_args {
@@ -41,7 +42,7 @@ static void numbers(const ry_cpu *c, void (*make)(float *, int64_t, uint64_t, ui
     make(y, m, a->seed, a->stream, (uint64_t)i);
     ry_store_row(c->out[0], t, i, m, y);
 }
-static ry_status uniform_cpu(const ry_cpu *c) { return numbers(c, ry_rng_uniform), RY_OK; }
+static ry_status uniform_cpu(const ry_cpu *c) { return numbers(c, simd_rows()->uniform), RY_OK; }
 static ry_status normal_cpu(const ry_cpu *c) { return numbers(c, ry_rng_normal), RY_OK; }
 
 static const ry_sample samples[] = {

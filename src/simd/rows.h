@@ -32,6 +32,13 @@ typedef struct simd_rows_table {
     void (*to_f32)(float *y, const void *x, ry_dtype t, int64_t n);     /* f16 bf16 f64 i8 u8 i32 i64 bool f32; q8_0: n a multiple of 32 */
     void (*from_f32)(void *y, const float *x, ry_dtype t, int64_t n);   /* round to nearest even; ints truncate and saturate, NaN -> 0; bool: != 0 */
     float (*dot_q8_0)(const void *q, const float *x, int64_t n);        /* exact numerics: f32 activations */
+    void (*widen)(int32_t *y, const void *x, ry_dtype t, int64_t n);    /* i8 u8 bool */
+    void (*narrow)(void *y, const int32_t *x, ry_dtype t, int64_t n);   /* low bytes; bool: != 0 */
+    void (*max_into)(float *y, const float *x, int64_t step, int64_t n); /* y[i] = the greater of y[i] and x[i step]; NaN above all, the first of equals stays */
+    void (*add_into)(float *y, const float *x, int64_t step, int64_t n); /* y[i] += x[i step] */
+    void (*uniform)(float *y, int64_t n, uint64_t seed, uint32_t stream, uint64_t i); /* ry_rng_uniform's numbers, to the bit */
+    void (*dropout)(float *y, const float *x, float least, float scale, int64_t n, uint64_t seed, uint32_t stream,
+                    uint64_t i); /* y = x scale where the stream's uniform is at least `least`, else 0 x; y may be x */
 } simd_rows_table;
 
 const simd_rows_table *simd_rows(void); /* of simd_now() */

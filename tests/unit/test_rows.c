@@ -1,6 +1,7 @@
 /* test_rows.c - the row loops on every path of this machine against plain definitions in double; all lengths to 70
  * with unaligned pointers and guard bytes; conversions between storage types bit by bit; ggml's vectors for f16, bf16
  * and q8_0. */
+#include "base/rng.h"
 #include "simd/blocks.h"
 #include "simd/rows.h"
 #include "simd/simd.h"
@@ -470,12 +471,80 @@ static void ggml_vectors(void **state) {
     free(x);
 }
 
+static void narrow_integers(void **state) {
+    static int32_t wide[LONG];
+    static unsigned char bytes[LONG + 1], got[LONG + 1];
+    (void)state;
+    EACH_PATH(t)
+    EACH_LENGTH(n) {
+        for (int64_t i = 0; i < n; i++) bytes[i] = (unsigned char)next();
+        t->widen(wide, bytes, RY_I8, n);
+        for (int64_t i = 0; i < n; i++) assert_int_equal(wide[i], (signed char)bytes[i]);
+        t->widen(wide, bytes, RY_U8, n);
+        for (int64_t i = 0; i < n; i++) assert_int_equal(wide[i], bytes[i]);
+        for (int64_t i = 0; i < n; i++) wide[i] = i % 3 ? (int32_t)(next() << 8 ^ next()) : (int32_t)(i % 2 * 256);
+        got[n] = 0x5a;
+        t->narrow(got, wide, RY_U8, n);
+        for (int64_t i = 0; i < n; i++) assert_int_equal(got[i], wide[i] & 255);
+        t->narrow(got, wide, RY_BOOL, n);
+        for (int64_t i = 0; i < n; i++) assert_int_equal(got[i], wide[i] != 0);
+        assert_int_equal(got[n], 0x5a);
+    }
+}
+
+/* The greater with a NaN above all and the first of equals, bit by bit; sums in the same places. */
+static void windows(void **state) {
+    (void)state;
+    EACH_PATH(t)
+    for (int64_t step = 1; step <= 3; step++)
+        for (int64_t n = 0; n <= LONGEST; n++) {
+            float *y = draw(&ry, n), *x = draw(&rx, n * step), *z = draw(&rz, n);
+            for (int64_t i = 0; i < n * step; i++)
+                if (i % 7 == 0) x[i] = i % 2 ? 0.0f : as_float(0x7fc00001u + (uint32_t)i);
+            for (int64_t i = 0; i < n; i++)
+                if (i % 5 == 0) y[i] = i % 2 ? -0.0f : as_float(0xffc12345u + (uint32_t)i);
+            memcpy(z, y, (size_t)n * sizeof *z);
+            t->max_into(y, x, step, n);
+            for (int64_t i = 0; i < n; i++) {
+                float v = x[i * step];
+                assert_int_equal(as_bits(y[i]), as_bits(v > z[i] || (isnan(v) && !isnan(z[i])) ? v : z[i]));
+            }
+            check_guards(&ry, n);
+            y = draw(&ry, n), x = draw(&rx, n * step);
+            memcpy(z, y, (size_t)n * sizeof *z);
+            t->add_into(y, x, step, n);
+            for (int64_t i = 0; i < n; i++) assert_true(y[i] == z[i] + x[i * step]);
+            check_guards(&ry, n);
+        }
+}
+
+/* The stream of base/rng.h to the bit, from every place of a block and beyond 2^32 blocks. */
+static void random_numbers(void **state) {
+    static const uint64_t at[] = {0, 1, 2, 3, 4, 61, 0x3fffffff0u, 0x3fffffffeu, 0x400000001u};
+    (void)state;
+    EACH_PATH(t)
+    EACH_LENGTH(n)
+    for (size_t k = 0; k < sizeof at / sizeof *at; k++) {
+        float *y = draw(&ry, n), *x = draw(&rx, n), *z = draw(&rz, n);
+        uint64_t s = 0x9876543210fedcbau + (uint64_t)n;
+        ry_rng_uniform(z, n, s, 7, at[k]);
+        t->uniform(y, n, s, 7, at[k]);
+        assert_memory_equal(y, z, (size_t)n * sizeof *y);
+        check_guards(&ry, n);
+        t->dropout(y, x, 0.25f, 4.0f / 3, n, s, 7, at[k]);
+        for (int64_t i = 0; i < n; i++) assert_true(y[i] == (z[i] >= 0.25f ? x[i] * (4.0f / 3) : 0.0f));
+        check_guards(&ry, n);
+        if (n > LONGEST && k > 3) break; /* two places are enough for the long one */
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sums),       cmocka_unit_test(vectors),       cmocka_unit_test(softmaxes),
-        cmocka_unit_test(norms),      cmocka_unit_test(rotations),     cmocka_unit_test(adamw),
-        cmocka_unit_test(f16_to_f32), cmocka_unit_test(f32_to_halves), cmocka_unit_test(integers_and_doubles),
-        cmocka_unit_test(q8_0),       cmocka_unit_test(ggml_vectors),
+        cmocka_unit_test(sums),       cmocka_unit_test(vectors),        cmocka_unit_test(softmaxes),
+        cmocka_unit_test(norms),      cmocka_unit_test(rotations),      cmocka_unit_test(adamw),
+        cmocka_unit_test(f16_to_f32), cmocka_unit_test(f32_to_halves),  cmocka_unit_test(integers_and_doubles),
+        cmocka_unit_test(q8_0),       cmocka_unit_test(ggml_vectors),   cmocka_unit_test(narrow_integers),
+        cmocka_unit_test(windows),    cmocka_unit_test(random_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
