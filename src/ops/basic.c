@@ -472,16 +472,7 @@ static ry_status quantize_cpu(const ry_cpu *c) {
     int64_t i, m;
     if (!quant_range(c, &i, &m)) return RY_OK;
     const float *x = ry_load_row(c->src[0], c->n->src[0]->spec.dtype, i, m, c->local);
-    unsigned char *y = (unsigned char *)c->out[0] + i / Q_BLOCK * Q_BYTES;
-    for (; m > 0; m -= Q_BLOCK, x += Q_BLOCK, y += Q_BYTES) {
-        float scale = simd_rows()->absmax(x, Q_BLOCK) / 127, inverse = scale > 0 ? 1 / scale : 0, scaled[Q_BLOCK];
-        simd_rows()->from_f32(y, &scale, RY_F16, 1);
-        simd_rows()->scale(scaled, x, inverse, Q_BLOCK);
-        for (int k = 0; k < Q_BLOCK; k++) { /* nearest, halves away from zero */
-            float v = scaled[k] > 127 ? 127 : scaled[k] < -127 ? -127 : scaled[k];
-            y[2 + k] = (unsigned char)(v == v ? (int)(v < 0 ? v - 0.5f : v + 0.5f) : 0);
-        }
-    }
+    simd_rows()->from_f32((char *)c->out[0] + i / Q_BLOCK * Q_BYTES, x, RY_Q8_0, m);
     return RY_OK;
 }
 
