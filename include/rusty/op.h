@@ -252,6 +252,8 @@ typedef struct ry_dtype_info {
     int block, bytes;               /* elements and bytes of a block */
     int bits;                       /* of significand: how far rounding goes; tolerances come from here */
     const struct ry_dtype_text *wgsl; /* how WGSL reads and writes it; NULL: not there */
+    const struct ry_dtype_text *wide; /* the same under knob WIDE = 1: i64 as 64 bits, where RY_FEATURE_I64 is; NULL: as ever */
+    const struct ry_dtype_text *raw;  /* the same under knob RAW = 1, for rows that only move bits: u32 holds a unit, see ry_raw_units */
 } ry_dtype_info;
 /* Bodies of a kernel's functions, over an element number e that counts from the binding's start. ${W}(k), ${W2}(k), ${W4}(k) read the
  * k-th word, pair or quadruple of words; ${P}, ${P2}, ${P4}(k, words) write them, ${M}(k, mask, word) writes the bits of mask. */
@@ -263,6 +265,9 @@ typedef struct ry_dtype_text {
     int words;                      /* words that load4 takes at once: 4, 2, 1 */
 } ry_dtype_text;
 RY_API const ry_dtype_info *ry_dtype_row(ry_dtype t);
+/* Under knob RAW an operand is counted in units of 4, 2 or 1 bytes (the largest that divides an element): how many make an element, or a
+ * block. Only i64 (2) and block dtypes (Q8_0: 17) have more than one. */
+RY_API int ry_raw_units(ry_dtype t);
 static inline bool ry_is_float(ry_dtype t) { return ry_dtype_row(t)->kind == RY_KIND_FLOAT; }
 static inline bool ry_is_int(ry_dtype t) { return ry_dtype_row(t)->kind == RY_KIND_INT; }
 RY_API size_t ry_bytes_of(ry_dtype t, int64_t n);                     /* n elements, n a multiple of the block */

@@ -27,6 +27,13 @@ static const ry_dtype_text wgsl_i64 = {
     "${P2}(e, vec2<u32>(bitcast<u32>(v), bitcast<u32>(v >> 31u)));",
     "let s = v >> vec4<u32>(31u); ${P4}(e >> 1u, bitcast<vec4<u32>>(vec4<i32>(v.x, s.x, v.y, s.y))); ${P4}((e >> 1u) + 1u, bitcast<vec4<u32>>(vec4<i32>(v.z, s.z, v.w, s.w)));",
     4};
+static const ry_dtype_text wide_i64 = {
+    "i64", "let w = ${W2}(e); return i64(w.x) | (i64(w.y) << 32u);",
+    "let a = ${W4}(e >> 1u); let b = ${W4}((e >> 1u) + 1u); return vec4<i64>(vec4<u32>(a.xz, b.xz)) | (vec4<i64>(vec4<u32>(a.yw, b.yw)) << vec4<u32>(32u));",
+    "${P2}(e, vec2<u32>(u32(v & 4294967295li), u32((v >> 32u) & 4294967295li)));",
+    "let l = vec4<u32>(v & vec4<i64>(4294967295li)); let h = vec4<u32>((v >> vec4<u32>(32u)) & vec4<i64>(4294967295li)); "
+    "${P4}(e >> 1u, vec4<u32>(l.x, h.x, l.y, h.y)); ${P4}((e >> 1u) + 1u, vec4<u32>(l.z, h.z, l.w, h.w));",
+    4};
 #define BYTE_STORE(bits) "${M}(e >> 2u, 0xffu << ((e & 3u) << 3u), (" bits " & 0xffu) << ((e & 3u) << 3u));"
 #define BYTE_STORE4(of)                                                                                                                    \
     "${P}(e >> 2u, (" of "(v.x) & 0xffu) | (" of "(v.y) & 0xffu) << 8u | (" of "(v.z) & 0xffu) << 16u | (" of "(v.w) & 0xffu) << 24u);"
@@ -39,6 +46,14 @@ static const ry_dtype_text wgsl_u8 = {"i32", "return i32(extractBits(${W}(e >> 2
 static const ry_dtype_text wgsl_bool = {"bool", "return extractBits(${W}(e >> 2u), (e & 3u) << 3u, 8u) != 0u;",
                                         "return ((vec4<u32>(${W}(e >> 2u)) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(0xffu)) != vec4<u32>();",
                                         BYTE_STORE("u32(v)"), BYTE_STORE4("u32"), 1};
+static const ry_dtype_text raw_1 = {"u32", "return extractBits(${W}(e >> 2u), (e & 3u) << 3u, 8u);",
+                                    "return (vec4<u32>(${W}(e >> 2u)) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(0xffu);",
+                                    BYTE_STORE("v"), "${P}(e >> 2u, v.x | v.y << 8u | v.z << 16u | v.w << 24u);", 1};
+static const ry_dtype_text raw_2 = {"u32", "return extractBits(${W}(e >> 1u), (e & 1u) << 4u, 16u);",
+                                    "let w = ${W2}(e >> 2u); return vec4<u32>(w.x & 0xffffu, w.x >> 16u, w.y & 0xffffu, w.y >> 16u);",
+                                    "${M}(e >> 1u, 0xffffu << ((e & 1u) << 4u), v << ((e & 1u) << 4u));",
+                                    "${P2}(e >> 2u, vec2<u32>(v.x | v.y << 16u, v.z | v.w << 16u));", 2};
+static const ry_dtype_text raw_4 = {"u32", "return ${W}(e);", "return ${W4}(e >> 2u);", "${P}(e, v);", "${P4}(e >> 2u, v);", 4};
 /* Blocks of 34 bytes, so words may lie across them: a is the byte where the operand begins, i the element. */
 #define Q8_0_SCALE "let b = a + i / 32u * 34u; let d = unpack2x16float(${W}(b >> 2u) >> ((b & 2u) << 3u)).x; let q = b + 2u + i % 32u; "
 static const ry_dtype_text wgsl_q8_0 = {
@@ -49,20 +64,25 @@ static const ry_dtype_text wgsl_q8_0 = {
 
 static const ry_dtype_info rows[RY_DTYPE_COUNT] = {
     [RY_NONE] = {.name = "none", .gguf = -1, .block = 1},
-    [RY_F32] = {.name = "f32", .safetensors = "F32", .gguf = 0, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 4, .bits = 24, .wgsl = &wgsl_f32},
-    [RY_F16] = {.name = "f16", .safetensors = "F16", .gguf = 1, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 2, .bits = 11, .wgsl = &wgsl_f16},
-    [RY_BF16] = {.name = "bf16", .safetensors = "BF16", .gguf = 30, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 2, .bits = 8, .wgsl = &wgsl_bf16},
+    [RY_F32] = {.name = "f32", .safetensors = "F32", .gguf = 0, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 4, .bits = 24, .wgsl = &wgsl_f32, .raw = &raw_4},
+    [RY_F16] = {.name = "f16", .safetensors = "F16", .gguf = 1, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 2, .bits = 11, .wgsl = &wgsl_f16, .raw = &raw_2},
+    [RY_BF16] = {.name = "bf16", .safetensors = "BF16", .gguf = 30, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 2, .bits = 8, .wgsl = &wgsl_bf16, .raw = &raw_2},
     [RY_F64] = {.name = "f64", .safetensors = "F64", .gguf = 28, .kind = RY_KIND_FLOAT, .block = 1, .bytes = 8, .bits = 53},
-    [RY_I8] = {.name = "i8", .safetensors = "I8", .gguf = 24, .kind = RY_KIND_INT, .block = 1, .bytes = 1, .bits = 7, .wgsl = &wgsl_i8},
-    [RY_U8] = {.name = "u8", .safetensors = "U8", .gguf = -1, .kind = RY_KIND_INT, .block = 1, .bytes = 1, .bits = 8, .wgsl = &wgsl_u8},
-    [RY_I32] = {.name = "i32", .safetensors = "I32", .gguf = 26, .kind = RY_KIND_INT, .block = 1, .bytes = 4, .bits = 31, .wgsl = &wgsl_i32},
-    [RY_I64] = {.name = "i64", .safetensors = "I64", .gguf = 27, .kind = RY_KIND_INT, .block = 1, .bytes = 8, .bits = 63, .wgsl = &wgsl_i64},
-    [RY_BOOL] = {.name = "bool", .safetensors = "BOOL", .gguf = -1, .kind = RY_KIND_BOOL, .block = 1, .bytes = 1, .bits = 1, .wgsl = &wgsl_bool},
-    [RY_Q8_0] = {.name = "q8_0", .gguf = 8, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 34, .bits = 7, .wgsl = &wgsl_q8_0},
+    [RY_I8] = {.name = "i8", .safetensors = "I8", .gguf = 24, .kind = RY_KIND_INT, .block = 1, .bytes = 1, .bits = 7, .wgsl = &wgsl_i8, .raw = &raw_1},
+    [RY_U8] = {.name = "u8", .safetensors = "U8", .gguf = -1, .kind = RY_KIND_INT, .block = 1, .bytes = 1, .bits = 8, .wgsl = &wgsl_u8, .raw = &raw_1},
+    [RY_I32] = {.name = "i32", .safetensors = "I32", .gguf = 26, .kind = RY_KIND_INT, .block = 1, .bytes = 4, .bits = 31, .wgsl = &wgsl_i32, .raw = &raw_4},
+    [RY_I64] = {.name = "i64", .safetensors = "I64", .gguf = 27, .kind = RY_KIND_INT, .block = 1, .bytes = 8, .bits = 63, .wgsl = &wgsl_i64, .wide = &wide_i64, .raw = &raw_4},
+    [RY_BOOL] = {.name = "bool", .safetensors = "BOOL", .gguf = -1, .kind = RY_KIND_BOOL, .block = 1, .bytes = 1, .bits = 1, .wgsl = &wgsl_bool, .raw = &raw_1},
+    [RY_Q8_0] = {.name = "q8_0", .gguf = 8, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 34, .bits = 7, .wgsl = &wgsl_q8_0, .raw = &raw_2},
 };
 
 const ry_dtype_info *ry_dtype_row(ry_dtype t) {
     return &rows[(unsigned)t < RY_DTYPE_COUNT ? t : RY_NONE];
+}
+
+int ry_raw_units(ry_dtype t) {
+    int bytes = ry_dtype_row(t)->bytes;
+    return bytes % 4 == 0 ? bytes / 4 : bytes % 2 == 0 ? bytes / 2 : bytes;
 }
 
 const char *ry_dtype_name(ry_dtype t) { return ry_dtype_row(t)->name; }

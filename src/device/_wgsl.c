@@ -52,6 +52,16 @@ static bool calls(const char *text, const char *prefix, const char *operand) {
     return names(text, name);
 }
 
+static bool knob_is(const ry_launch *l, const char *name) {
+    for (int i = 0; i < l->n_knob; i++)
+        if (!strcmp(l->knob[i].name, name)) return l->knob[i].value == 1;
+    return false;
+}
+static const ry_dtype_text *text_of_dtype(const ry_launch *l, const ry_dtype_info *row) {
+    if (row->raw && knob_is(l, "RAW")) return row->raw;
+    return row->wide && knob_is(l, "WIDE") ? row->wide : row->wgsl;
+}
+
 /* ---- the row's text ---- */
 
 typedef struct vars { ry_text_var at[96]; char value[96][12]; char name[96][24]; size_t n; } vars;
@@ -95,7 +105,7 @@ static ry_status body_text(ry_text *out, const ry_node *n, const ry_variant *v, 
         var_int(x, name, k->binding[i] >= 0);
         if (!o) continue;
         snprintf(name, sizeof name, "T_%s", operand);
-        var_text(x, name, ry_dtype_row(o->spec.dtype)->wgsl->reg);
+        var_text(x, name, text_of_dtype(l, ry_dtype_row(o->spec.dtype))->reg);
     }
     ry_status st = RY_OK;
     ry_text all = {0};
@@ -162,17 +172,16 @@ static ry_status dtype_text(ry_text *t, const char *text, int b) {
 }
 
 /* ld_, ld4_, st_ and st4_ of an operand. fast: ld4 and st4 begin at multiples of 4 elements of the binding. */
-static ry_status operand_text(ry_text *t, const char *body, const char *x, const ry_dtype_info *row, int b, bool fast) {
-    const ry_dtype_text *d = row->wgsl;
-    const char *at = row->kind == RY_KIND_BLOCK ? "let a = u.at_" : "let e = i + u.at_", *r = d->reg;
+static ry_status operand_text(ry_text *t, const char *body, const char *x, const ry_dtype_text *d, const char *at, int b, bool fast) {
+    const char *r = d->reg;
     bool ld4 = calls(body, "ld4_", x), st4 = d->store && calls(body, "st4_", x);
     if (calls(body, "ld_", x) || (ld4 && !fast)) {
-        ry_text_printf(t, "fn ld_%s(i: u32) -> %s { %s%s; ", x, r, at, x);
+        ry_text_printf(t, "fn ld_%s(i: u32) -> %s { %s; ", x, r, at);
         RY_TRY(dtype_text(t, d->load, b));
         ry_text_puts(t, " }\n");
     }
     if (ld4 && fast) {
-        ry_text_printf(t, "fn ld4_%s(i: u32, n: u32) -> vec4<%s> { %s%s; ", x, r, at, x);
+        ry_text_printf(t, "fn ld4_%s(i: u32, n: u32) -> vec4<%s> { %s; ", x, r, at);
         RY_TRY(dtype_text(t, d->load4, b));
         ry_text_puts(t, " }\n");
     } else if (ld4) {
@@ -180,12 +189,12 @@ static ry_status operand_text(ry_text *t, const char *body, const char *x, const
                           "if (n > 2u) { v.z = ld_%s(i + 2u); } if (n > 3u) { v.w = ld_%s(i + 3u); } return v; }\n", x, r, r, x, x, x, x);
     }
     if (d->store && (calls(body, "st_", x) || (st4 && !fast))) {
-        ry_text_printf(t, "fn st_%s(i: u32, v: %s) { %s%s; ", x, r, at, x);
+        ry_text_printf(t, "fn st_%s(i: u32, v: %s) { %s; ", x, r, at);
         RY_TRY(dtype_text(t, d->store, b));
         ry_text_puts(t, " }\n");
     }
     if (st4 && fast) {
-        ry_text_printf(t, "fn st4_%s(i: u32, n: u32, v: vec4<%s>) { %s%s; ", x, r, at, x);
+        ry_text_printf(t, "fn st4_%s(i: u32, n: u32, v: vec4<%s>) { %s; ", x, r, at);
         RY_TRY(dtype_text(t, d->store4, b));
         ry_text_puts(t, " }\n");
     } else if (st4) {
@@ -213,10 +222,17 @@ ry_status wgsl_module(ry_text *out, wgsl_kernel *k, const ry_node *n, const ry_v
         const ry_dtype_info *row = ry_dtype_row(dtype_of(n, i));
         launch_operand_name(x, i);
         bool fast = (l->vec & k->aligned) >> i & 1u;
-        if (row->wgsl->words < form[b].words) form[b].words = row->wgsl->words;
+        const ry_dtype_text *d = text_of_dtype(l, row);
+        char at[48]; /* how the binding's element number is made */
+        int units = ry_raw_units(dtype_of(n, i));
+        if (row->kind == RY_KIND_BLOCK && d == row->raw) snprintf(at, sizeof at, "let e = i + u.at_%s / %du", x, row->bytes / units);
+        else if (row->kind == RY_KIND_BLOCK) snprintf(at, sizeof at, "let a = u.at_%s", x);
+        else if (d == row->raw && units > 1) snprintf(at, sizeof at, "let e = i + %du * u.at_%s", units, x);
+        else snprintf(at, sizeof at, "let e = i + u.at_%s", x);
+        if (d->words < form[b].words) form[b].words = d->words;
         /* Single stores into words that other threads write too go by bits. */
-        if (row->bytes < 4 && (calls(body.at, "st_", x) || (!fast && calls(body.at, "st4_", x)))) form[b].atomic = true;
-        RY_GO(st, done, operand_text(&access, body.at, x, row, b, fast));
+        if (row->bytes % 4 && (calls(body.at, "st_", x) || (!fast && calls(body.at, "st4_", x)))) form[b].atomic = true;
+        RY_GO(st, done, operand_text(&access, body.at, x, d, at, b, fast));
     }
     k->n_word = 0;
     ry_text_puts(out, "struct Uniforms {\n");

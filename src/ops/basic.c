@@ -315,6 +315,13 @@ static ry_status chain_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status chain_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    ry_chain ch;
+    fused_single(&ch, n, n->args);
+    return fused_launch(&ch, n, l);
+}
+
 static ry_status cast_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_cast_args *a = n->args;
     if (!is_dtype(a->dtype)) return ry_fail_node(n, RY_EDTYPE, "%d is no dtype", a->dtype);
@@ -361,6 +368,8 @@ const ry_op ry_op_cast_row = {
     .infer = cast_infer,
     .work = chain_work,
     .cpu = chain_cpu,
+    .wgsl = "fused.wgsl",
+    .launch = chain_launch,
     .vjp = cast_vjp,
     .samples = cast_samples};
 
@@ -412,6 +421,8 @@ const ry_op ry_op_fill_row = {.name = "fill",
                               .infer = fill_infer,
                               .work = fill_work,
                               .cpu = fill_cpu,
+                              .wgsl = "fused.wgsl",
+                              .launch = chain_launch,
                               .samples = fill_samples};
 
 ry_tensor ry_fill(ry_graph *g, const ry_spec *s, double value) {

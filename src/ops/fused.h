@@ -14,6 +14,8 @@ ry_work fused_work(const ry_node *n, const ry_chain *ch);
 void fused_run(const ry_chain *ch, const ry_cpu *c);
 /* The one-link chain of a map, cast or fill node. The rest of *ch is left as it is. */
 void fused_single(ry_chain *ch, const ry_node *n, const void *args);
+/* The chain as a WGSL kernel (file fused.wgsl), for a node as above. */
+ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l);
 /* One element of dtype t (not a block dtype) that holds value, as casting from f32 would give it; integers from
  * the double. */
 void fused_element(void *out, ry_dtype t, double value);
