@@ -5,6 +5,8 @@
 #include <rusty/ops.h>
 #include <string.h>
 
+#define LOG2E 1.4426950408889634
+
 const ry_arg attention_args_of[] = {
     RY_ARG(attention_args, scale, RY_ARG_F64),   RY_ARG(attention_args, softcap, RY_ARG_F64),
     RY_ARG(attention_args, window, RY_ARG_I64),  RY_ARG(attention_args, product, RY_ARG_I32),
@@ -169,6 +171,70 @@ void attention_product(const attention_job *j, int64_t m, int64_t n, int64_t k, 
 size_t attention_local(const attention_job *j, int64_t m, int64_t n, int64_t k, simd_mat a, simd_mat b) {
     simd_gemm g = {.m = m, .n = n, .k = k, .a = a, .b = b, .c_dtype = RY_F32, .ldc = n, .product = j->product};
     return simd_gemm_tile_local(&g);
+}
+
+/* ---- kernels ---- */
+
+int attention_knob(const ry_launch *l, const char *name) {
+    for (int i = 0; i < l->n_knob; i++)
+        if (!strcmp(l->knob[i].name, name)) return l->knob[i].value;
+    return 0;
+}
+
+void attention_launch_operand(ry_launch *l, const ry_node *n, int i) {
+    static const char *const axis = "bth";
+    const ry_value *v = n->src[i];
+    bool fours = v->spec.dim[3] % 4 == 0;
+    for (int k = 0; k < 3; k++) {
+        ry_launch_u32(l, (char[]){axis[k], (char)('0' + i), 0}, v->stride[k]);
+        fours &= v->spec.dim[k] == 1 || v->stride[k] % 4 == 0;
+    }
+    if (fours) l->vec |= RY_USES_SRC(i);
+}
+
+void attention_launch(ry_launch *l, const ry_node *n, const attention_job *j, int options) {
+    static const char *const mask[] = {"mask_b", "mask_h", "mask_t", "mask_s"};
+    int tx = attention_knob(l, "TX"), ty = attention_knob(l, "TY"), wide = 4 * tx * attention_knob(l, "NO"), deep = attention_knob(l, "KD");
+    for (int i = ATT_Q; i <= ATT_V; i++) attention_launch_operand(l, n, i);
+    for (int i = 0; i < 4; i++) ry_launch_u32(l, mask[i], j->mask_step[i]);
+    ry_launch_u32(l, "batches", j->B);
+    ry_launch_u32(l, "rows", j->T);
+    ry_launch_u32(l, "keys", j->S);
+    ry_launch_u32(l, "heads", j->H);
+    ry_launch_u32(l, "share", j->G ? j->H / j->G : 1);
+    ry_launch_u32(l, "depth", j->D);
+    ry_launch_u32(l, "width", j->Dv);
+    ry_launch_u32(l, "window", j->window < INT32_MAX / 2 ? j->window : INT32_MAX / 2);
+    ry_launch_u32(l, "minus_inf", 0xff800000);
+    ry_launch_f32(l, "scale", j->scale);
+    ry_launch_f32(l, "q_factor", j->cap > 0 ? j->scale / j->cap : j->scale * LOG2E);
+    ry_launch_f32(l, "cap", j->cap * LOG2E);
+    ry_launch_knob_set(l, "WG", tx * ty);
+    ry_launch_knob_set(l, "BM", 4 * ty * attention_knob(l, "R"));
+    ry_launch_knob_set(l, "BN", 4 * tx * attention_knob(l, "NS"));
+    ry_launch_knob_set(l, "OC", wide);
+    ry_launch_knob_set(l, "ENDS", j->D == 0 || j->D % deep || j->D % wide || j->Dv % deep || j->Dv % wide);
+    ry_launch_knob_set(l, "OPTIONS", options);
+    ry_launch_knob_set(l, "MASK", option(n, options, ATT_MASK) != NULL);
+    ry_launch_knob_set(l, "SEGMENTS", option(n, options, ATT_SEG_Q) != NULL);
+    ry_launch_knob_set(l, "LENGTH", option(n, options, ATT_LENGTH) != NULL);
+    ry_launch_knob_set(l, "PACKED", 0);
+    ry_launch_knob_set(l, "WINDOW", j->window != 0);
+    ry_launch_knob_set(l, "CAP", j->cap > 0);
+}
+
+void attention_launch_pack(ry_launch *l, const ry_node *n, const attention_job *j, int options, int64_t at) {
+    uint32_t uses = RY_USES_SCRATCH;
+    int threads = attention_knob(l, "WG");
+    int64_t most = j->B * (j->T > j->S ? j->T : j->S);
+    for (int i = options + ATT_SEG_Q; i < n->n_src; i++)
+        if (n->src[i]) uses |= RY_USES_SRC(i);
+    ry_launch_knob_set(l, "PACKED", 1);
+    ry_launch_u32(l, "segment_q_at", at);
+    ry_launch_u32(l, "segment_k_at", at + j->B * j->T);
+    ry_launch_u32(l, "length_at", at + j->B * (j->T + j->S));
+    l->scratch = (size_t)(at + j->B * (j->T + j->S + 1)) * sizeof(float);
+    if (uses != RY_USES_SCRATCH) ry_launch_run(l, "pack", ((most > j->B ? most : j->B) + threads - 1) / threads, uses);
 }
 
 /* ---- composed ---- */

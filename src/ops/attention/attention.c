@@ -250,6 +250,29 @@ static ry_status cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+/* ---- on GPUs ---- */
+
+static const ry_variant variants[] = {{"portable", NULL, ATTENTION_TILES(8, 16, 1, 1, 4)}, {0}};
+
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    attention_job j;
+    attention_open(&j, n, NULL, OPTIONS);
+    attention_launch(l, n, &j, OPTIONS);
+    int64_t rows = attention_knob(l, "BM"), width = attention_knob(l, "OC");
+    int64_t tiles = (j.T + rows - 1) / rows, columns = (j.Dv + width - 1) / width;
+    ry_launch_u32(l, "tiles", tiles);
+    ry_launch_u32(l, "columns", columns);
+    if (j.Dv % 4 == 0) l->vec |= RY_USES_OUT(0);
+    uint32_t uses = ~RY_USES_SCRATCH;
+    if (n->n_src == OPTIONS + ATT_OPTIONS && n->src[OPTIONS + ATT_MASK] && n->src[OPTIONS + ATT_SEG_Q]) { /* nine storages */
+        attention_launch_pack(l, n, &j, OPTIONS, 0);
+        uses = ~(RY_USES_SRC(OPTIONS + ATT_SEG_Q) | RY_USES_SRC(OPTIONS + ATT_SEG_K) | RY_USES_SRC(OPTIONS + ATT_LENGTH));
+    }
+    ry_launch_run(l, "flash", tiles * columns * j.H * j.B, uses);
+    return RY_OK;
+}
+
 static ry_cost cost(const ry_node *n) {
     attention_job j;
     attention_open(&j, n, NULL, OPTIONS);
@@ -378,6 +401,9 @@ static const ry_op attention_row = {
     .cpu = cpu,
     .lower = lower,
     .vjp = vjp,
+    .wgsl = "attention/attention.wgsl",
+    .variants = variants,
+    .launch = launch,
     .cost = cost,
     .tol = 1e-5f,
     .samples = samples};

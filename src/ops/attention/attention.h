@@ -75,5 +75,14 @@ ry_tensor attention_heads_last(ry_graph *g, ry_tensor x);                  /* an
 ry_tensor attention_compose_ds(ry_graph *g, const attention_composed *c, ry_tensor o, ry_tensor lse, ry_tensor go,
                                ry_tensor glse, ry_tensor *p);
 
+/* What kernels of both rows count on: shapes, strides, sizes of tiles from the variant's knobs, which keys a query sees. */
+void attention_launch(ry_launch *l, const ry_node *n, const attention_job *j, int options);
+void attention_launch_operand(ry_launch *l, const ry_node *n, int i); /* strides of source i [B,T,H,D]; its bit of vec */
+int attention_knob(const ry_launch *l, const char *name);
+/* Segments and lengths copied to tmp, from cell `at` on, which is behind all other uses. */
+void attention_launch_pack(ry_launch *l, const ry_node *n, const attention_job *j, int options, int64_t at);
+/* TX x TY threads; 4 R rows, 4 NS columns of scores and 4 NO columns of the result each; KD deep. */
+#define ATTENTION_TILES(tx, ty, r, ns, no) {{"TX", tx}, {"TY", ty}, {"R", r}, {"NS", ns}, {"NO", no}, {"KD", 8}}
+
 extern const ry_op attention_grad_row;
 #endif
