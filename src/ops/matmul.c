@@ -1,5 +1,6 @@
 /* matmul.c - matrix products with batches, any strides, a bias, and a quantised right side; ry_linear and ry_matmul.
  * Owns how batches and leading dims become rows and parts; the product itself is simd/gemm. */
+#include "ops/_gemm.h"
 #include "ops/product.h"
 #include <rusty/ops.h>
 
@@ -129,6 +130,207 @@ static ry_status cpu(const ry_cpu *c) {
         g.b.data = product_at(c->src[W], g.b.dtype, ob);
         g.c = (char *)c->out[0] + ry_bytes_of(g.c_dtype, i * g.m * g.n);
         simd_gemm_part(&g, l.parts > 1 ? c->part % l.parts : 0, c->local);
+    }
+    return RY_OK;
+}
+
+/* ---- kernels: matmul.wgsl ---- */
+
+enum { TILES, DOT, ACROSS, EACH };   /* KERNEL there */
+enum { FEW = 8,                      /* vectors that share one pass over a matrix */
+       THREADS = 128 * 1024 };       /* that keep a large chip's memory busy */
+
+typedef struct shape {
+    layout l;
+    gemm_side a, b;
+} shape;
+
+static shape shape_of(const ry_node *n) {
+    shape s = {.l = lay_out(n)};
+    const simd_gemm *g = &s.l.g;
+    s.a = gemm_side_of(g->a.rs, g->a.cs, g->m, g->k);
+    s.b = gemm_side_of(g->b.cs, g->b.rs, g->n, g->k);
+    gemm_batch(&s.a, s.l.rank, s.l.sa);
+    gemm_batch(&s.b, s.l.rank, s.l.sb);
+    return s;
+}
+
+static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t tiles_of(const shape *s, int bm, int bn) {
+    return div_up(s->l.g.m, bm) * div_up(s->l.g.n, bn) * s->l.batches;
+}
+
+/* Few rows times b, or few columns times a, whose kind is `kind`. */
+static bool is_thin(const shape *s, int kind, bool *swap) {
+    *swap = !(s->l.g.m <= FEW && s->b.kind == kind);
+    return !*swap || (s->l.g.n <= FEW && s->a.kind == kind);
+}
+static bool when_dot(const ry_node *n, const ry_caps *caps) {
+    shape s = shape_of(n);
+    bool swap;
+    (void)caps;
+    return is_thin(&s, 0, &swap);
+}
+static bool when_across(const ry_node *n, const ry_caps *caps) {
+    shape s = shape_of(n);
+    bool swap;
+    return is_thin(&s, 1, &swap) && (!(caps->features & RY_FEATURE_SOFTWARE) || s.l.g.k < 65000 * 64);
+}
+static bool when_tiny(const ry_node *n, const ry_caps *caps) {
+    shape s = shape_of(n);
+    (void)caps;
+    return s.l.g.m <= 16 && s.l.g.n <= 16 && s.l.g.k <= 256;
+}
+static bool fits(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int db, int64_t least,
+                 int64_t most) {
+    shape s = shape_of(n);
+    int64_t tiles = tiles_of(&s, bm, bn);
+    return gemm_fits(caps, bm, bn, bk, tm, tn, db, s.l.g.k) && tiles >= least && (tiles <= most || !most);
+}
+/* Too few tiles to fill a chip, and a K long enough to be shared. */
+enum { BUSY = 256, SHARED_K = 256 };
+static int64_t splits_of(const shape *s, int bm, int bn) {
+    int64_t tiles = tiles_of(s, bm, bn), splits = tiles ? BUSY / tiles : 1, most = s->l.g.k / SHARED_K;
+    if (splits > most) splits = most;
+    return splits > 1 ? splits : 1;
+}
+static bool when_split(const ry_node *n, const ry_caps *caps) {
+    shape s = shape_of(n);
+    return s.l.g.k >= 1024 && gemm_fits(caps, 64, 128, 8, 8, 8, 2, 0) && splits_of(&s, 64, 128) > 1;
+}
+
+/* Larger tiles read less, smaller ones fill the chip: a tile is tried where it gives enough groups (to NVIDIA's 132 multiprocessors). */
+#define TILE(name, bm, bn, bk, tm, tn, db, least, most)          \
+    static bool name(const ry_node *n, const ry_caps *caps) {    \
+        return fits(n, caps, bm, bn, bk, tm, tn, db, least, most); \
+    }
+#define KNOBS(bm, bn, bk, tm, tn, db) \
+    .knobs = {{"KERNEL", TILES}, {"BM", bm}, {"BN", bn}, {"BK", bk}, {"TM", tm}, {"TN", tn}, {"DB", db}}
+TILE(when_128x128, 128, 128, 8, 8, 16, 1, 200, 0)
+TILE(when_64x128_k16, 64, 128, 16, 8, 8, 2, 96, 144)
+TILE(when_64x128, 64, 128, 8, 8, 8, 2, 96, 0)
+TILE(when_64x64, 64, 64, 16, 4, 8, 1, 96, 0)
+TILE(when_32x64, 32, 64, 16, 4, 4, 2, 0, 0)
+static const ry_variant variants[] = {
+    {.name = "dot 4", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 4}}},
+    {.name = "dot 2", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 2}}},
+    {.name = "dot 1", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 1}}},
+    {.name = "across", .when = when_across, .knobs = {{"KERNEL", ACROSS}, {"LANES", 16}}},
+    {.name = "tiny", .when = when_tiny, .knobs = {{"KERNEL", EACH}}},
+    {.name = "split 64x128", .when = when_split, KNOBS(64, 128, 8, 8, 8, 2)},
+    {.name = "128x128", .when = when_128x128, KNOBS(128, 128, 8, 8, 16, 1)},
+    {.name = "64x128 k16", .when = when_64x128_k16, KNOBS(64, 128, 16, 8, 8, 2)},
+    {.name = "64x128", .when = when_64x128, KNOBS(64, 128, 8, 8, 8, 2)},
+    {.name = "64x64", .when = when_64x64, KNOBS(64, 64, 16, 4, 8, 1)},
+    {.name = "32x64", .when = when_32x64, KNOBS(32, 64, 16, 4, 4, 2)},
+    {.name = "each", .knobs = {{"KERNEL", EACH}}},
+    {0}};
+
+static void batch_walk(ry_launch *l, const char *name, const layout *x, const int64_t *stride) {
+    int64_t dim[RY_MAX_RANK], s[RY_MAX_RANK];
+    for (int i = 0; i < x->rank; i++) dim[i] = x->dim[x->rank - 1 - i], s[i] = stride[x->rank - 1 - i];
+    ry_launch_walk_strides(l, name, x->rank, dim, s);
+}
+
+/* Partial sums in tmp, `splits` of them, and the dispatch that adds them up. */
+static void finish(ry_launch *l, int64_t splits, int64_t count, int threads, int64_t quads) {
+    l->scratch = (size_t)(splits * count) * sizeof(float);
+    ry_launch_u32(l, "quads", quads);
+    ry_launch_run(l, "finish", div_up(quads, threads), 0);
+}
+
+static void launch_tiles(ry_launch *l, const ry_variant *v, const shape *s, bool split) {
+    const simd_gemm *g = &s->l.g;
+    int bm = gemm_knob(v, "BM"), bn = gemm_knob(v, "BN"), bk = gemm_knob(v, "BK");
+    int64_t gx = div_up(g->n, bn), gy = div_up(g->m, bm), tiles = gx * gy, steps = div_up(g->k, bk),
+            per = div_up(steps, split ? splits_of(s, bm, bn) : 1), splits = per ? div_up(steps, per) : 1;
+    bool batch = s->l.batches != 1 || split;
+    gemm_tile(l, v, &s->a, &s->b);
+    if (batch) batch_walk(l, "batch_a", &s->l, s->l.sa), batch_walk(l, "batch_b", &s->l, s->l.sb);
+    ry_launch_knob_set(l, "GROUPED", 0);
+    ry_launch_knob_set(l, "BATCH", batch);
+    ry_launch_knob_set(l, "SAFE", g->k < bk);
+    ry_launch_knob_set(l, "EDGE", g->m % bm != 0 || g->n % bn != 0);
+    ry_launch_u32(l, "gx", gx);
+    ry_launch_u32(l, "gy", gy);
+    ry_launch_u32(l, "tiles", tiles);
+    ry_launch_u32(l, "k_tiles", steps);
+    ry_launch_u32(l, "k_first", steps ? g->k - (steps - 1) * bk : 0);
+    ry_launch_u32(l, "splits", splits);
+    ry_launch_u32(l, "per_split", per);
+    ry_launch_run(l, "main", tiles * splits * s->l.batches, 0);
+    if (split) finish(l, splits, s->l.batches * g->m * g->n, gemm_threads(v), s->l.batches * g->m * div_up(g->n, 4));
+}
+
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    const matmul_args *args = n->args;
+    shape s = shape_of(n);
+    const simd_gemm *g = &s.l.g;
+    int kernel = gemm_knob(v, "KERNEL");
+    bool swap = false, split = false, bf16 = product_of(args->product) == RY_BF16;
+    if (kernel == DOT) is_thin(&s, 0, &swap);
+    if (kernel == ACROSS) is_thin(&s, 1, &swap);
+    ry_launch_u32(l, "m", swap ? g->n : g->m);
+    ry_launch_u32(l, "n", swap ? g->m : g->n);
+    ry_launch_u32(l, "k", g->k);
+    ry_launch_knob_set(l, "BF16", bf16 && !(g->a.dtype == RY_BF16 && g->b.dtype == RY_BF16));
+    ry_launch_knob_set(l, "BIAS", bias_of(n) != NULL);
+    ry_launch_knob_set(l, "SWAP", swap);
+    if (kernel == TILES) split = v->when == when_split;
+    if (!swap && g->n % 4 == 0 && (kernel != DOT || gemm_knob(v, "NR") == 4)) l->vec |= RY_USES_SRC(BIAS) | RY_USES_OUT(0);
+    if (g->n % 4 == 0) l->vec |= RY_USES_SCRATCH;
+    if (kernel == TILES) {
+        ry_launch_knob_set(l, "SPLIT", split);
+        launch_tiles(l, v, &s, split);
+        return RY_OK;
+    }
+    const gemm_side *x = swap ? &s.b : &s.a, *w = swap ? &s.a : &s.b;
+    int64_t m = swap ? g->n : g->m, rows = swap ? g->m : g->n;
+    ry_launch_knob_set(l, "X", swap);
+    ry_launch_knob_set(l, "W", !swap);
+    ry_launch_knob_set(l, "X_KIND", x->kind);
+    ry_launch_knob_set(l, "W_KIND", w->kind);
+    ry_launch_u32(l, "x_r", x->r);
+    ry_launch_u32(l, "x_k", x->kind ? x->k : 1);
+    ry_launch_u32(l, "w_r", w->kind == 1 ? 1 : w->r);
+    ry_launch_u32(l, "w_k", w->kind ? w->k : 1);
+    batch_walk(l, "batch_x", &s.l, swap ? s.l.sb : s.l.sa);
+    batch_walk(l, "batch_w", &s.l, swap ? s.l.sa : s.l.sb);
+    if (x->fours && x->kind == 0) l->vec |= RY_USES_SRC(swap ? W : A);
+    if (w->fours) l->vec |= RY_USES_SRC(swap ? A : W);
+    ry_launch_knob_set(l, "MR", m <= 1 ? 1 : m <= 2 ? 2 : m <= 4 ? 4 : 8);
+    int64_t quads = s.l.batches * m * div_up(rows, 4);
+    if (kernel == DOT) {
+        int nr = gemm_knob(v, "NR"), threads = 32;
+        int64_t groups = div_up(rows, nr) * s.l.batches;
+        while (threads < 256 && groups * threads < THREADS && threads * 4 < g->k) threads *= 2;
+        ry_launch_knob_set(l, "SPLIT", 0);
+        ry_launch_knob_set(l, "WG", threads);
+        ry_launch_u32(l, "tiles", div_up(rows, nr));
+        ry_launch_run(l, "main", groups, 0);
+    } else if (kernel == ACROSS) {
+        enum { GROUP = 256 };
+        int lanes = gemm_knob(v, "LANES");
+        int64_t tiles = div_up(rows, 4 * lanes), slices = GROUP / lanes, per = g->k, splits = 1;
+        while (tiles * s.l.batches * splits * GROUP < THREADS && per > 16 * slices) splits *= 2, per = div_up(g->k, splits);
+        per = div_up(per, 4) * 4;
+        splits = g->k ? div_up(g->k, per) : 1;
+        split = splits > 1;
+        ry_launch_knob_set(l, "SPLIT", split);
+        ry_launch_knob_set(l, "WG", GROUP);
+        ry_launch_knob_set(l, "W_QUAD", w->fours ? 4 : 1);
+        ry_launch_u32(l, "tiles", tiles);
+        ry_launch_u32(l, "splits", splits);
+        ry_launch_u32(l, "per_split", per);
+        ry_launch_run(l, "main", tiles * splits * s.l.batches, 0);
+        if (rows % 4 == 0) l->vec |= RY_USES_SCRATCH;
+        else l->vec &= ~RY_USES_SCRATCH;
+        if (split) finish(l, splits, s.l.batches * m * rows, GROUP, quads);
+    } else {
+        ry_launch_knob_set(l, "SPLIT", 0);
+        ry_launch_knob_set(l, "WG", 64);
+        ry_launch_u32(l, "quads", quads);
+        ry_launch_run(l, "main", div_up(quads, 64), 0);
     }
     return RY_OK;
 }
@@ -263,6 +465,8 @@ static const ry_op matmul_row = {.name = "matmul",
                                  .infer = infer,
                                  .work = work,
                                  .cpu = cpu,
+                                 .variants = variants,
+                                 .launch = launch,
                                  .lower = lower,
                                  .vjp = vjp,
                                  .cost = cost,

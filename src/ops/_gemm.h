@@ -1,0 +1,22 @@
+/* _gemm.h - what the rows that multiply matrices tell their kernels: how operands lie, and the knobs of _gemm.wgsl.
+ * Private to src/ops.  Knows no device. */
+#ifndef RY_OPS_GEMM_H
+#define RY_OPS_GEMM_H
+#include "core/op.h"
+
+/* A factor [rows, K] as kernels see it; the right one by its columns. */
+typedef struct gemm_side {
+    int kind;      /* 0: K is contiguous; 1: the rows lie side by side; 2: neither */
+    bool fours;    /* quads along the contiguous dim begin at multiples of 4 elements, and none is cut */
+    int64_t r, k;  /* strides */
+} gemm_side;
+gemm_side gemm_side_of(int64_t r, int64_t k, int64_t rows, int64_t depth);
+void gemm_batch(gemm_side *s, int rank, const int64_t *stride); /* matrices of a batch begin so many elements apart */
+
+int gemm_knob(const ry_variant *v, const char *name); /* 0 where the variant does not set it */
+int gemm_threads(const ry_variant *v);                /* of a tile's group */
+/* Does a group's tile fit the device? depth: the longest K. */
+bool gemm_fits(const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int buffers, int64_t depth);
+/* Sets the knobs of a tile kernel that follow from the variant and the operands (s0 is A, s1 B), and their strides. */
+void gemm_tile(ry_launch *l, const ry_variant *v, const gemm_side *a, const gemm_side *b);
+#endif
