@@ -613,7 +613,20 @@ void wgpu_device_close(WGPUDevice dev, WGPUQueue queue) {
     }
 }
 
+/* For people who look at kernels, and for tests that hand them to other compilers. A text that cannot be written is only missed. */
+static void dump(const char *folder, const char *text, size_t n) {
+    uint64_t h = 0xcbf29ce484222325u;
+    char name[32];
+    for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)text[i]) * 0x100000001b3u;
+    snprintf(name, sizeof name, "%016llx.wgsl", (unsigned long long)h);
+    char *path = os_join(folder, name);
+    if (!path || os_mkdirs(folder) != RY_OK || os_file_write(path, text, n) != RY_OK) ry_log_line(RY_LOG_WARN, "%s", ry_message());
+    ry_mem_free(path);
+}
+
 WGPUShaderModule wgpu_module(WGPUDevice dev, const char *text, size_t n, bool trusted) {
+    const char *folder = os_env("RUSTY_WEBGPU_DUMP");
+    if (folder) dump(folder, text, n);
     WGPUShaderSourceWGSL source = {.chain = {.sType = WGPUSType_ShaderSourceWGSL}, .code = {text, n}};
     WGPUShaderModuleDescriptor desc = {.nextInChain = &source.chain};
     return trusted ? wgpu.DeviceCreateShaderModuleTrusted(dev, &desc, WGPUShaderRuntimeChecks_None) : wgpu.DeviceCreateShaderModule(dev, &desc);

@@ -113,7 +113,8 @@ typedef struct wgpu_device_wish {
  * RUSTY_WEBGPU_FEATURES: `none`, or the names of wgpu_features that may be asked for. EARG for words that mean nothing here. */
 ry_status wgpu_device_open(const wgpu_adapter *a, wgpu_device_wish *w, WGPUDevice *dev, WGPUQueue *queue);
 void wgpu_device_close(WGPUDevice dev, WGPUQueue queue); /* both may be NULL */
-/* A module from WGSL; trusted: without bounds checks and loop bounds, for kernels that were verified. Errors go to the trouble. */
+/* A module from WGSL; trusted: without bounds checks and loop bounds, for kernels that were verified. Errors go to the trouble.
+ * RUSTY_WEBGPU_DUMP=FOLDER keeps every text there, as HASH.wgsl. */
 WGPUShaderModule wgpu_module(WGPUDevice dev, const char *text, size_t n, bool trusted);
 /* wgpu-native 29 aborts the process where these three fail: on a lost device, and on submissions that were not valid. Here that
  * becomes trouble: nothing is submitted while an error stands noted, and what still aborts is caught (but on Windows) and noted as a
