@@ -4,7 +4,7 @@
  * softmax again from the logits, which it must read anyway. Never: the product that makes the logits
  * (linear_cross_entropy). */
 #include "base/mem.h"
-#include "lines.h"
+#include "row_launch.h"
 #include <math.h>
 #include <rusty/ops.h>
 
@@ -65,6 +65,23 @@ static ry_status cross_entropy_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+/* The ignored target as a kernel sees it: ids that are no i32 read as -1 there. */
+static int64_t ignore_of(const ry_node *n) {
+    int64_t ignore = ((const ce_args *)n->args)->ignore;
+    return ignore == (int32_t)ignore ? ignore : -1;
+}
+
+static ry_status cross_entropy_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    const ry_spec *x = &n->src[0]->spec;
+    row_deal d = row_launch(l, x->dim[0], x->dim[1], 0);
+    ry_launch_rows(l, "x_row", n, 0);
+    ry_launch_u32(l, "ignore", ignore_of(n));
+    ry_launch_u32(l, "nan_bits", 0x7fc00000);
+    ry_launch_run(l, "main", line_div_up(x->dim[0], d.together), 0);
+    return RY_OK;
+}
+
 static ry_status cross_entropy_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     const ry_spec *t = &n->src[1]->spec;
     ry_tensor x = ry_src(g, n, 0), targets = ry_src(g, n, 1);
@@ -116,6 +133,18 @@ static ry_status cross_entropy_grad_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status cross_entropy_grad_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    const ry_spec *x = &n->src[1]->spec;
+    row_deal d = row_launch(l, x->dim[0], x->dim[1], 2 * ROW_PER);
+    ry_launch_walk(l, "g_at", n->src[0], 1, x->dim);
+    ry_launch_rows(l, "x_row", n, 1);
+    if (x->dim[1] % 4 == 0) l->vec |= RY_USES_OUT(0);
+    ry_launch_u32(l, "ignore", ignore_of(n));
+    ry_launch_run(l, "main", x->dim[1] ? line_div_up(x->dim[0], d.together) : 0, 0);
+    return RY_OK;
+}
+
 static ry_status cross_entropy_grad_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     const ry_spec *t = &n->src[2]->spec, *x = &n->src[1]->spec;
     ry_tensor gy = ry_src(g, n, 0), targets = ry_src(g, n, 2);
@@ -160,10 +189,10 @@ static const ry_sample cross_entropy_grad_samples[] = {
     {0}};
 
 static const ry_op cross_entropy_grad_row = {
-    .name = "cross_entropy_grad", .doc = "gy [R], logits [R,V], targets [R] -> [R,V]", .arg_size = sizeof(ce_args),
+    .name = "cross_entropy_grad", .doc = "gy [R], logits [R,V], targets [R] -> [R,V]; on a GPU a target that is no class gives zeros", .arg_size = sizeof(ce_args),
     .args = ce_arg, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED, .rows = 2, .strided = 1,
     .infer = cross_entropy_grad_infer, .work = cross_entropy_grad_work, .cpu = cross_entropy_grad_cpu,
-    .lower = cross_entropy_grad_lower, .samples = cross_entropy_grad_samples};
+    .lower = cross_entropy_grad_lower, .launch = cross_entropy_grad_launch, .samples = cross_entropy_grad_samples};
 
 static ry_status cross_entropy_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     gx[0] = RY_APPLY(g, &cross_entropy_grad_row, n->args, gy[0], ry_src(g, n, 0), ry_src(g, n, 1));
@@ -171,10 +200,10 @@ static ry_status cross_entropy_vjp(ry_graph *g, const ry_node *n, const ry_tenso
 }
 
 static const ry_op cross_entropy_row = {
-    .name = "cross_entropy", .doc = "logits [R,V], targets [R] -> f32 [R]; 0 where target == ignore",
+    .name = "cross_entropy", .doc = "logits [R,V], targets [R] -> f32 [R]; 0 where target == ignore; on a GPU a target that is no class gives NaN",
     .arg_size = sizeof(ce_args), .args = ce_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED, .rows = 1,
     .infer = cross_entropy_infer, .work = cross_entropy_work, .cpu = cross_entropy_cpu, .lower = cross_entropy_lower,
-    .vjp = cross_entropy_vjp, .cost = cross_entropy_cost, .samples = cross_entropy_samples};
+    .launch = cross_entropy_launch, .vjp = cross_entropy_vjp, .cost = cross_entropy_cost, .samples = cross_entropy_samples};
 
 ry_tensor ry_cross_entropy(ry_graph *g, ry_tensor logits, ry_tensor t, int64_t ignore) {
     return RY_APPLY(g, &cross_entropy_row, (&(ce_args){ignore}), logits, t);

@@ -4,6 +4,7 @@
  * are those of torch.optim.SGD and torch.optim.AdamW. Never: schedules or parameter groups (train). */
 #include "lines.h"
 #include <math.h>
+#include <stdio.h>
 #include <rusty/ops.h>
 
 enum { PART = 65536 };
@@ -98,6 +99,26 @@ static ry_status sgd_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+/* One pass over n elements, 4 a thread. */
+static void launch_pass(const ry_node *n, ry_launch *l) {
+    int64_t count = ry_count(&n->src[0]->spec), group = line_min(256, l->caps->max_invocations);
+    for (int i = 0; i < n->n_src; i++)
+        if (n->src[i] && ry_count(&n->src[i]->spec) == count) l->vec |= RY_USES_SRC(i);
+    for (int i = 0; i < n->n_out; i++) l->vec |= RY_USES_OUT(i);
+    ry_launch_u32(l, "n", count);
+    ry_launch_knob_set(l, "WG", (int)group);
+    ry_launch_run(l, "main", line_div_up(count, 4 * group), 0);
+}
+
+static ry_status sgd_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    const sgd_args *a = n->args;
+    (void)v;
+    ry_launch_f32(l, "take", 1 - a->dampening);
+    ry_launch_u32(l, "first", a->step == 1);
+    launch_pass(n, l);
+    return RY_OK;
+}
+
 static ry_tensor scaled(ry_graph *g, const ry_node *n, int grad, int scale) {
     ry_tensor t = ry_cast(g, ry_src(g, n, grad), RY_F32), s = ry_src(g, n, scale);
     return ry_is_null(s) ? t : ry_mul(g, t, ry_cast(g, RY_RESHAPE(g, s, 1), RY_F32));
@@ -165,6 +186,20 @@ static ry_status adamw_cpu(const ry_cpu *c) {
                  a->lr, a->beta1, a->beta2, a->eps, a->weight_decay, bc1, bc2, m);
         ry_store_row(c->out[0], wt, i, m, w);
     }
+    return RY_OK;
+}
+
+static ry_status adamw_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    const adamw_args *a = n->args;
+    (void)v;
+    ry_launch_f32(l, "keep_m", a->beta1);
+    ry_launch_f32(l, "take_m", 1 - a->beta1);
+    ry_launch_f32(l, "keep_v", a->beta2);
+    ry_launch_f32(l, "take_v", 1 - a->beta2);
+    ry_launch_f32(l, "keep_w", 1 - a->lr * a->weight_decay);
+    ry_launch_f32(l, "rate", a->lr * correction(a->beta1, a->step));
+    ry_launch_f32(l, "scale_v", correction(a->beta2, a->step));
+    launch_pass(n, l);
     return RY_OK;
 }
 
@@ -247,6 +282,40 @@ static ry_status global_norm_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status global_norm_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    enum { PIECES = 1024 }; /* of a source: so many groups fill a large GPU */
+    static const char *const entry[] = {"parts0", "parts1", "parts2", "parts3", "parts4", "parts5",
+                                        "parts6", "parts7", "parts8", "parts9", "parts10", "parts11"};
+    int64_t group = line_min(256, l->caps->max_invocations), start[RY_MAX_SRC + 1] = {0};
+    int batch = (int)line_max(1, line_min(n->n_src, (int64_t)l->caps->max_bindings - 1));
+    char name[20];
+    (void)v;
+    for (int i = 0; i < n->n_src; i++) {
+        int64_t count = ry_count(&n->src[i]->spec);
+        snprintf(name, sizeof name, "n_%d", i);
+        ry_launch_u32(l, name, count);
+        start[i + 1] = start[i] + line_min(PIECES, line_div_up(count, 8 * group));
+        l->vec |= RY_USES_SRC(i);
+    }
+    for (int i = 0; i <= n->n_src; i++) {
+        snprintf(name, sizeof name, "start_%d", i);
+        ry_launch_u32(l, name, start[i]);
+    }
+    ry_launch_knob_set(l, "WG", (int)group);
+    ry_launch_knob_set(l, "BATCH", batch);
+    ry_launch_knob_set(l, "BATCHES", (n->n_src + batch - 1) / batch);
+    ry_launch_u32(l, "parts", start[n->n_src]);
+    for (int b = 0; b * batch < n->n_src; b++) {
+        int from = b * batch, to = from + batch < n->n_src ? from + batch : n->n_src;
+        uint32_t uses = RY_USES_SCRATCH;
+        for (int i = from; i < to; i++) uses |= RY_USES_SRC(i);
+        ry_launch_run(l, entry[b], start[to] - start[from], uses);
+    }
+    l->scratch = (size_t)line_max(1, start[n->n_src]) * sizeof(float);
+    ry_launch_run(l, "finish", 1, RY_USES_SCRATCH | RY_USES_OUT(0));
+    return RY_OK;
+}
+
 static ry_status global_norm_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     ry_tensor sum = RY_NULL;
     for (int i = 0; i < n->n_src; i++) {
@@ -309,16 +378,17 @@ static const ry_op sgd_row = {
     .name = "sgd",
     .doc = "w, grad, momentum or none, scale [] or none -> w, momentum (torch.optim.SGD); lr, step dynamic",
     .arg_size = sizeof(sgd_args), .args = sgd_arg, .min_src = 4, .max_src = 4, .flags = RY_OP_NO_GRAD, .writes = 1 | 4,
-    .optional = 4 | 8, .infer = sgd_infer, .work = work, .cpu = sgd_cpu, .lower = sgd_lower, .samples = sgd_samples};
+    .optional = 4 | 8, .infer = sgd_infer, .work = work, .cpu = sgd_cpu, .lower = sgd_lower, .launch = sgd_launch,
+    .samples = sgd_samples};
 static const ry_op adamw_row = {
     .name = "adamw", .doc = "w, grad, m, v, scale [] or none -> w, m, v (torch.optim.AdamW); lr, step dynamic",
     .arg_size = sizeof(adamw_args), .args = adamw_arg, .min_src = 5, .max_src = 5, .flags = RY_OP_NO_GRAD,
     .writes = 1 | 4 | 8, .optional = 16, .infer = adamw_infer, .work = work, .cpu = adamw_cpu, .lower = adamw_lower,
-    .cost = adamw_cost, .samples = adamw_samples};
+    .launch = adamw_launch, .cost = adamw_cost, .samples = adamw_samples};
 static const ry_op global_norm_row = {
     .name = "global_norm", .doc = "1 to 12 tensors -> f32 []: square root of the sum of all squares", .min_src = 1,
     .max_src = RY_MAX_SRC, .infer = global_norm_infer, .work = global_norm_work, .cpu = global_norm_cpu,
-    .lower = global_norm_lower, .vjp = global_norm_vjp, .samples = global_norm_samples};
+    .lower = global_norm_lower, .launch = global_norm_launch, .vjp = global_norm_vjp, .samples = global_norm_samples};
 
 /* ---- builders ---- */
 

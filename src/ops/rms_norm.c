@@ -2,6 +2,7 @@
  *
  * y = x r w, r = 1 / sqrt(mean(x^2) + eps). The gradient computes r again: x must be read anyway. Never:
  * layer_norm. */
+#include "row_launch.h"
 #include "row_sums.h"
 #include <math.h>
 #include <rusty/ops.h>
@@ -60,11 +61,10 @@ static ry_status rms_norm_cpu(const ry_cpu *c) {
 
 static ry_status rms_norm_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     (void)v;
+    int64_t len = width(n, 0), rows = rows_of(n, 0), together = row_launch(l, rows, len, 2 * ROW_PER).together;
     ry_launch_rows(l, "x_row", n, 0);
-    ry_launch_group(l, width(n, 0));
-    if (width(n, 0) % 4 == 0) l->vec |= RY_USES_SRC(1) | RY_USES_OUT(0);
-    ry_launch_u32(l, "len", width(n, 0));
-    ry_launch_run(l, "main", width(n, 0) ? rows_of(n, 0) : 0, 0);
+    if (len % 4 == 0) l->vec |= RY_USES_SRC(1) | RY_USES_OUT(0);
+    ry_launch_run(l, "main", len ? line_div_up(rows, together) : 0, 0);
     return RY_OK;
 }
 
@@ -135,6 +135,24 @@ static ry_status rms_norm_grad_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status rms_norm_grad_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    int64_t len = width(n, 1), rows = rows_of(n, 1), wide = line_div_up(len, 4) * 4;
+    row_deal d = row_launch(l, rows, len, 2 * ROW_PER);
+    int64_t walkers = n->src[2] && d.per ? row_walkers(&d, rows) : line_div_up(rows, d.together) * d.together;
+    ry_launch_rows(l, "g_row", n, 0);
+    ry_launch_rows(l, "x_row", n, 1);
+    if (len % 4 == 0) l->vec |= RY_USES_SRC(2) | RY_USES_OUT(0) | RY_USES_OUT(1);
+    l->vec |= RY_USES_SCRATCH;
+    ry_launch_u32(l, "walkers", walkers);
+    ry_launch_u32(l, "wide", wide);
+    ry_launch_run(l, "main", len ? walkers / d.together : 0, 0);
+    if (!n->src[2]) return RY_OK;
+    l->scratch = ry_mem_size((size_t)line_max(walkers, 1), (d.per ? (size_t)wide : 1) * sizeof(float), 0);
+    ry_launch_run(l, "columns", line_div_up(len, ROW_COLUMNS), 0);
+    return RY_OK;
+}
+
 static ry_status rms_norm_grad_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     ry_tensor gy = ry_src(g, n, 0), x = ry_src(g, n, 1), w = ry_src(g, n, 2),
               eps = ry_scalar(g, ((const norm_args *)n->args)->eps);
@@ -182,7 +200,7 @@ static const ry_op rms_norm_grad_row = {
     .name = "rms_norm_grad", .doc = "gy, x [..,N], w [N] or none -> gx [..,N], gw f32 [N]",
     .arg_size = sizeof(norm_args), .args = norm_arg, .min_src = 3, .max_src = 3, .optional = 4, .rows = 3,
     .infer = rms_norm_grad_infer, .work = rms_norm_grad_work, .cpu = rms_norm_grad_cpu, .lower = rms_norm_grad_lower,
-    .samples = rms_norm_grad_samples};
+    .launch = rms_norm_grad_launch, .samples = rms_norm_grad_samples};
 
 static ry_status rms_norm_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     gx[0] = RY_APPLY(g, &rms_norm_grad_row, n->args, gy[0], ry_src(g, n, 0), ry_src(g, n, 1));
