@@ -148,6 +148,61 @@ static void add_columns(float *x, const float *col, int64_t ld, const conv *c, i
                 }
 }
 
+/* ---- kernels: a product a group of channels, see conv2d.wgsl ---- */
+
+enum { FORWARD, TO_X, TO_W, TILE = 64 };
+
+static ry_status launch_of(const ry_node *n, const conv *c, int form, ry_launch *l) {
+    enum { GROUPS = 512, SLAB = 256 }; /* groups that fill a device; a slab is no shorter */
+    int64_t M = form == TO_X ? c->C : c->O,
+            N = form == FORWARD ? c->N * c->positions
+                : form == TO_X  ? c->N * c->plane
+                                : c->C * c->taps,
+            K = form == FORWARD ? c->C * c->taps
+                : form == TO_X  ? c->O * c->taps
+                                : c->N * c->positions;
+    int64_t tiles_m = div_up(M, TILE), tiles_n = div_up(N, TILE), slabs = 1, total = ry_count(&n->out[0].spec);
+    while (form == TO_W && tiles_m * tiles_n * c->G * slabs < GROUPS && K / (2 * slabs) >= SLAB) slabs *= 2;
+    int64_t slab = div_up(div_up(K, slabs), 16) * 16;
+    slabs = slab ? div_up(K, slab) : 1;
+    ry_launch_knob_set(l, "FORM", form);
+    ry_launch_knob_set(l, "SLABS", slabs > 1);
+    const struct {
+        const char *name;
+        int64_t value;
+    } u[] = {{"G", c->G},
+             {"O", c->O},
+             {"C", c->C},
+             {"M", M},
+             {"N", N},
+             {"K", K},
+             {"taps", c->taps},
+             {"plane", c->plane},
+             {"positions", c->positions},
+             {"size_x", c->w.size[1]},
+             {"stride_y", c->w.stride[0]},
+             {"stride_x", c->w.stride[1]},
+             {"pad_y", c->w.pad[0]},
+             {"pad_x", c->w.pad[1]},
+             {"dilation_y", c->w.dilation[0]},
+             {"dilation_x", c->w.dilation[1]},
+             {"in_y", c->w.in[0]},
+             {"in_x", c->w.in[1]},
+             {"out_y", c->w.out[0]},
+             {"out_x", c->w.out[1]},
+             {"tiles_m", tiles_m},
+             {"tiles_n", tiles_n},
+             {"slab", slab},
+             {"slabs", slabs}};
+    for (size_t i = 0; i < sizeof u / sizeof *u; i++) ry_launch_u32(l, u[i].name, u[i].value);
+    ry_launch_run(l, "main", total ? tiles_m * tiles_n * c->G * slabs : 0, 0);
+    if (slabs > 1) {
+        l->scratch = (size_t)(slabs * total) * sizeof(float);
+        ry_launch_run(l, "total", div_up(total, 256), 0);
+    }
+    return RY_OK;
+}
+
 /* ---- forward ---- */
 
 enum { X, W, BIAS };
@@ -237,6 +292,12 @@ static ry_status cpu(const ry_cpu *c) {
     for (int64_t o = 0; t != RY_F32 && o < v->O; o++)
         ry_store_row(c->out[0], t, at + o * v->positions, g.n, own + o * f.tile);
     return RY_OK;
+}
+
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    forward f = forward_of(n);
+    return launch_of(n, &f.c, FORWARD, l);
 }
 
 static ry_cost cost_of(const ry_node *n, const conv *c) {
@@ -376,6 +437,13 @@ static ry_status dx_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status dx_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    conv c;
+    (void)v;
+    RY_TRY(dx_conv(&c, n));
+    return launch_of(n, &c, TO_X, l);
+}
+
 static ry_cost dx_cost(const ry_node *n) {
     conv c;
     return dx_conv(&c, n) == RY_OK ? cost_of(n, &c) : (ry_cost){0};
@@ -499,6 +567,13 @@ static ry_status dw_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status dw_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    conv c;
+    (void)v;
+    RY_TRY(dw_conv(&c, n));
+    return launch_of(n, &c, TO_W, l);
+}
+
 static ry_cost dw_cost(const ry_node *n) {
     conv c;
     return dw_conv(&c, n) == RY_OK ? cost_of(n, &c) : (ry_cost){0};
@@ -571,6 +646,10 @@ static const ry_sample dw_samples[] = {
     {.name = "plain", .src = {P4(2, 3, 6, 5), P4(2, 4, 4, 4)}, .args = &plain_dw},
     {.name = "strides, padding", .src = {P4(3, 2, 8, 6), P4(3, 3, 4, 8)}, .args = &strided_dw},
     {.name = "groups", .src = {P4(2, 4, 5, 4), P4(2, 6, 5, 4)}, .args = &grouped_dw},
+    {.name = "slabs",
+     .src = {P4(3, 3, 30, 20), P4(3, 4, 29, 19)},
+     .args = &(const conv_args){.size = {2, 2}},
+     .flags = RY_SAMPLE_NO_GRAD},
     {.name = "no images", .src = {P4(0, 3, 6, 5), P4(0, 4, 4, 4)}, .args = &plain_dw},
     {0}};
 
@@ -582,6 +661,7 @@ static const ry_op conv2d_row = {CONV("conv2d", "x [N,C,H,W], w [O,C/groups,h,w]
                                  .infer = infer,
                                  .work = work,
                                  .cpu = cpu,
+                                 .launch = launch,
                                  .lower = lower,
                                  .vjp = vjp,
                                  .cost = cost,
@@ -591,6 +671,8 @@ static const ry_op conv2d_dx_row = {CONV("conv2d_dx", "w [O,C/groups,h,w], gradi
                                     .infer = dx_infer,
                                     .work = dx_work,
                                     .cpu = dx_cpu,
+                                    .wgsl = "conv2d.wgsl",
+                                    .launch = dx_launch,
                                     .lower = dx_lower,
                                     .vjp = dx_vjp,
                                     .cost = dx_cost,
@@ -600,6 +682,8 @@ static const ry_op conv2d_dw_row = {CONV("conv2d_dw", "x [N,C,H,W], gradient [N,
                                     .infer = dw_infer,
                                     .work = dw_work,
                                     .cpu = dw_cpu,
+                                    .wgsl = "conv2d.wgsl",
+                                    .launch = dw_launch,
                                     .lower = dw_lower,
                                     .vjp = dw_vjp,
                                     .cost = dw_cost,
