@@ -72,9 +72,13 @@ static ry_status run(const ry_cpu *c, line_fn fn) {
         for (int i = 0; i < n->n_src; i++)
             x[i] = line_whole(c->src[i], v[i + 1]->spec.dtype, w[i + 1].at, step[i + 1], len,
                               local ? local + (i + 1) * len : NULL);
+        int64_t now = w[0].at;
+        for (int i = 0; i <= n->n_src; i++) {
+            line_walk_next(&w[i]);
+            if (i && step[i] == 1 && l + 1 < end) line_ahead(c->src[i - 1], v[i]->spec.dtype, w[i].at, len);
+        }
         fn(y, x[0], x[1], len);
-        line_store_whole(c->out[0], v[0]->spec.dtype, w[0].at, step[0], len, y);
-        for (int i = 0; i <= n->n_src; i++) line_walk_next(&w[i]);
+        line_store_whole(c->out[0], v[0]->spec.dtype, now, step[0], len, y);
     }
     return RY_OK;
 }

@@ -1,6 +1,8 @@
-/* stream.c - streaming stores and transposed tiles, with the baseline instructions of x86-64 (SSE2), plain C
- * elsewhere. Owns nothing. */
+/* stream.c - streaming stores and transposed tiles, with the baseline instructions of x86-64 (SSE2; stores of whole lines
+ * where there is AVX-512), plain C elsewhere. Owns nothing. */
 #include "simd/stream.h"
+#include "simd/simd.h"
+#include "simd/stream_path.h"
 #include <string.h>
 
 #if defined(__x86_64__)
@@ -16,6 +18,10 @@ void simd_stream(void *y_, const void *x_, size_t bytes) {
     }
     memcpy(y, x, head);
     y += head, x += head, bytes -= head;
+    if (simd_now() == SIMD_AVX512) {
+        stream_lines_avx512(y, x, bytes / 64);
+        y += bytes / 64 * 64, x += bytes / 64 * 64, bytes %= 64;
+    }
     for (; bytes >= 64; bytes -= 64, x += 64, y += 64) {
         __m128i a = _mm_loadu_si128((const void *)x), b = _mm_loadu_si128((const void *)(x + 16));
         __m128i c = _mm_loadu_si128((const void *)(x + 32)), d = _mm_loadu_si128((const void *)(x + 48));
