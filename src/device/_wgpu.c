@@ -233,11 +233,12 @@ static bool adapter_read(wgpu_adapter *a, WGPUAdapter handle) {
     return true;
 }
 
-/* One chip through two interfaces (Windows): the first in the order of backends stays. Two equal chips stay two. */
+/* One chip through two interfaces (Windows) or two drivers (AMD's and Mesa's): the first stays. Two equal chips stay two. */
 static bool seen_elsewhere(const wgpu_adapter *a) {
     for (size_t i = 0; i < all.adapters; i++) {
         const wgpu_adapter *b = &all.adapter[i];
-        if (strcmp(a->backend, b->backend) && a->vendor_id == b->vendor_id && a->device_id == b->device_id && a->kind == b->kind) return true;
+        bool other = strcmp(a->backend, b->backend) != 0 || strcmp(a->driver, b->driver) != 0;
+        if (other && a->vendor_id == b->vendor_id && a->device_id == b->device_id && a->kind == b->kind) return true;
     }
     return false;
 }
