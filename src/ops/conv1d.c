@@ -159,6 +159,37 @@ static ry_status cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+/* Strides of a [B,n,C] source by the names NAME_b, NAME_t; returns whether its rows begin at multiples of four elements. */
+static bool row_strides(ry_launch *l, const ry_node *n, int i, const char *b, const char *t) {
+    if (i >= n->n_src || !n->src[i]) return false;
+    const ry_value *v = n->src[i];
+    ry_launch_u32(l, b, v->stride[0]);
+    ry_launch_u32(l, t, v->stride[1]);
+    return v->spec.dim[2] % 4 == 0 && (v->spec.dim[0] == 1 || v->stride[0] % 4 == 0) &&
+           (v->spec.dim[1] == 1 || v->stride[1] % 4 == 0);
+}
+
+static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    const ry_spec *x = &n->src[X]->spec;
+    int64_t B = x->dim[0], T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1], columns = div_up(C, 4);
+    if (row_strides(l, n, X, "x_b", "x_t")) l->vec |= RY_USES_SRC(X);
+    if (row_strides(l, n, STATE, "state_b", "state_t")) l->vec |= RY_USES_SRC(STATE);
+    if (C % 4 == 0) l->vec |= RY_USES_SRC(BIAS) | RY_USES_OUT(0) | RY_USES_OUT(1);
+    ry_launch_u32(l, "T", T);
+    ry_launch_u32(l, "C", C);
+    ry_launch_u32(l, "K", K);
+    ry_launch_u32(l, "before", K - 1);
+    ry_launch_u32(l, "columns", columns);
+    ry_launch_u32(l, "total", B * T * columns);
+    ry_launch_u32(l, "states", B * (K - 1) * columns);
+    ry_launch_run(l, "main", div_up(B * T * columns, 256), 0);
+    ry_launch_run(l, "next", div_up(B * (K - 1) * columns, 256), 0);
+    return RY_OK;
+}
+
 static ry_cost cost(const ry_node *n) {
     const ry_spec *x = &n->src[X]->spec;
     return (ry_cost){.flops = 2 * (double)ry_count(x) * (double)n->src[W]->spec.dim[1],
@@ -312,6 +343,36 @@ static ry_status grad_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status grad_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    enum { CHUNK_ROWS = 64 };
+    const ry_spec *x = &n->src[X]->spec;
+    int64_t B = x->dim[0], T = x->dim[1], C = x->dim[2], K = n->src[W]->spec.dim[1], columns = div_up(C, 4),
+            rows = B * T, chunks = div_up(rows, CHUNK_ROWS), sums = C * (K + 1), all = B * (T + K - 1) * columns;
+    (void)row_strides(l, n, X, "x_b", "x_t");
+    (void)row_strides(l, n, GRAD_STATE, "state_b", "state_t");
+    if (row_strides(l, n, GRAD_UP, "up_b", "up_t")) l->vec |= RY_USES_SRC(GRAD_UP);
+    if (row_strides(l, n, GRAD_UP_NEXT, "next_b", "next_t")) l->vec |= RY_USES_SRC(GRAD_UP_NEXT);
+    if (C % 4 == 0) l->vec |= RY_USES_OUT(DX) | RY_USES_OUT(DSTATE);
+    ry_launch_u32(l, "T", T);
+    ry_launch_u32(l, "C", C);
+    ry_launch_u32(l, "K", K);
+    ry_launch_u32(l, "before", K - 1);
+    ry_launch_u32(l, "columns", columns);
+    ry_launch_u32(l, "total", all);
+    ry_launch_u32(l, "rows", rows);
+    ry_launch_u32(l, "chunk", CHUNK_ROWS);
+    ry_launch_u32(l, "chunks", chunks);
+    l->scratch = (size_t)(chunks * sums + 1) * sizeof(float); /* never none: the text names it */
+    ry_launch_run(l, "input", div_up(all, 256),
+                  RY_USES_SRC(W) | RY_USES_SRC(GRAD_UP) | RY_USES_SRC(GRAD_UP_NEXT) | RY_USES_OUT(DX) |
+                      RY_USES_OUT(DSTATE));
+    ry_launch_run(l, "weights", div_up(chunks * sums, 256),
+                  RY_USES_SRC(X) | RY_USES_SRC(GRAD_STATE) | RY_USES_SRC(GRAD_UP) | RY_USES_SCRATCH);
+    ry_launch_run(l, "total", div_up(sums, 256), RY_USES_SCRATCH | RY_USES_OUT(DW) | RY_USES_OUT(DB));
+    return RY_OK;
+}
+
 static ry_cost grad_cost(const ry_node *n) {
     const ry_spec *x = &n->src[X]->spec;
     return (ry_cost){.flops = 4 * (double)ry_count(x) * (double)n->src[W]->spec.dim[1],
@@ -386,6 +447,7 @@ static const ry_op conv1d_row = {
     .infer = infer,
     .work = work,
     .cpu = cpu,
+    .launch = launch,
     .lower = lower,
     .vjp = vjp,
     .cost = cost,
@@ -401,6 +463,7 @@ static const ry_op conv1d_grad_row = {.name = "conv1d_grad",
                                       .infer = grad_infer,
                                       .work = grad_work,
                                       .cpu = grad_cpu,
+                                      .launch = grad_launch,
                                       .lower = grad_lower,
                                       .cost = grad_cost,
                                       .tol = 1e-5f,
