@@ -19,6 +19,7 @@ struct ry_tuning {
     char *path;       /* NULL: no file */
     char head[400];   /* the file's first line: device and driver */
     int trying;       /* -1: not searching */
+    const char *forced; /* RUSTY_VARIANT: every node takes the variant of this name where it may */
     uint64_t version;
 };
 
@@ -123,7 +124,10 @@ const ry_variant *tune_choose(ry_tuning *t, const ry_node *n, const ry_caps *cap
     ry_text key = {0};
     if (!t || count < 2) return first;
     os_mutex_lock(t->lock);
-    if (t->trying >= 0) v = launch_variant_at(n, caps, t->trying < count ? t->trying : count - 1);
+    if (t->forced) {
+        for (int i = 0; i < count; i++)
+            if (!strcmp(launch_variant_at(n, caps, i)->name, t->forced)) v = launch_variant_at(n, caps, i);
+    } else if (t->trying >= 0) v = launch_variant_at(n, caps, t->trying < count ? t->trying : count - 1);
     else if (t->at.n && tune_key(&key, n) == RY_OK) {
         choice *c = find(t, key.at);
         for (int i = 0; c && i < count; i++) {
@@ -230,6 +234,7 @@ ry_status tune_open(ry_tuning **out, const ry_device *d) {
     ry_tuning *t = ry_mem_zalloc(sizeof *t);
     if (!t) return RY_ENOMEM;
     t->trying = -1;
+    t->forced = os_env("RUSTY_VARIANT");
     ry_status st = os_mutex_open(&t->lock);
     snprintf(t->head, sizeof t->head, "rusty tuning 1: %s, %s", d->info.name, d->info.driver);
     if (st == RY_OK && !(off && !strcmp(off, "off"))) t->path = cache_path(hash(14695981039346656037u, t->head, strlen(t->head)));
