@@ -134,6 +134,34 @@ static ry_status max_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+/* in, out: the plane that windows lie on, and what has an element a window. */
+static ry_status launch_of(const ry_node *n, const ry_spec *in, const ry_spec *out, bool max, bool grad, ry_launch *l) {
+    job j = job_of(n, in, out);
+    int64_t total = ry_count(&n->out[0].spec);
+    int each = ry_dtype_row(n->out[0].spec.dtype)->bytes < 4 ? 4 : 1;
+    l->vec = RY_USES_OUT(0);
+    ry_launch_knob_set(l, "MAX", max);
+    ry_launch_knob_set(l, "GRAD", grad);
+    ry_launch_knob_set(l, "FOURS", each == 4);
+    ry_launch_u32(l, "total", total);
+    ry_launch_u32(l, "in_y", j.w.in[0]);
+    ry_launch_u32(l, "in_x", j.w.in[1]);
+    ry_launch_u32(l, "out_y", j.w.out[0]);
+    ry_launch_u32(l, "out_x", j.w.out[1]);
+    ry_launch_u32(l, "size_y", j.w.size[0]);
+    ry_launch_u32(l, "size_x", j.w.size[1]);
+    ry_launch_u32(l, "stride_y", j.w.stride[0]);
+    ry_launch_u32(l, "stride_x", j.w.stride[1]);
+    ry_launch_u32(l, "pad_y", j.w.pad[0]);
+    ry_launch_u32(l, "pad_x", j.w.pad[1]);
+    ry_launch_run(l, "main", (total + 256 * each - 1) / (256 * each), 0);
+    return RY_OK;
+}
+static ry_status max_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    return launch_of(n, &n->src[0]->spec, &n->out[0].spec, true, false, l);
+}
+
 static ry_status max_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     gx[0] = RY_APPLY(g, &max_pool2d_grad_row, n->args, ry_src(g, n, 0), gy[0]);
     return RY_OK;
@@ -174,6 +202,11 @@ static ry_status max_grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 static ry_work max_grad_work(const ry_node *n) {
     job j = job_of(n, &n->src[0]->spec, &n->src[1]->spec);
     return work_of(&j);
+}
+
+static ry_status max_grad_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    return launch_of(n, &n->src[0]->spec, &n->src[1]->spec, true, true, l);
 }
 
 static ry_status max_grad_cpu(const ry_cpu *c) {
@@ -246,6 +279,11 @@ static ry_status avg_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status avg_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    return launch_of(n, &n->src[0]->spec, &n->out[0].spec, false, false, l);
+}
+
 static ry_status avg_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     pool_args a = *(const pool_args *)n->args;
     a.in[0] = n->src[0]->spec.dim[2], a.in[1] = n->src[0]->spec.dim[3];
@@ -310,6 +348,11 @@ static ry_status avg_grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 static ry_work avg_grad_work(const ry_node *n) {
     job j = job_of(n, &n->out[0].spec, &n->src[0]->spec);
     return work_of(&j);
+}
+
+static ry_status avg_grad_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    return launch_of(n, &n->out[0].spec, &n->src[0]->spec, false, true, l);
 }
 
 static ry_status avg_grad_cpu(const ry_cpu *c) {
@@ -392,6 +435,8 @@ static const ry_op max_pool2d_row = {POOL("max_pool2d", 1, "x [N,C,H,W] -> [N,C,
                                      .infer = infer,
                                      .work = work,
                                      .cpu = max_cpu,
+                                     .wgsl = "pool.wgsl",
+                                     .launch = max_launch,
                                      .lower = max_lower,
                                      .vjp = max_vjp,
                                      .samples = samples};
@@ -401,12 +446,16 @@ static const ry_op max_pool2d_grad_row = {
     .infer = max_grad_infer,
     .work = max_grad_work,
     .cpu = max_grad_cpu,
+    .wgsl = "pool.wgsl",
+    .launch = max_grad_launch,
     .lower = max_grad_lower,
     .samples = max_grad_samples};
 static const ry_op avg_pool2d_row = {POOL("avg_pool2d", 1, "x [N,C,H,W] -> [N,C,OH,OW]"),
                                      .infer = infer,
                                      .work = work,
                                      .cpu = avg_cpu,
+                                     .wgsl = "pool.wgsl",
+                                     .launch = avg_launch,
                                      .lower = avg_lower,
                                      .vjp = avg_vjp,
                                      .samples = samples};
@@ -414,6 +463,8 @@ static const ry_op avg_pool2d_grad_row = {POOL("avg_pool2d_grad", 1, "gradient [
                                           .infer = avg_grad_infer,
                                           .work = avg_grad_work,
                                           .cpu = avg_grad_cpu,
+                                          .wgsl = "pool.wgsl",
+                                          .launch = avg_grad_launch,
                                           .lower = avg_grad_lower,
                                           .vjp = avg_grad_vjp,
                                           .samples = avg_grad_samples};
