@@ -155,22 +155,76 @@ static void ops_row(void *ud, const ry_bench_op *r) {
     fflush(stdout);
 }
 
+static int bench_train(ry_device *d, const char *config, int64_t batch, int64_t len, int64_t steps, ry_dtype precision, const ry_tune_options *tune, bool json) {
+    ry_bench_train r;
+    ry_status st = ry_bench_train_run(&r, d, config, batch, len, steps, precision, tune);
+    app_progress_clear();
+    if (st != RY_OK) return app_fail(st);
+    if (json)
+        printf("{\"bench\":\"train\",\"params\":%lld,\"batch\":%lld,\"seq_len\":%lld,\"tok_per_s\":%.6g,\"ms_step\":%.6g,\"ms_first\":%.6g,\"ms_forward\":%.6g,"
+               "\"ms_backward\":%.6g,\"ms_update\":%.6g,\"gflops\":%.6g,\"peak_gflops\":%.6g,\"plan_bytes\":%zu,\"device_bytes\":%zu,\"loss_first\":%.6g,\"loss_last\":%.6g}\n",
+               (long long)r.params, (long long)r.batch, (long long)r.len, r.tok_per_s, r.ms_step, r.ms_first, r.ms_forward, r.ms_backward, r.ms_update, r.gflops, r.peak_gflops,
+               r.plan_bytes, r.device_bytes, r.loss_first, r.loss_last);
+    else {
+        printf("  %.1f M parameters, batch %lld of %lld tokens, loss %.3f -> %.3f in %lld steps\n", (double)r.params / 1e6, (long long)r.batch, (long long)r.len, r.loss_first,
+               r.loss_last, (long long)r.steps);
+        printf("  training       %10.0f tokens/s  │ %9.2f ms a step (first: %.2f s)\n", r.tok_per_s, r.ms_step, r.ms_first / 1e3);
+        printf("  arithmetic     %10.0f GFLOPS    │ %4.1f %% of measured peak\n", r.gflops, r.peak_gflops > 0 ? 100 * r.gflops / r.peak_gflops : 0);
+        if (r.ms_forward > 0) printf("  phases         %10.2f ms forward, %.2f ms backward, %.2f ms update\n", r.ms_forward, r.ms_backward, r.ms_update);
+        printf("  memory         %10.1f MB held, %.1f MB planned\n", (double)r.device_bytes / 1e6, (double)r.plan_bytes / 1e6);
+    }
+    return APP_OK;
+}
+
+static int bench_lm(ry_device *d, const char *model, ry_dtype weights, int64_t prompt, int64_t generate, const ry_tune_options *tune, bool json) {
+    ry_bench_lm r;
+    ry_status st = ry_bench_lm_run(&r, d, model, weights, prompt, generate, tune);
+    app_progress_clear();
+    if (st != RY_OK) return app_fail(st);
+    if (json)
+        printf("{\"bench\":\"lm\",\"params\":%lld,\"prompt\":%lld,\"generated\":%lld,\"prompt_tok_per_s\":%.6g,\"tok_per_s\":%.6g,\"ms_token\":%.6g,\"ms_first\":%.6g,"
+               "\"gbps\":%.6g,\"copy_gbps\":%.6g,\"device_bytes\":%zu}\n",
+               (long long)r.params, (long long)r.prompt, (long long)r.generated, r.prompt_tok_per_s, r.tok_per_s, r.ms_token, r.ms_first, r.gbps, r.copy_gbps, r.device_bytes);
+    else {
+        printf("  %.1f M parameters, %.1f MB of weights\n", (double)r.params / 1e6, r.weight_bytes / 1e6);
+        printf("  prompt of %-5lld %9.0f tokens/s  │ first one after opening: %.2f s\n", (long long)r.prompt, r.prompt_tok_per_s, r.ms_first / 1e3);
+        printf("  generation      %9.1f tokens/s  │ %.3f ms a token, weights read at %.1f GB/s (copying: %.1f GB/s read and written)\n", r.tok_per_s, r.ms_token, r.gbps, r.copy_gbps);
+        printf("  memory          %9.1f MB held\n", (double)r.device_bytes / 1e6);
+    }
+    return APP_OK;
+}
+
+static void tune_progress(void *ud, const char *text) {
+    (void)ud;
+    app_progress(0, "%s", text);
+}
+
 static int run_bench(const app_verb *v, int argc, char **argv) {
     app_common c = {0};
     const char *what = NULL, *sizes_text = "512,1024,2048,4096", *layout = "NN", *filter = NULL;
     ry_dtype dtype = RY_F32;
     bool tune = false;
+    const char *model = NULL;
+    int64_t batch = 1, len = 256, steps = 10, prompt = 512, generate = 128;
     const app_option o[] = {
-        {"--tune", OPT_FLAG, &tune, NULL, "matmul on a GPU: try all kernel variants (otherwise for a second a line)", NULL},
+        {"--tune", OPT_FLAG, &tune, NULL, "GPUs: try all kernel variants and keep the fastest (matmul alone does, for a second a line)", NULL},
         {"--sizes", OPT_TEXT, &sizes_text, "512,1024", "cubes of matmul (512,1024,2048,4096)", NULL},
         {"--dtype", OPT_DTYPE, &dtype, "T", "f32, bf16, f16 (f32)", NULL},
         {"--layout", OPT_TEXT, &layout, "L", "NN, NT, TN (NN)", NULL},
         {"--ops", OPT_TEXT, &filter, "NAME", "only operators whose name begins so", NULL},
+        {"--model,-m", OPT_TEXT, &model, "PATH", "train, lm: a model's folder, or its config (YAML or JSON) for random weights", NULL},
+        {"--batch,-b", OPT_INT, &batch, "N", "train: rows of a batch (1)", NULL},
+        {"--seq-len", OPT_INT, &len, "N", "train: tokens of a row (256)", NULL},
+        {"--steps", OPT_INT, &steps, "N", "train: steps that are timed (10)", NULL},
+        {"--prompt,-p", OPT_INT, &prompt, "N", "lm: tokens of the prompt (512)", NULL},
+        {"--generate,-n", OPT_INT, &generate, "N", "lm: tokens generated (128)", NULL},
         APP_COMMON_OPTIONS(c), {0}};
     int code;
     int64_t sizes[32];
     if (!app_parse(v, o, argc, argv, &what, 1, &code)) return code;
-    if (!what || (strcmp(what, "matmul") && strcmp(what, "ops"))) return app_usage(v, "bench what? matmul or ops");
+    bool whole = what && (!strcmp(what, "train") || !strcmp(what, "lm"));
+    if (!what || (!whole && strcmp(what, "matmul") && strcmp(what, "ops"))) return app_usage(v, "bench what? matmul, ops, train or lm");
+    if (whole && !model) return app_usage(v, "bench %s needs -m: a model's folder or a config", what);
     int n = parse_sizes(sizes_text, sizes, 32);
     if (!n) return app_usage(v, "--sizes needs up to 32 sizes joined by commas, not '%s'", sizes_text);
     if (strcmp(layout, "NN") && strcmp(layout, "NT") && strcmp(layout, "TN")) return app_usage(v, "--layout is NN, NT or TN, not '%s'", layout);
@@ -183,7 +237,11 @@ static int run_bench(const app_verb *v, int argc, char **argv) {
         puts("");
     }
     if (!strcmp(what, "matmul")) code = app_matmul_table(d, sizes, n, dtype, layout, tune ? 0 : APP_TUNE_SECONDS, c.json);
-    else {
+    else if (whole) {
+        ry_tune_options how = {.progress = c.json ? NULL : tune_progress};
+        code = !strcmp(what, "lm") ? bench_lm(d, model, dtype, prompt, generate, tune ? &how : NULL, c.json)
+                                   : bench_train(d, model, batch, len, steps, c.precision, tune ? &how : NULL, c.json);
+    } else {
         ops_table t = {c.json};
         st = ry_bench_ops_run(d, filter, ops_row, &t);
         code = st == RY_OK ? APP_OK : app_fail(st);
@@ -195,4 +253,4 @@ static int run_bench(const app_verb *v, int argc, char **argv) {
 const app_verb verb_devices = {"devices", "[--json]", "what this machine has", "rusty devices", run_devices};
 const app_verb verb_doctor = {"doctor", "[--device D]", "compares every kernel with its reference on this machine", "rusty doctor", run_doctor};
 const app_verb verb_inspect = {"inspect", "FILE", "what is inside a safetensors file, a model folder or a checkpoint", "rusty inspect out/model.safetensors", run_inspect};
-const app_verb verb_bench = {"bench", "matmul|ops [options]", "speed of products and operators, results checked", "rusty bench matmul --sizes 512,1024 --dtype bf16", run_bench};
+const app_verb verb_bench = {"bench", "matmul|ops|train|lm [options]", "speed of products, operators and models, results checked", "rusty bench matmul --sizes 512,1024 --dtype bf16", run_bench};

@@ -386,6 +386,8 @@ typedef struct ry_model_options {
     bool master_f32;    /* weights held in f32 whatever the file says (training) */
     ry_dtype precision; /* dtype of products; 0 = f32 */
     bool profile;       /* sessions time every operator: ry_session_profile */
+    ry_dtype weights;   /* of a new model with random weights, unless master_f32; 0 = f32 */
+    const struct ry_tune_options *tune; /* programs look for their fastest kernels when they are made (GPUs) */
 } ry_model_options;
 /* folder: config.json with model.safetensors or its shards; missing, extra or ill-shaped tensors are errors by name. */
 RY_API ry_status ry_model_open(ry_model **out, ry_device *d, const char *folder, const ry_model_options *o);
@@ -508,6 +510,25 @@ RY_API ry_status ry_bench_matmul_run(ry_bench_matmul *out, ry_device *d, int64_t
 typedef struct ry_bench_op { char name[48]; double ms, gbps, gflops, share; } ry_bench_op; /* share of measured copy speed */
 RY_API ry_status ry_bench_ops_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_bench_op *r), void *ud);
 /* Every row's samples: the device against the CPU (on the CPU: against the row's lowering, or the plain path). */
+typedef struct ry_bench_train {
+    int64_t params, batch, len, steps;
+    double tok_per_s, ms_step, ms_first;   /* median step; the first one, with all that is made at start */
+    double ms_forward, ms_backward, ms_update; /* by the device's clock, of the last step; 0: unknown */
+    double gflops, peak_gflops;            /* operations of the plan over the median step; what the device can do (measured) */
+    size_t plan_bytes, device_bytes;       /* what the plan says; what buffers took (0: unknown) */
+    double loss_first, loss_last;
+} ry_bench_train;
+/* Trains a new model on random tokens, each batch anew: config as in ry_model_init. precision 0 = f32. */
+RY_API ry_status ry_bench_train_run(ry_bench_train *out, ry_device *d, const char *config, int64_t batch, int64_t len, int64_t steps, ry_dtype precision,
+                                    const ry_tune_options *tune);
+typedef struct ry_bench_lm {
+    int64_t params, prompt, generated;
+    double prompt_tok_per_s, tok_per_s, ms_token, ms_first; /* medians of whole prompts and of tokens; first token after opening */
+    double weight_bytes, gbps, copy_gbps;  /* read a token; what that comes to; the device's own copy */
+    size_t device_bytes;
+} ry_bench_lm;
+/* path: a model's folder, or a config as in ry_model_init, which gets random weights of dtype weights (0 = f32). */
+RY_API ry_status ry_bench_lm_run(ry_bench_lm *out, ry_device *d, const char *path, ry_dtype weights, int64_t prompt, int64_t generate, const ry_tune_options *tune);
 typedef struct ry_doctor_row { const char *op, *sample, *message; double err, tol; int result; } ry_doctor_row; /* 0 ok, 1 wrong, 2 skipped */
 /* filter: only operators whose name begins so; NULL: all. */
 RY_API ry_status ry_doctor_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_doctor_row *r), void *ud, int64_t *wrong);

@@ -34,6 +34,7 @@ typedef struct ry_device_api {
     void (*unbuild)(ry_device *d, ry_program *p);
     ry_status (*run)(ry_device *d, ry_program *p);                         /* submits; under the device's lock */
     ry_status (*sync)(ry_device *d);
+    size_t (*held)(ry_device *d);                                          /* bytes of all buffers; NULL: the host's memory */
 } ry_device_api;
 /* The list of src/device/<stem>.c, each `const ry_device_api ry_device_<stem>`; written by the build. */
 extern const ry_device_api *const ry_device_apis[];

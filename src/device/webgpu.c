@@ -357,6 +357,14 @@ static ry_status copy(ry_device *d, ry_buffer *to, const ry_buffer *from, size_t
     return submit_encoder(g, &e, NULL);
 }
 
+static size_t held(ry_device *d) {
+    gpu *g = d->impl;
+    os_mutex_lock(g->lock);
+    size_t bytes = g->held;
+    os_mutex_unlock(g->lock);
+    return bytes;
+}
+
 static ry_status sync_gpu(ry_device *d) {
     gpu *g = d->impl;
     wgpu_wait(g->dev, NULL);
@@ -1062,5 +1070,5 @@ static ry_status run(ry_device *d, ry_program *p) {
 
 extern const ry_device_api ry_device_webgpu;
 const ry_device_api ry_device_webgpu = {.backend = "webgpu", .count = count, .describe = describe, .open = open_gpu, .close = close_gpu, .alloc = alloc, .wrap = wrap,
-                                        .free = free_gpu, .write = write, .read = read, .copy = copy, .work = work, .build = build, .unbuild = unbuild, .run = run, .sync = sync_gpu};
+                                        .free = free_gpu, .write = write, .read = read, .copy = copy, .work = work, .build = build, .unbuild = unbuild, .run = run, .sync = sync_gpu, .held = held};
 #endif

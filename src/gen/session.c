@@ -1,11 +1,15 @@
 /* session.c - generation with a KV cache: one kept program per token, prompts in chunks.  Owns the cache; the model is another's. */
 #include "base/mem.h"
+#include "core/device.h"
 #include "core/op.h"
 #include "model/model.h"
 #include <rusty/ops.h>
 #include <string.h>
 
-enum { CHUNK = 64 }; /* prompt tokens a run; the last chunk is padded: its surplus rows are overwritten before anybody sees them */
+/* Prompt tokens a run, by kind of program; the last chunk is padded: its surplus rows are overwritten before anybody sees them. Long
+ * chunks are for devices that want much work at once. */
+enum { SHORT, LONG, KINDS };
+static const int64_t chunk_rows[KINDS] = {64, 512};
 
 struct ry_session {
     ry_model *m;
@@ -15,8 +19,9 @@ struct ry_session {
     float *freq_host;
     double rope_scale;
     int64_t freq_length;        /* length that freq was made for; 0 = the plain table, -1 = none yet */
-    ry_program *token, *chunk, *every; /* T = 1; T = CHUNK, last logits; T = CHUNK, all logits. Built when first needed */
-    float *logits, *all;        /* [V]; [CHUNK,V] */
+    int kinds;                  /* of chunks that are used */
+    ry_program *token, *chunk[KINDS], *every[KINDS]; /* one token; a chunk, last logits; a chunk, all logits. Built when first needed */
+    float *logits, *all;        /* [V]; [longest chunk,V] */
     int64_t used;               /* positions filled */
     int32_t pending;            /* sampled, not yet fed; -1 none */
     bool ready;                 /* logits belong to position used - 1 */
@@ -29,8 +34,7 @@ void ry_session_close(ry_session *s) {
         if (s->v) ry_var_close(s->v[i]);
     }
     ry_program_close(s->token);
-    ry_program_close(s->chunk);
-    ry_program_close(s->every);
+    for (int k = 0; k < KINDS; k++) ry_program_close(s->chunk[k]), ry_program_close(s->every[k]);
     ry_var_close(s->freq);
     ry_mem_free(s->k);
     ry_mem_free(s->v);
@@ -50,7 +54,9 @@ ry_status ry_session_open(ry_session **out, ry_model *m, int64_t context) {
     if (!s) return st;
     s->m = m;
     s->context = context;
-    s->rows = (context + CHUNK - 1) / CHUNK * CHUNK + CHUNK;
+    s->kinds = m->dev->api->work && context >= chunk_rows[LONG] ? KINDS : 1;
+    int64_t longest = chunk_rows[s->kinds - 1];
+    s->rows = (context + longest - 1) / longest * longest + longest;
     s->pending = -1;
     s->freq_length = -1;
     s->k = ry_mem_zalloc(L * sizeof *s->k);
@@ -91,7 +97,8 @@ static ry_status build(ry_session *s, ry_program **out, int64_t T, bool all) {
     ry_tensor h = s->m->family->hidden(&p);
     if (T > 1 && !all) h = ry_take(g, h, ry_input(g, &RY_SHAPE(RY_I32, 1), "last"), 1);
     ry_tensor y = ry_cast(g, model_logits(g, s->m, h), RY_F32);
-    ry_status st = ry_compile(out, g, 1, &y, &(ry_compile_options){.profile = s->m->opt.profile});
+    ry_status st = s->m->opt.tune ? ry_tune(g, 1, &y, 0, NULL, s->m->opt.tune) : RY_OK;
+    if (st == RY_OK) st = ry_compile(out, g, 1, &y, &(ry_compile_options){.profile = s->m->opt.profile});
     ry_graph_close(g);
     return st;
 }
@@ -107,11 +114,13 @@ static ry_status set_freq(ry_session *s, int64_t length) {
 }
 
 static ry_status run(ry_session *s, const int32_t *ids, int64_t n, float *all) {
-    int64_t T = n == 1 ? 1 : CHUNK, V = s->m->cfg.vocab_size;
-    int32_t padded[CHUNK] = {0}, pos[CHUNK], length = (int32_t)(s->used + T), last = (int32_t)(n - 1);
+    enum { MOST = 512 };
+    int kind = n > chunk_rows[SHORT] ? LONG : SHORT;
+    int64_t T = n == 1 ? 1 : chunk_rows[kind], V = s->m->cfg.vocab_size;
+    int32_t padded[MOST] = {0}, pos[MOST], length = (int32_t)(s->used + T), last = (int32_t)(n - 1);
     bool every = all && T > 1;
-    ry_program **p = T == 1 ? &s->token : every ? &s->every : &s->chunk;
-    if (every && !s->all && !(s->all = ry_mem_alloc(ry_mem_size((size_t)V, CHUNK * sizeof(float), 0)))) return RY_ENOMEM;
+    ry_program **p = T == 1 ? &s->token : every ? &s->every[kind] : &s->chunk[kind];
+    if (every && !s->all && !(s->all = ry_mem_alloc(ry_mem_size((size_t)V, (size_t)chunk_rows[s->kinds - 1] * sizeof(float), 0)))) return RY_ENOMEM;
     RY_TRY(build(s, p, T, every));
     memcpy(padded, ids, (size_t)n * sizeof *ids);
     for (int64_t i = 0; i < T; i++) pos[i] = (int32_t)(s->used + i);
@@ -123,7 +132,7 @@ static ry_status run(ry_session *s, const int32_t *ids, int64_t n, float *all) {
     RY_TRY(ry_run(*p));
     size_t row = (size_t)V * sizeof(float);
     if (every) {
-        RY_TRY(ry_fetch(*p, 0, s->all, row * CHUNK));
+        RY_TRY(ry_fetch(*p, 0, s->all, row * (size_t)T));
         memcpy(all, s->all, row * (size_t)n);
         memcpy(s->logits, s->all + V * (n - 1), row);
     } else {
@@ -147,7 +156,8 @@ ry_status ry_session_feed(ry_session *s, const int32_t *ids, size_t n, float *lo
         s->pending = -1;
     }
     for (size_t i = 0; i < n;) {
-        int64_t k = n - i < CHUNK ? (int64_t)(n - i) : CHUNK;
+        int64_t k = (int64_t)(n - i), most = chunk_rows[s->kinds > LONG && k > chunk_rows[LONG] / 2 ? LONG : SHORT];
+        if (k > most) k = most;
         RY_TRY(run(s, ids + i, k, all && logits ? logits + V * (int64_t)i : NULL));
         i += (size_t)k;
     }
@@ -164,7 +174,7 @@ ry_status ry_session_next(ry_session *s, const ry_sampling *o, int32_t *id) {
     return RY_OK;
 }
 
-static const ry_program *shown(const ry_session *s) { return s->token ? s->token : s->chunk ? s->chunk : s->every; }
+static const ry_program *shown(const ry_session *s) { return s->token ? s->token : s->chunk[SHORT] ? s->chunk[SHORT] : s->chunk[LONG] ? s->chunk[LONG] : s->every[SHORT]; }
 
 size_t ry_session_profile(const ry_session *s, ry_profile_row *rows, size_t cap) { return shown(s) ? ry_program_profile(shown(s), rows, cap) : 0; }
 

@@ -57,13 +57,15 @@ static ry_status from_file(ry_model *m, ry_var **out, const ry_spec *want, const
     return st;
 }
 
-static ry_status at_random(ry_model *m, ry_var **out, const ry_spec *s, model_init init, const char *name) {
+static ry_status at_random(ry_model *m, ry_var **out, const ry_spec *f32, model_init init, const char *name) {
     ry_device_info dev;
+    ry_spec as = *f32, *s = &as;
     size_t bytes;
+    if (m->opt.weights && !m->opt.master_f32) as.dtype = m->opt.weights;
     RY_TRY(ry_var_open(out, m->dev, s, name));
     ry_device_describe(m->dev, &dev);
     if (init == INIT_ZEROS || !strcmp(dev.backend, "null")) return RY_OK;
-    RY_TRY(ry_spec_bytes(&bytes, s));
+    RY_TRY(ry_spec_bytes(&bytes, f32));
     float *x = ry_mem_alloc(bytes);
     int64_t n = ry_count(s);
     ry_status st = x ? RY_OK : RY_ENOMEM;
@@ -71,7 +73,8 @@ static ry_status at_random(ry_model *m, ry_var **out, const ry_spec *s, model_in
         ry_rng_normal(x, n, m->seed, (uint32_t)m->vars.n, 0); /* each parameter has a stream of its own */
         simd_rows()->scale(x, x, (float)m->cfg.initializer_range, n);
     } else if (x) simd_rows()->fill(x, 1, n);
-    if (st == RY_OK) st = ry_var_write(*out, x, bytes);
+    if (st == RY_OK && s->dtype != RY_F32) st = convert(x, s->dtype, x, RY_F32, n); /* narrower: never ahead of what is read */
+    if (st == RY_OK) st = ry_var_write(*out, x, ry_bytes_of(s->dtype, n));
     ry_mem_free(x);
     if (st != RY_OK) {
         ry_var_close(*out);

@@ -11,6 +11,7 @@
 #include "simd/simd.h"
 #include "simd/gemm.h"
 #include "simd/stream.h"
+#include "tools/bench.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 
 enum { MAX_RUNS = 50, CHECKED = 64 };
 
-static ry_status real_device(ry_device *d, const char *what) {
+ry_status bench_real_device(ry_device *d, const char *what) {
     ry_device_info info;
     if (!d) RY_FAIL(RY_EARG, "%s needs a device", what);
     ry_device_describe(d, &info);
@@ -30,6 +31,11 @@ static ry_status real_device(ry_device *d, const char *what) {
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+double bench_median(double *x, int n) {
+    qsort(x, (size_t)n, sizeof *x, by_value);
+    return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
 
 /* Devices that run kernels are timed by their own clock: programs are compiled for a profile there. */
@@ -52,8 +58,7 @@ static ry_status time_program(double *out, ry_program *p, double budget) {
     int n = 0;
     RY_TRY(ry_run(p));
     for (double start = os_now(); n < 3 || (n < MAX_RUNS && os_now() - start < budget); n++) RY_TRY(run_seconds(&t[n], p));
-    qsort(t, (size_t)n, sizeof *t, by_value);
-    *out = n % 2 ? t[n / 2] : (t[n / 2 - 1] + t[n / 2]) / 2;
+    *out = bench_median(t, n);
     return RY_OK;
 }
 
@@ -120,7 +125,7 @@ static ry_status measure_kernels_peak(double *out, ry_device *d) {
 }
 
 /* Sum over as many threads as the device uses, all at once. */
-static ry_status measure_peak(double *out, ry_device *d, ry_dtype product) {
+ry_status bench_peak(double *out, ry_device *d, ry_dtype product) {
     if (own_clock(d)) return measure_kernels_peak(out, d);
     ry_device_info info;
     ry_device_describe(d, &info);
@@ -196,7 +201,7 @@ static ry_status check_product(double *err, ry_program *p, const factor *a, cons
 
 ry_status ry_bench_matmul_run(ry_bench_matmul *out, ry_device *d, int64_t m, int64_t n, int64_t k, ry_dtype t,
                               const char *layout, const ry_tune_options *tune) {
-    RY_TRY(real_device(d, "bench matmul"));
+    RY_TRY(bench_real_device(d, "bench matmul"));
     if (m < 1 || n < 1 || k < 1)
         RY_FAIL(RY_EARG, "bench matmul: sizes must be positive, not %lldx%lldx%lld", (long long)m, (long long)n,
                 (long long)k);
@@ -222,9 +227,9 @@ ry_status ry_bench_matmul_run(ry_bench_matmul *out, ry_device *d, int64_t m, int
     ry_tensor c = ry_matmul(g, ta ? ry_transpose(g, x, 0, 1) : x, tb ? ry_transpose(g, y, 0, 1) : y);
     if (tune) RY_GO(st, done, ry_tune(g, 1, &c, 0, NULL, tune));
     RY_GO(st, done, ry_compile(&p, g, 1, &c, &(ry_compile_options){.profile = own_clock(d)}));
-    RY_GO(st, done, measure_peak(&before, d, product));
+    RY_GO(st, done, bench_peak(&before, d, product));
     RY_GO(st, done, time_program(&seconds, p, 1.0));
-    RY_GO(st, done, measure_peak(&after, d, product));
+    RY_GO(st, done, bench_peak(&after, d, product));
     RY_GO(st, done, check_product(&out->max_rel_err, p, &a, &b, ta, tb, m, n, k));
     out->ms = seconds * 1e3;
     out->gflops = 2 * (double)m * (double)n * (double)k / seconds * 1e-9;
@@ -278,7 +283,7 @@ static ry_status kernels_copy_speed(double *out, ry_device *d) {
 
 /* Bytes a second that pass when memory is copied by the device's number of threads, the better of plain and streaming stores:
  * every byte counted twice, read and written. */
-static ry_status copy_speed(double *out, ry_device *d) {
+ry_status bench_copy_speed(double *out, ry_device *d) {
     if (own_clock(d)) return kernels_copy_speed(out, d);
     enum { PIECE = 1 << 20 };
     const size_t bytes = (size_t)128 << 20;
@@ -342,8 +347,8 @@ done:
 ry_status ry_bench_ops_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_bench_op *r), void *ud) {
     double copy = 0;
     bool found = false;
-    RY_TRY(real_device(d, "bench ops"));
-    RY_TRY(copy_speed(&copy, d));
+    RY_TRY(bench_real_device(d, "bench ops"));
+    RY_TRY(bench_copy_speed(&copy, d));
     row(ud, &(ry_bench_op){
                 .name = "memory copy", .ms = 2.0 * 128 * (1 << 20) / copy * 1e3, .gbps = copy * 1e-9, .share = 1});
     const ry_op *op;

@@ -1,4 +1,5 @@
 /* step.c - one optimiser step as planned programs: loss, gradients, clipping, update.  Owns moments and accumulated gradients. */
+#include "base/rng.h"
 #include "train/train.h"
 #include <stdio.h>
 #include <string.h>
@@ -34,13 +35,14 @@ static ry_status open_vars(ry_var ***out, const train_step *s, const char *suffi
 }
 
 /* Inputs in order: ids, targets [B,T], scale []. Gradients of all trained variables into grad[n]. */
-static ry_status loss_and_grads(ry_graph *g, ry_model *m, size_t n, ry_var *const *w, int64_t B, int64_t T, bool recompute, ry_tensor *loss, ry_tensor *grad) {
+static ry_status loss_and_grads(ry_graph *g, ry_model *m, size_t n, ry_var *const *w, int64_t B, int64_t T, bool recompute, ry_tensor in[3], ry_tensor *loss,
+                                ry_tensor *grad) {
     model_pass p;
-    ry_tensor ids = ry_input(g, &RY_SHAPE(RY_I32, B, T), "ids"), targets = ry_input(g, &RY_SHAPE(RY_I32, B, T), "targets");
-    ry_tensor scale = ry_input(g, &(ry_spec){.dtype = RY_F32}, "scale");
-    RY_TRY(model_pass_plain(&p, g, m, ids));
+    in[0] = ry_input(g, &RY_SHAPE(RY_I32, B, T), "ids"), in[1] = ry_input(g, &RY_SHAPE(RY_I32, B, T), "targets");
+    in[2] = ry_input(g, &(ry_spec){.dtype = RY_F32}, "scale");
+    RY_TRY(model_pass_plain(&p, g, m, in[0]));
     p.recompute = recompute;
-    *loss = model_loss(&p, targets, scale, true);
+    *loss = model_loss(&p, in[1], in[2], true);
     ry_tensor *x = ry_mem_alloc(ry_mem_size(n, sizeof *x, 1));
     if (!x) return RY_ENOMEM;
     for (size_t i = 0; i < n; i++) x[i] = ry_use(g, w[i]);
@@ -51,18 +53,47 @@ static ry_status loss_and_grads(ry_graph *g, ry_model *m, size_t n, ry_var *cons
 
 typedef enum { WHOLE, FIRST, MORE, UPDATE } part;
 
+/* The fastest kernels for the graph of a step, which updates nothing worth keeping yet: on random tokens, the weights put back. */
+static ry_status tune(train_step *s, ry_graph *g, size_t n_want, const ry_tensor *want, const ry_tensor in[3]) {
+    size_t cells = (size_t)(s->batch * s->len), n_kept = 0;
+    float scale = 1.0f / (float)cells;
+    int32_t *ids = ry_mem_alloc(ry_mem_size(cells, sizeof *ids, 0));
+    void **kept = ry_mem_zalloc(ry_mem_size(s->n, sizeof *kept, 1));
+    ry_status st = ids && kept ? RY_OK : RY_ENOMEM;
+    for (size_t i = 0; i < cells && st == RY_OK; i++) ids[i] = (int32_t)(ry_rng_word(1, 0, i) % (uint64_t)s->m->cfg.vocab_size);
+    for (; n_kept < s->n && st == RY_OK; n_kept++) {
+        kept[n_kept] = ry_mem_alloc(s->w[n_kept]->bytes);
+        st = kept[n_kept] ? ry_var_read(s->w[n_kept], kept[n_kept], s->w[n_kept]->bytes) : RY_ENOMEM;
+    }
+    ry_feed feed[3] = {{in[0], ids, cells * sizeof *ids}, {in[1], ids, cells * sizeof *ids}, {in[2], &scale, sizeof scale}};
+    if (st == RY_OK) st = ry_tune(g, n_want, want, 3, feed, s->m->opt.tune);
+    for (size_t i = 0; i < n_kept && kept; i++) {
+        if (st == RY_OK) st = ry_var_write(s->w[i], kept[i], s->w[i]->bytes);
+        for (int k = 0; k < 2 && st == RY_OK; k++) { /* moments begin at zero */
+            ry_var *v = k ? (s->sq ? s->sq[i] : NULL) : s->mom ? s->mom[i] : NULL;
+            if (v) memset(kept[i], 0, v->bytes), st = ry_var_write(v, kept[i], v->bytes);
+        }
+        ry_mem_free(kept[i]);
+    }
+    ry_mem_free(kept);
+    ry_mem_free(ids);
+    return st;
+}
+
 static ry_status build(train_step *s, ry_program **out, part what, bool recompute) {
     ry_graph *g = NULL;
     ry_tensor want[2] = {RY_NULL, RY_NULL}, *grad = ry_mem_zalloc(ry_mem_size(s->n, sizeof *grad, 1));
+    ry_tensor in[3];
     size_t n_want = 0;
     ry_status st = grad ? ry_graph_open(&g, s->m->dev) : RY_ENOMEM;
-    if (st == RY_OK && what != UPDATE) st = loss_and_grads(g, s->m, s->n, s->w, s->batch, s->len, recompute, &want[n_want++], grad);
+    if (st == RY_OK && what != UPDATE) st = loss_and_grads(g, s->m, s->n, s->w, s->batch, s->len, recompute, in, &want[n_want++], grad);
     for (size_t i = 0; st == RY_OK && i < s->n; i++) {
         if (what == FIRST) ry_assign(g, s->acc[i], grad[i]);
         else if (what == MORE) ry_add_into(g, s->acc[i], grad[i]);
         else if (what == UPDATE) grad[i] = ry_use(g, s->acc[i]);
     }
     if (st == RY_OK && (what == WHOLE || what == UPDATE)) nn_update(g, &s->optim, s->n, s->w, grad, s->mom, s->sq, &want[n_want++]);
+    if (st == RY_OK && what == WHOLE && s->m->opt.tune) st = tune(s, g, n_want, want, in);
     if (st == RY_OK) st = ry_compile(out, g, n_want, want, &(ry_compile_options){.debug_nan = s->debug_nan, .profile = s->profile});
     ry_graph_close(g);
     ry_mem_free(grad);
@@ -164,7 +195,8 @@ ry_status train_grads(ry_model *m, int64_t batch, int64_t len, const int32_t *id
     float *buf = NULL;
     ry_tensor *want = ry_mem_zalloc(ry_mem_size(n + 1, sizeof *want, 0));
     ry_status st = want ? ry_graph_open(&g, m->dev) : RY_ENOMEM;
-    if (st == RY_OK) st = loss_and_grads(g, m, n, m->vars.at, batch, len, false, &want[0], want + 1);
+    ry_tensor in[3];
+    if (st == RY_OK) st = loss_and_grads(g, m, n, m->vars.at, batch, len, false, in, &want[0], want + 1);
     if (st == RY_OK) st = ry_compile(&p, g, n + 1, want, NULL);
     if (st == RY_OK) st = feed_batch(p, batch * len, ids, targets, scale);
     if (st == RY_OK) st = ry_run(p);
