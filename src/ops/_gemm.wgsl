@@ -1,8 +1,8 @@
 // _gemm.wgsl - `#include gemm`: C = A B by tiles, C [M,N], A [M,K], B [K,N].
 //
-// A group makes BM x BN entries of C, a thread TM x TN of them in registers: quads of rows and columns that lie NTY and NTX quads
-// apart (NTX = BN / TN, NTY = BM / TM), so that neighbours in a group read neighbours in shared memory. K goes by in steps of BK: while one step is multiplied, the
-// next is on its way from memory to registers, and from there to shared memory (DB 1: one buffer there; 2: two).
+// A group makes BM x BN entries of C, a thread TM x TN of them in registers: quads of rows and columns that lie BM / TM and BN / TN
+// quads apart, so that neighbours in a group read neighbours in shared memory. K goes by in steps of BK: while one step is multiplied,
+// the next is on its way from memory to registers, and from there to shared memory (DB 1: one buffer there; 2: two).
 // The first step is the short one, K mod BK long: what comes after it needs no test. Rows and columns beyond C read the last ones
 // that exist and are not stored (EDGE).
 //   A_KIND, B_KIND   0: K is contiguous, 1: M or N is, 2: neither
@@ -56,23 +56,23 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     // Blocks of BM rows, counted by segments: rows before the first expert, of each expert, after the last.
     if (t == 0u) {
         var left = group / u.gx;
-        var from = 0u;
+        var begin = 0u;
         var e = 0u;
         found[0] = u.rows;
         found[1] = u.rows;
         found[2] = 0u;
         for (; e < u.experts + 2u; e++) {
-            var to = u.rows;
-            if (e <= u.experts) { to = bound(e, from); }
-            let blocks = (to - from + ${BM - 1}u) / ${BM}u;
+            var stop = u.rows;
+            if (e <= u.experts) { stop = bound(e, begin); }
+            let blocks = (stop - begin + ${BM - 1}u) / ${BM}u;
             if (left < blocks) {
-                found[0] = from + left * ${BM}u;
-                found[1] = to;
+                found[0] = begin + left * ${BM}u;
+                found[1] = stop;
                 found[2] = e; // expert e - 1; 0 and experts + 1: none
                 break;
             }
             left -= blocks;
-            from = to;
+            begin = stop;
         }
     }
     let tn = group % u.gx;
@@ -110,10 +110,10 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     let m_end = u.m;
 #if GROUPED == 2
     if (t == 0u) {
-        var from = 0u;
-        for (var e = 0u; e <= z; e++) { from = bound(e, from); }
-        found[0] = from;
-        found[1] = bound(z + 1u, from);
+        var begin = 0u;
+        for (var e = 0u; e <= z; e++) { begin = bound(e, begin); }
+        found[0] = begin;
+        found[1] = bound(z + 1u, begin);
     }
     let k_at = workgroupUniformLoad(&found[0]);
     let k_count = workgroupUniformLoad(&found[1]) - k_at;
@@ -130,10 +130,10 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     let b_at = 0u;
 #end
 #if SPLIT
-    let from = part * u.per_split;
-    let k_tiles = min(u.k_tiles - from, u.per_split);
-    let k_first = select(${BK}u, u.k_first, from == 0u);
-    let k_at = select(u.k_first + from * ${BK}u - ${BK}u, 0u, from == 0u);
+    let begin = part * u.per_split;
+    let k_tiles = min(u.k_tiles - begin, u.per_split);
+    let k_first = select(${BK}u, u.k_first, begin == 0u);
+    let k_at = select(u.k_first + begin * ${BK}u - ${BK}u, 0u, begin == 0u);
 #else
     let k_tiles = u.k_tiles;
     let k_first = u.k_first;
@@ -386,8 +386,6 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
 #end
 #if BIAS && !SPLIT
             let bias = ld4_s2(col, n);
-#else
-            let bias = vec4<f32>();
 #end
 #for i 0 TM
 #if EDGE
@@ -396,7 +394,11 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
 #if SPLIT
             { st4_tmp(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * u.n + col, n, c${i}_${j}); }
 #else
+#if BIAS
             { st4_o0(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * u.n + col, n, c${i}_${j} + bias); }
+#else
+            { st4_o0(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * u.n + col, n, c${i}_${j}); }
+#end
 #end
 #end
         }

@@ -2,6 +2,7 @@
  * Owns the rows grouped_matmul (also its gradient to x: w the other way round) and grouped_matmul_dw, and ry_grouped_matmul.
  *
  * How many rows each expert has is known only at run time, so work is cut into blocks of rows and columns; a block looks up which experts it meets. */
+#include "ops/_gemm.h"
 #include "ops/product.h"
 #include "simd/rows.h"
 #include <rusty/ops.h>
@@ -252,6 +253,82 @@ static ry_status dw_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     return RY_OK;
 }
 
+/* ---- kernels: _gemm.wgsl ---- */
+
+/* Tiles that the rows fill, if each expert's last one is half full. */
+static bool fits(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int db, int64_t least) {
+    const ry_spec *o = &n->out[0].spec, *x = &n->src[X]->spec;
+    bool dw = n->op != &grouped_matmul_row;
+    int64_t tiles = dw ? o->dim[0] * div_up(o->dim[1], bm) * div_up(o->dim[2], bn)
+                       : (o->dim[0] / bm + n->src[W]->spec.dim[0] / 2) * div_up(o->dim[1], bn);
+    return gemm_fits(caps, bm, bn, bk, tm, tn, db, x->dim[dw ? 0 : 1]) && tiles >= least;
+}
+#define TILE(name, bm, bn, bk, tm, tn, db, least)                  \
+    static bool name(const ry_node *n, const ry_caps *caps) {      \
+        return fits(n, caps, bm, bn, bk, tm, tn, db, least);       \
+    }
+#define KNOBS(bm, bn, bk, tm, tn, db) \
+    .knobs = {{"BM", bm}, {"BN", bn}, {"BK", bk}, {"TM", tm}, {"TN", tn}, {"DB", db}}
+TILE(when_128x128, 128, 128, 8, 8, 16, 1, 200)
+TILE(when_64x128, 64, 128, 8, 8, 8, 2, 96)
+TILE(when_64x64, 64, 64, 16, 4, 8, 1, 96)
+static const ry_variant variants[] = {
+    {.name = "128x128", .when = when_128x128, KNOBS(128, 128, 8, 8, 16, 1)},
+    {.name = "64x128", .when = when_64x128, KNOBS(64, 128, 8, 8, 8, 2)},
+    {.name = "64x64", .when = when_64x64, KNOBS(64, 64, 16, 4, 8, 1)},
+    {.name = "32x64", KNOBS(32, 64, 16, 4, 4, 2)},
+    {0}};
+
+static ry_status launch_grouped(const ry_node *n, const ry_variant *v, ry_launch *l, gemm_side a, gemm_side b, int64_t rows,
+                                int64_t columns, int64_t depth) {
+    const grouped_args *args = n->args;
+    bool dw = n->op != &grouped_matmul_row, bf16 = product_of(args->product) == RY_BF16;
+    int bm = gemm_knob(v, "BM"), bk = gemm_knob(v, "BK");
+    int64_t experts = n->src[OFFSETS]->spec.dim[0] - 1, gx = div_up(columns, gemm_knob(v, "BN")),
+            steps = div_up(depth, bk), gy = div_up(rows, bm);
+    gemm_tile(l, v, &a, &b);
+    ry_launch_knob_set(l, "GROUPED", dw ? 2 : 1);
+    ry_launch_knob_set(l, "BATCH", dw);
+    ry_launch_knob_set(l, "SPLIT", 0);
+    ry_launch_knob_set(l, "BIAS", 0);
+    ry_launch_knob_set(l, "EDGE", !dw || rows % bm != 0 || columns % gemm_knob(v, "BN") != 0);
+    ry_launch_knob_set(l, "SAFE", dw || depth < bk);
+    ry_launch_knob_set(l, "BF16", bf16 && !(n->src[0]->spec.dtype == RY_BF16 && n->src[1]->spec.dtype == RY_BF16));
+    if (columns % 4 == 0) l->vec |= RY_USES_OUT(0);
+    ry_launch_u32(l, "experts", experts);
+    ry_launch_u32(l, "rows", n->src[0]->spec.dim[0]);
+    ry_launch_u32(l, "m", rows);
+    ry_launch_u32(l, "n", columns);
+    ry_launch_u32(l, "gx", gx);
+    ry_launch_u32(l, "gy", gy);
+    ry_launch_u32(l, "tiles", gx * gy);
+    ry_launch_u32(l, "k_tiles", steps);
+    ry_launch_u32(l, "k_first", steps ? depth - (steps - 1) * bk : 0);
+    /* Without dw: every segment (experts, rows before and after) may have one more block than its rows fill. */
+    ry_launch_run(l, "main", dw ? experts * gx * gy : rows ? (rows / bm + experts + 2) * gx : 0, 0);
+    return RY_OK;
+}
+
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    simd_gemm g = shape(n);
+    const ry_value *w = n->src[W];
+    int64_t rows = n->out[0].spec.dim[0], columns = n->out[0].spec.dim[1];
+    gemm_side a = gemm_side_of(g.a.rs, g.a.cs, rows, g.k), b = gemm_side_of(g.b.cs, g.b.rs, columns, g.k);
+    if (a.kind == 1) a.fours = false; /* blocks begin at any row */
+    gemm_batch(&b, 1, &w->stride[0]);
+    ry_launch_u32(l, "b_expert", w->stride[0]);
+    return launch_grouped(n, v, l, a, b, rows, columns, g.k);
+}
+
+static ry_status dw_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    simd_gemm g = dw_shape(n);
+    int64_t rows = n->out[0].spec.dim[1], columns = n->out[0].spec.dim[2];
+    gemm_side a = gemm_side_of(g.a.rs, g.a.cs, rows, g.k), b = gemm_side_of(g.b.cs, g.b.rs, columns, g.k);
+    if (a.kind == 0) a.fours = false; /* an expert's rows begin anywhere */
+    if (b.kind == 0) b.fours = false;
+    return launch_grouped(n, v, l, a, b, rows, columns, g.k);
+}
+
 static const grouped_args by_rows = {.w_rows = true};
 static const int32_t three[] = {0, 4, 4, 9}, outside[] = {2, 5, 7}, big[] = {0, 200, 210, 210, 300},
                      one_expert[] = {0, 1}, even[] = {0, 512, 1024, 1536, 2048};
@@ -303,6 +380,8 @@ static const ry_op grouped_matmul_row = {
     .infer = infer,
     .work = work,
     .cpu = cpu,
+    .variants = variants,
+    .launch = launch,
     .lower = lower,
     .vjp = vjp,
     .cost = cost,
@@ -320,6 +399,9 @@ static const ry_op grouped_matmul_dw_row = {
     .infer = dw_infer,
     .work = dw_work,
     .cpu = dw_cpu,
+    .wgsl = "grouped_matmul.wgsl",
+    .variants = variants,
+    .launch = dw_launch,
     .lower = dw_lower,
     .vjp = dw_vjp,
     .cost = dw_cost,
