@@ -134,6 +134,8 @@ typedef struct ry_launch {
     ry_launch_value uniform[RY_MAX_UNIFORM];
     ry_launch_knob knob[RY_MAX_KNOB]; /* names of the text: never sizes, for each value is a compile */
     uint32_t vec;                   /* RY_USES_* whose ld4 and st4 begin at multiples of 4 elements, whatever i is: rows whose length is one */
+    uint32_t raw;                   /* RY_USES_* whose functions read and write units of bits (ry_raw_units) */
+    bool wide;                      /* i64 is a type of registers too; not without RY_FEATURE_I64 */
     size_t scratch;                 /* bytes, placed by the plan, uninitialised */
     ry_text *text;                  /* functions made from the node, for the head of the text: a walk over strides, a chain's formulas */
 } ry_launch;
@@ -252,8 +254,8 @@ typedef struct ry_dtype_info {
     int block, bytes;               /* elements and bytes of a block */
     int bits;                       /* of significand: how far rounding goes; tolerances come from here */
     const struct ry_dtype_text *wgsl; /* how WGSL reads and writes it; NULL: not there */
-    const struct ry_dtype_text *wide; /* the same under knob WIDE = 1: i64 as 64 bits, where RY_FEATURE_I64 is; NULL: as ever */
-    const struct ry_dtype_text *raw;  /* the same under knob RAW = 1, for rows that only move bits: u32 holds a unit, see ry_raw_units */
+    const struct ry_dtype_text *wide; /* the same where ry_launch.wide: i64 as 64 bits, with RY_FEATURE_I64; NULL: as ever */
+    const struct ry_dtype_text *raw;  /* the same where ry_launch.raw, for kernels that only move bits: u32 holds a unit, see ry_raw_units */
 } ry_dtype_info;
 /* Bodies of a kernel's functions, over an element number e that counts from the binding's start. ${W}(k), ${W2}(k), ${W4}(k) read the
  * k-th word, pair or quadruple of words; ${P}, ${P2}, ${P4}(k, words) write them, ${M}(k, mask, word) writes the bits of mask. */
@@ -265,7 +267,7 @@ typedef struct ry_dtype_text {
     int words;                      /* words that load4 takes at once: 4, 2, 1 */
 } ry_dtype_text;
 RY_API const ry_dtype_info *ry_dtype_row(ry_dtype t);
-/* Under knob RAW an operand is counted in units of 4, 2 or 1 bytes (the largest that divides an element): how many make an element, or a
+/* A raw operand is counted in units of 4, 2 or 1 bytes (the largest that divides an element): how many make an element, or a
  * block. Only i64 (2) and block dtypes (Q8_0: 17) have more than one. */
 RY_API int ry_raw_units(ry_dtype t);
 static inline bool ry_is_float(ry_dtype t) { return ry_dtype_row(t)->kind == RY_KIND_FLOAT; }

@@ -52,14 +52,9 @@ static bool calls(const char *text, const char *prefix, const char *operand) {
     return names(text, name);
 }
 
-static bool knob_is(const ry_launch *l, const char *name) {
-    for (int i = 0; i < l->n_knob; i++)
-        if (!strcmp(l->knob[i].name, name)) return l->knob[i].value == 1;
-    return false;
-}
-static const ry_dtype_text *text_of_dtype(const ry_launch *l, const ry_dtype_info *row) {
-    if (row->raw && knob_is(l, "RAW")) return row->raw;
-    return row->wide && knob_is(l, "WIDE") ? row->wide : row->wgsl;
+static const ry_dtype_text *text_of_dtype(const ry_launch *l, int operand, const ry_dtype_info *row) {
+    if (l->raw >> operand & 1u) return row->raw;
+    return row->wide && l->wide ? row->wide : row->wgsl;
 }
 
 /* ---- the row's text ---- */
@@ -94,6 +89,7 @@ static ry_status body_text(ry_text *out, const ry_node *n, const ry_variant *v, 
     if (!has_wg) var_int(x, "WG", 256);
     var_int(x, "N_SRC", n->n_src);
     var_int(x, "N_OUT", n->n_out);
+    var_int(x, "WIDE", l->wide);
     var_int(x, "SUBGROUPS", subgroups);
     var_text(x, "ARGS", subgroups ? ENTRY_ARGS_SUBGROUPS : ENTRY_ARGS);
     var_text(x, "BEGIN", ENTRY_BEGIN);
@@ -105,7 +101,7 @@ static ry_status body_text(ry_text *out, const ry_node *n, const ry_variant *v, 
         var_int(x, name, k->binding[i] >= 0);
         if (!o) continue;
         snprintf(name, sizeof name, "T_%s", operand);
-        var_text(x, name, text_of_dtype(l, ry_dtype_row(o->spec.dtype))->reg);
+        var_text(x, name, text_of_dtype(l, i, ry_dtype_row(o->spec.dtype))->reg);
     }
     ry_status st = RY_OK;
     ry_text all = {0};
@@ -222,7 +218,7 @@ ry_status wgsl_module(ry_text *out, wgsl_kernel *k, const ry_node *n, const ry_v
         const ry_dtype_info *row = ry_dtype_row(dtype_of(n, i));
         launch_operand_name(x, i);
         bool fast = (l->vec & k->aligned) >> i & 1u;
-        const ry_dtype_text *d = text_of_dtype(l, row);
+        const ry_dtype_text *d = text_of_dtype(l, i, row);
         char at[48]; /* how the binding's element number is made */
         int units = ry_raw_units(dtype_of(n, i));
         if (row->kind == RY_KIND_BLOCK && d == row->raw) snprintf(at, sizeof at, "let e = i + u.at_%s / %du", x, row->bytes / units);

@@ -344,7 +344,7 @@ ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l) {
     if (p.chain) ry_text_puts(l->text, "#include chain\n");
     ry_text_puts(l->text, body.at);
     int64_t total = ry_count(&n->out[0].spec);
-    ry_launch_knob_set(l, "WIDE", wide);
+    l->wide = wide;
     ry_launch_u32(l, "total", total);
     ry_launch_u32(l, "zero", 0);
     ry_launch_run(l, "main", (total + FOUR * GROUP - 1) / (FOUR * GROUP), 0);

@@ -6,6 +6,7 @@
  * into chunks whose partial sums a second phase adds. How it is split depends on shapes alone. */
 #include "core/rows.h"
 #include "ops/_copy.h"
+#include "ops/_move.h"
 #include "ops/fused.h"
 #include "simd/rows.h"
 #include <string.h>
@@ -257,6 +258,12 @@ static ry_status copy_cpu(const ry_cpu *c) {
     if (c->part < j.parts) copy_run(&j, c->out[0], c->src[0], c->part);
     return RY_OK;
 }
+static ry_status copy_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    move_box all;
+    move_whole(&all, n, 0);
+    return move_launch(n, 1, &all, NULL, l);
+}
 static ry_status copy_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     (void)g, (void)n;
     gx[0] = gy[0];
@@ -280,6 +287,8 @@ const ry_op ry_op_copy_row = {.name = "copy",
                               .infer = same_infer,
                               .work = copy_work,
                               .cpu = copy_cpu,
+                              .wgsl = "move.wgsl",
+                              .launch = copy_launch,
                               .vjp = copy_vjp,
                               .samples = copy_samples};
 const ry_op ry_op_contiguous_row = {.name = "contiguous",
@@ -290,6 +299,8 @@ const ry_op ry_op_contiguous_row = {.name = "contiguous",
                                     .infer = same_infer,
                                     .work = copy_work,
                                     .cpu = copy_cpu,
+                                    .wgsl = "move.wgsl",
+                                    .launch = copy_launch,
                                     .vjp = copy_vjp,
                                     .samples = copy_samples};
 

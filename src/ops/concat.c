@@ -1,6 +1,7 @@
 /* concat.c - tensors side by side along one axis; and ry_repeat, which is composed of views. */
 #include "core/rows.h"
 #include "ops/_copy.h"
+#include "ops/_move.h"
 #include <string.h>
 
 typedef struct concat_args {
@@ -59,6 +60,17 @@ static ry_status cpu(const ry_cpu *c) {
     }
     return RY_OK;
 }
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    int axis = ((const concat_args *)n->args)->axis;
+    move_box box[RY_MAX_SRC];
+    int64_t at = 0;
+    for (int i = 0; i < n->n_src; at += n->src[i++]->spec.dim[axis]) {
+        move_whole(&box[i], n, i);
+        box[i].begin[axis] = at;
+    }
+    return move_launch(n, n->n_src, box, NULL, l);
+}
 static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     int axis = ((const concat_args *)n->args)->axis;
     int64_t at = 0;
@@ -105,6 +117,8 @@ static const ry_op row_concat = {.name = "concat",
                                  .infer = infer,
                                  .work = work,
                                  .cpu = cpu,
+                                 .wgsl = "move.wgsl",
+                                 .launch = launch,
                                  .vjp = vjp,
                                  .samples = samples};
 

@@ -1,6 +1,7 @@
 /* pad.c - a border of one value around a tensor. */
 #include "core/rows.h"
 #include "ops/_copy.h"
+#include "ops/_move.h"
 #include "ops/fused.h"
 #include <string.h>
 
@@ -74,6 +75,16 @@ static ry_status cpu(const ry_cpu *c) {
     }
     return RY_OK;
 }
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    const pad_args *a = n->args;
+    char element[8];
+    move_box box;
+    move_whole(&box, n, 0);
+    for (int d = 0; d < n->src[0]->spec.rank; d++) box.begin[d] = a->before[d];
+    fused_element(element, n->out[0].spec.dtype, a->value);
+    return move_launch(n, 1, &box, element, l);
+}
 static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     const pad_args *a = n->args;
     gx[0] = gy[0];
@@ -105,6 +116,8 @@ static const ry_op row_pad = {.name = "pad",
                               .infer = infer,
                               .work = work,
                               .cpu = cpu,
+                              .wgsl = "move.wgsl",
+                              .launch = launch,
                               .vjp = vjp,
                               .samples = samples};
 

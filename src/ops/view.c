@@ -2,6 +2,7 @@
  * a reshape cannot be expressed by strides. Also slice_grad, which puts a slice's gradient back among zeros. */
 #include "core/rows.h"
 #include "ops/_copy.h"
+#include "ops/_move.h"
 #include <string.h>
 
 typedef struct shape_args {
@@ -395,6 +396,22 @@ static ry_work slice_grad_work(const ry_node *n) {
     for (int k = 0; k < p.n; k++) w.parts[p.phases == 2 ? k : 0] += p.job[k].parts;
     return w;
 }
+static ry_status slice_grad_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    static const char zero[8] = {0};
+    const slice_args *a = n->args;
+    move_box box;
+    move_whole(&box, n, 0);
+    box.begin[a->axis] = a->start;
+    if (a->len > 1) box.step[a->axis] = a->step;
+    if (a->len > 1 && a->step < 0) { /* from its other end */
+        box.begin[a->axis] += (a->len - 1) * a->step;
+        box.step[a->axis] = -a->step;
+        box.offset = (a->len - 1) * box.stride[a->axis];
+        box.stride[a->axis] = -box.stride[a->axis];
+    }
+    return move_launch(n, 1, &box, zero, l);
+}
 static ry_status slice_grad_cpu(const ry_cpu *c) {
     static const char zero[8] = {0};
     grad_plan p;
@@ -431,6 +448,8 @@ static const ry_op row_slice_grad = {.name = "slice_grad",
                                      .infer = slice_grad_infer,
                                      .work = slice_grad_work,
                                      .cpu = slice_grad_cpu,
+                                     .wgsl = "move.wgsl",
+                                     .launch = slice_grad_launch,
                                      .vjp = slice_grad_vjp,
                                      .samples = slice_grad_samples};
 
