@@ -4,7 +4,9 @@
  * With gradients the row runs in rounds, one a chunk of rows: (0) a chunk of logits, block by block, each turned at once into
  * exp(z - m) with its m and sum; (1) row by row the log-sum-exp, then z becomes the gradient of the logits; (2) its two products.
  * dW adds up over the rounds in their order. Without gradients nothing is kept but (m, sum) of each block: one round. */
+#include "base/mem.h"
 #include "ops/product.h"
+#include "ops/row_launch.h"
 #include "simd/map.h"
 #include "simd/rows.h"
 #include <math.h>
@@ -350,6 +352,83 @@ static ry_cost cost(const ry_node *n) {
     return (ry_cost){.flops = product * (c.grad ? c.dw ? 3 : 2 : 1), .bytes = bytes};
 }
 
+/* ---- the same on a GPU ---- */
+
+enum {
+    GPU_CHUNK_BYTES = 256 << 20, /* of logits; half of what may be bound, where that is less */
+    GPU_GROUPS = 528,            /* that keep a large GPU busy */
+    SOFTWARE_CHUNK_BYTES = 2 << 20, /* the same where a CPU computes */
+    SOFTWARE_GROUPS = 16,
+    GPU_LEAST_K = 256,           /* of a part of dx */
+    GPU_STEP = 8                 /* BK of _tile.wgsl */
+};
+
+static int64_t up_to(int64_t x, int64_t unit) { return div_up(x, unit) * unit; }
+
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    const lce_args *a = n->args;
+    const int64_t R = n->src[X]->spec.dim[0], C = n->src[X]->spec.dim[1], V = n->src[W]->spec.dim[0];
+    const bool dw = a->with_grad && ry_is_float(n->src[W]->spec.dtype);
+    const int64_t ld = up_to(V, GPU_STEP), wide = up_to(C, 4);
+    const bool software = l->caps->features & RY_FEATURE_SOFTWARE;
+    const int64_t busy = software ? SOFTWARE_GROUPS : GPU_GROUPS;
+    const int64_t chunk = least(software ? SOFTWARE_CHUNK_BYTES : GPU_CHUNK_BYTES, (int64_t)(l->caps->max_binding / 2)) / 4 / most(ld, 1);
+    int64_t fit = most(chunk >= 128 ? chunk / 128 * 128 : chunk / GPU_STEP * GPU_STEP, GPU_STEP), rounds = most(1, div_up(R, fit));
+    const int64_t rows = least(fit, up_to(div_up(R, rounds), fit >= 128 && R >= 128 ? 128 : GPU_STEP));
+    (void)v;
+    if (rows) rounds = most(1, div_up(R, rows));
+    const bool large = div_up(rows, 128) * div_up(V, 128) >= busy && div_up(V, 128) * div_up(C, 128) >= busy;
+    const int64_t tile = large ? 128 : 64, threads = 128;
+    const int64_t tall = div_up(rows, tile), wide_c = div_up(C, tile), wide_z = div_up(V, tile), tall_v = wide_z;
+    int64_t parts = least(div_up(busy, most(1, tall * wide_c)), most(1, ld / GPU_LEAST_K));
+    const int64_t per_part = up_to(div_up(ld, parts), GPU_STEP);
+    parts = per_part ? most(1, div_up(ld, per_part)) : 1;
+    row_deal d = row_launch(l, rows, V, 0);
+    const int64_t z_at = up_to(R, 4), dx_at = z_at + rows * ld;
+    l->rounds = rounds;
+    l->scratch = ry_mem_size((size_t)(dx_at + (a->with_grad && parts > 1 ? parts * rows * wide : 0) + 4), sizeof(float), 0);
+    l->vec = RY_USES_SCRATCH;
+    if (C % 4 == 0) l->vec |= RY_USES_SRC(X) | RY_USES_SRC(W) | RY_USES_OUT(DX) | RY_USES_OUT(DW);
+    ry_launch_knob_set(l, "BM", (int)tile);
+    ry_launch_knob_set(l, "BN", (int)tile);
+    ry_launch_knob_set(l, "TM", large ? 8 : 4);
+    ry_launch_knob_set(l, "TN", large ? 16 : 8);
+    ry_launch_knob_set(l, "BK", GPU_STEP);
+    ry_launch_knob_set(l, "TT", (int)threads);
+    ry_launch_knob_set(l, "TAIL", C % GPU_STEP != 0);
+    ry_launch_knob_set(l, "LAYOUTS", dw ? 3 : a->with_grad ? 2 : 1);
+    ry_launch_knob_set(l, "SPLIT", parts > 1);
+    ry_launch_knob_set(l, "CAP", a->softcap > 0);
+    ry_launch_knob_set(l, "BF16", product_of(a->product) == RY_BF16);
+    ry_launch_u32(l, "R", R);
+    ry_launch_u32(l, "C", C);
+    ry_launch_u32(l, "V", V);
+    ry_launch_u32(l, "ld", ld);
+    ry_launch_u32(l, "wide", wide);
+    ry_launch_u32(l, "z_at", z_at);
+    ry_launch_u32(l, "dx_at", dx_at);
+    ry_launch_u32(l, "rounds", rounds);
+    ry_launch_u32(l, "tall", tall);
+    ry_launch_u32(l, "wide_z", wide_z);
+    ry_launch_u32(l, "wide_c", wide_c);
+    ry_launch_u32(l, "tall_v", tall_v);
+    ry_launch_u32(l, "parts", parts);
+    ry_launch_u32(l, "per_part", per_part);
+    ry_launch_u32(l, "ignore", a->ignore == (int32_t)a->ignore ? a->ignore : -1); /* ids that are no i32 read as -1 */
+    ry_launch_u32(l, "nan_bits", 0x7fc00000);
+    const uint32_t x = RY_USES_SRC(X), w = RY_USES_SRC(W), t = RY_USES_SRC(TARGETS), tmp = RY_USES_SCRATCH,
+                   scale = n->n_src > SCALE && n->src[SCALE] ? RY_USES_SRC(SCALE) : 0;
+    ry_launch_run(l, "logits", tall * wide_z, x | w | tmp);
+    ry_launch_run(l, "rows", div_up(rows, d.together), t | scale | tmp);
+    if (a->with_grad) {
+        ry_launch_run(l, "dx", tall * wide_c * parts, w | tmp | RY_USES_OUT(DX));
+        if (parts > 1) ry_launch_run(l, "dx_sum", div_up(rows * wide, 4 * d.group), tmp | RY_USES_OUT(DX));
+        if (dw) ry_launch_run(l, "dw", tall_v * wide_c, x | tmp | RY_USES_OUT(DW));
+    }
+    ry_launch_run(l, "total", 1, scale | tmp | RY_USES_OUT(LOSS));
+    return RY_OK;
+}
+
 /* ---- gradients and the composed form ---- */
 
 static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
@@ -457,7 +536,8 @@ static const ry_sample samples[] = {
 
 static const ry_op linear_cross_entropy_row = {
     .name = "linear_cross_entropy",
-    .doc = "x [R,C], w [V,C], targets [R], scale [] or none -> loss [], and with_grad: dx [R,C], dw [V,C] in f32",
+    .doc = "x [R,C], w [V,C], targets [R], scale [] or none -> loss [], and with_grad: dx [R,C], dw [V,C] in f32; on a GPU a "
+           "target that is no class gives a loss of NaN and no gradient",
     .arg_size = sizeof(lce_args),
     .args = args_of,
     .min_src = 3,
@@ -468,6 +548,7 @@ static const ry_op linear_cross_entropy_row = {
     .work = work,
     .cpu = cpu,
     .lower = lower,
+    .launch = launch,
     .vjp = vjp,
     .cost = cost,
     .tol = 1e-5f,
