@@ -262,7 +262,7 @@ static ry_status write(ry_device *d, ry_buffer *b, size_t at, const void *data, 
         if (part > follow) part = follow;
         wgpu.QueueWriteBuffer(g->queue, to, offset, (const char *)data + from, part);
         if (part == PART && ++parts % KEEP == 0) {
-            wgpu.QueueSubmit(g->queue, 0, NULL);
+            wgpu_submit(g->queue, NULL);
             wgpu_wait(g->dev, NULL);
         }
     }
@@ -325,7 +325,7 @@ static ry_status read_piece(gpu *g, WGPUBuffer from, size_t at, void *data, size
     wgpu_wait(g->dev, &k);
     RY_TRY(wgpu_check(&g->trouble));
     if (atomic_load(&done) != 1) RY_FAIL(RY_EDEVICE, "webgpu: the driver did not hand back what was read");
-    const char *seen = wgpu.BufferGetConstMappedRange(g->map, 0, size);
+    const char *seen = wgpu_mapped(g->dev, g->map, 0, size);
     if (seen) memcpy(data, seen + (at - lo), bytes);
     wgpu.BufferUnmap(g->map);
     return seen ? RY_OK : ry_fail(RY_EDEVICE, "webgpu: the driver did not map what was read");
@@ -882,7 +882,7 @@ static void take_times(gpu *g, ry_program *p) {
     x->mapping = false;
     g->timed = NULL;
     if (atomic_load(&x->mapped) != 1) return;
-    const uint64_t *t = wgpu.BufferGetConstMappedRange(x->times, 0, (size_t)x->n_pass * 16);
+    const uint64_t *t = wgpu_mapped(g->dev, x->times, 0, (size_t)x->n_pass * 16);
     double period = wgpu.QueueGetTimestampPeriod(g->queue), total = 0;
     memset(p->ms, 0, sizeof p->ms);
     for (int i = 0; t && i < x->n_pass; i++) {
