@@ -72,13 +72,13 @@ static void hear(void *ud, const ry_doctor_row *r) { /* what the doctor says of 
     count[r->result]++; /* 0 agrees, 1 is wrong, 2 skipped */
 }
 
-int main(void) {
+int main(int argc, char **argv) { /* own_op [DEVICE]; a GPU, for which there is no kernel here, takes `lower` */
     ry_device *d;
     ry_graph *g;
     float value, slope, bend;
     int count[3] = {0};
     check(ry_op_add(&snake));
-    check(ry_device_open(&d, "cpu", NULL));
+    check(ry_device_open(&d, argc > 1 ? argv[1] : "cpu", NULL));
     check(ry_graph_open(&g, d));
     ry_tensor x = ry_fill(g, &RY_SHAPE(RY_F32, 1), 0.5), want[3];
     want[0] = ry_apply(g, &snake, 1, &x, &(snake_args){1.5});

@@ -48,6 +48,8 @@ struct ry_node {
     ry_value *out;               /* [n_out] */
     void *args;                  /* op->arg_size bytes */
     const char *name;            /* of the first output, or NULL */
+    ry_value **low;              /* [n_out] on a device without a kernel for op: the outputs as simpler rows compute them, NULL where op->lower
+                                  * leaves one out. Plans see these, gradients see op. NULL: op runs itself */
     uint32_t scope;              /* recomputation scope, 0 = none */
     bool backward;               /* appended by ry_grad */
 };

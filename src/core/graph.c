@@ -75,6 +75,11 @@ ry_tensor graph_handle(const ry_graph *g, const ry_value *v) {
     return (ry_tensor){(v->node->id << 2) | (uint32_t)v->index, g->gen};
 }
 
+const ry_value *graph_real(const ry_value *v) {
+    while (v->node->low && v->node->low[v->index]) v = v->node->low[v->index];
+    return v;
+}
+
 ry_node *graph_node(ry_graph *g, uint32_t id) { return g->nodes.at[id]; }
 
 static ry_value *value_of(ry_graph *g, ry_tensor t) {
@@ -230,6 +235,32 @@ static ry_status separate(ry_graph *g, ry_node *n) {
     return RY_OK;
 }
 
+/* A row that the device has no kernel for, but which simpler rows can stand for. */
+static bool composed(const ry_graph *g, const ry_op *op) {
+    return g->dev->api->work && !op->launch && op->lower && !op->writes && !(op->flags & (RY_OP_VIEW | RY_OP_LEAF));
+}
+
+/* low[j]: output j of n, whose outputs have their specs, computed by simpler rows. n is not in the graph yet. */
+static ry_status compose(ry_graph *g, ry_node *n, ry_value **low) {
+    ry_tensor t[RY_MAX_OUT] = {{0, 0}};
+    RY_TRY(n->op->lower(g, n, t));
+    RY_TRY(ry_graph_status(g));
+    for (int j = 0; j < n->n_out; j++) {
+        low[j] = value_of(g, t[j]);
+        if (low[j] && low[j]->spec.dtype != n->out[j].spec.dtype) low[j] = value_of(g, RY_APPLY(g, &ry_op_cast_row, &(ry_cast_args){(int32_t)n->out[j].spec.dtype}, t[j]));
+        if (low[j] && !ry_same_spec(&low[j]->spec, &n->out[j].spec))
+            return ry_fail_node(n, RY_EINTERNAL, "its lowering gives %s for %s", ry_show(&low[j]->spec).s, ry_show(&n->out[j].spec).s);
+    }
+    return low[0] ? RY_OK : ry_fail_node(n, RY_EINTERNAL, "its lowering gives nothing");
+}
+
+/* o is where v is: a view, or what simpler rows computed. */
+static void see(ry_value *o, const ry_value *v) {
+    memcpy(o->stride, v->stride, sizeof o->stride);
+    o->offset = v->offset;
+    o->base = v->base, o->var = v->var, o->version = v->version, o->name = v->name;
+}
+
 ry_tensor ry_apply_row(ry_graph *g, const ry_op *op, size_t n_src, const ry_tensor *src, const void *args) {
     if (g->status != RY_OK) return RY_NULL;
     if ((int)n_src < op->min_src || (int)n_src > op->max_src)
@@ -268,21 +299,33 @@ ry_tensor ry_apply_row(ry_graph *g, const ry_op *op, size_t n_src, const ry_tens
         }
         if (st != RY_OK) return graph_sticky(g, st);
     }
+    ry_value **low = NULL;
+    if (composed(g, op)) {
+        ry_value out[RY_MAX_OUT] = {{.index = 0}};
+        for (int i = 0; i < n_out; i++) {
+            out[i] = (ry_value){.spec = spec[i], .node = &probe, .index = i, .base = &out[i]};
+            dense_strides(&out[i]);
+        }
+        probe.out = out, probe.n_out = n_out;
+        low = RY_NEW(&g->arena, ry_value *, RY_MAX_OUT);
+        if ((st = low ? compose(g, &probe, low) : RY_ENOMEM) != RY_OK) return graph_sticky(g, st);
+    }
     ry_node *n = new_node(g, op, n_out);
     if (!n) return RY_NULL;
     n->n_src = (int)n_src;
+    n->low = low;
     memcpy(n->src, probe.src, sizeof n->src);
     n->scope = g->backward ? 0 : g->scope;
     if ((st = set_args(g, n, args)) != RY_OK) return graph_sticky(g, st);
     for (int i = 0; i < n_out; i++) {
         n->out[i].spec = spec[i];
         dense_strides(&n->out[i]);
+        if (low && low[i]) see(&n->out[i], low[i]);
     }
     if (op->flags & RY_OP_VIEW) {
-        const ry_value *s = n->src[0];
+        see(&n->out[0], n->src[0]);
         memcpy(n->out[0].stride, view.stride, sizeof view.stride);
         n->out[0].offset = view.offset;
-        n->out[0].base = s->base, n->out[0].var = s->var, n->out[0].version = s->version, n->out[0].name = s->name;
     }
     if (op->writes && (st = make_versions(g, n)) != RY_OK) return graph_sticky(g, st);
     return graph_handle(g, &n->out[0]);

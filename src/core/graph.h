@@ -31,6 +31,7 @@ typedef struct graph_input_args { int64_t index; } graph_input_args;
 
 ry_tensor graph_sticky(ry_graph *g, ry_status st); /* keeps the first error, from the thread's message; returns null */
 ry_node *graph_node(ry_graph *g, uint32_t id);
+const ry_value *graph_real(const ry_value *v); /* what plans see: what computes v on this device */
 ry_tensor graph_handle(const ry_graph *g, const ry_value *v);
 size_t graph_args_key(const ry_op *op, const void *args, unsigned char *out); /* static fields, packed; returns bytes (out may be NULL) */
 bool graph_has_dynamic(const ry_op *op);

@@ -51,8 +51,10 @@ static void key_node(keybuf *k, plan_live *l, const ry_node *n) {
     key_add(k, &n->op, sizeof n->op);
     key_int(k, (int64_t)n->n_src << 32 | n->n_out << 24 | (int64_t)n->backward);
     key_int(k, n->scope);
-    for (int i = 0; i < n->n_src; i++)
-        key_int(k, n->src[i] ? l->index[n->src[i]->node->id] << 2 | n->src[i]->index : -1);
+    for (int i = 0; i < n->n_src; i++) {
+        const ry_value *v = n->src[i] ? graph_real(n->src[i]) : NULL;
+        key_int(k, v ? l->index[v->node->id] << 2 | v->index : -1);
+    }
     if (n->op->flags & RY_OP_LEAF) {
         const ry_spec *s = &n->out[0].spec;
         key_int(k, (int64_t)s->dtype << 32 | s->rank);
@@ -77,15 +79,15 @@ ry_status plan_find_live(plan_live *l, ry_graph *g, size_t n_want, const ry_tens
     if (!l->index || !l->nodes || !l->vars) return RY_ENOMEM;
     /* Roots: what is wanted, and every write. Sources have smaller ids, so one backward sweep marks all. */
     for (size_t i = 0; i < n_want; i++) {
-        const ry_node *w = ry_node_of(g, want[i]);
+        const ry_value *w = ry_value_of(g, want[i]);
         if (!w) RY_GO(st, done, ry_fail(RY_ESTALE, "wanted tensor %zu is null or of an earlier step", i));
-        l->index[w->id] = 1;
+        l->index[graph_real(w)->node->id] = 1;
     }
     for (uint32_t id = (uint32_t)n; id-- > 0;) {
         const ry_node *node = graph_node(g, id);
         if (node->op->writes) l->index[id] = 1;
         for (int i = 0; l->index[id] && i < node->n_src; i++)
-            if (node->src[i]) l->index[node->src[i]->node->id] = 1;
+            if (node->src[i]) l->index[graph_real(node->src[i])->node->id] = 1;
     }
     for (uint32_t id = 0; id < n; id++) {
         if (l->index[id]) {
@@ -103,7 +105,7 @@ ry_status plan_find_live(plan_live *l, ry_graph *g, size_t n_want, const ry_tens
     }
     for (size_t i = 0; i < l->n; i++) key_node(&k, l, l->nodes[i]);
     for (size_t i = 0; i < n_want; i++) {
-        const ry_value *v = ry_value_of(g, want[i]);
+        const ry_value *v = graph_real(ry_value_of(g, want[i]));
         key_int(&k, l->index[v->node->id] << 2 | v->index);
     }
     if (k.failed) RY_GO(st, done, ry_nomem(k.bytes.cap));
@@ -190,7 +192,8 @@ static ry_status copy_live(work *w, const plan_live *l, bool cse, ry_node **map)
         ry_value *src[RY_MAX_SRC] = {0};
         uint64_t h = (uint64_t)(uintptr_t)n->op;
         for (int s = 0; s < n->n_src; s++) {
-            if (n->src[s]) src[s] = &map[l->index[n->src[s]->node->id]]->out[n->src[s]->index];
+            const ry_value *v = n->src[s] ? graph_real(n->src[s]) : NULL;
+            if (v) src[s] = &map[l->index[v->node->id]]->out[v->index];
             h = (h ^ (uint64_t)(uintptr_t)src[s]) * 0xFF51AFD7ED558CCDu;
             h ^= h >> 31;
         }
@@ -485,7 +488,7 @@ ry_status plan_make(ry_plan **out, ry_graph *g, plan_live *l, size_t n_want, con
     p->info.nodes_before = l->n;
     RY_GO(st, fail, copy_live(&w, l, !opt->no_cse, map));
     for (size_t i = 0; i < n_want; i++) {
-        const ry_value *v = ry_value_of(g, want[i]);
+        const ry_value *v = graph_real(ry_value_of(g, want[i]));
         wn[i] = map[l->index[v->node->id]];
         wv[i] = &wn[i]->out[v->index];
     }
