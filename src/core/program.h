@@ -18,6 +18,7 @@ struct ry_program {
     double *step_at;            /* profile: start by step, last run, seconds */
     double *step_sum;           /* profile: seconds by step, all runs */
     int64_t runs;
+    int repeat;                 /* for benches, on devices with kernels: a profiled run does each step so often and gives the mean; 0 = 1 */
 };
 
 /* Where an operand's storage is: the buffer and the byte offset of its element [0,..,0]. */

@@ -931,7 +931,7 @@ static ry_status run_profiled(ry_device *d, ry_program *p) {
     gpu_program *x = p->impl;
     enum { CHUNK = QUERIES / 2 };
     double period = wgpu.QueueGetTimestampPeriod(g->queue), first = -1;
-    int n_step = (int)x->step.n;
+    int n_step = (int)x->step.n, repeat = p->repeat > 1 ? p->repeat : 1;
     memset(p->ms, 0, sizeof p->ms);
     memset(p->step_s, 0, (size_t)p->plan->n_steps * sizeof *p->step_s);
     uint64_t *t = ry_mem_alloc(QUERIES * 8);
@@ -942,7 +942,7 @@ static ry_status run_profiled(ry_device *d, ry_program *p) {
         for (int i = from; i < to; i++) {
             WGPUPassTimestampWrites w = {.querySet = x->queries, .beginningOfPassWriteIndex = (uint32_t)(i - from) * 2, .endOfPassWriteIndex = (uint32_t)(i - from) * 2 + 1};
             WGPUComputePassEncoder c = wgpu.CommandEncoderBeginComputePass(e, &(WGPUComputePassDescriptor){.timestampWrites = &w});
-            encode_step(g, c, &x->step.at[i]);
+            for (int r = 0; r < repeat; r++) encode_step(g, c, &x->step.at[i]);
             wgpu.ComputePassEncoderEnd(c);
             wgpu.ComputePassEncoderRelease(c);
         }
@@ -954,7 +954,7 @@ static ry_status run_profiled(ry_device *d, ry_program *p) {
             return st;
         }
         for (int i = from; i < to; i++) {
-            double begin = (double)t[2 * (i - from)] * period * 1e-9, end = (double)t[2 * (i - from) + 1] * period * 1e-9, s = end > begin ? end - begin : 0;
+            double begin = (double)t[2 * (i - from)] * period * 1e-9, end = (double)t[2 * (i - from) + 1] * period * 1e-9, s = end > begin ? (end - begin) / repeat : 0;
             int at = x->step.at[i].plan_step;
             if (first < 0) first = begin;
             if (!i || x->step.at[i - 1].plan_step != at) p->step_at[at] = begin - first;

@@ -56,7 +56,11 @@ static ry_status run_seconds(double *out, ry_program *p) {
 static ry_status time_program(double *out, ry_program *p, double budget) {
     double t[MAX_RUNS];
     int n = 0;
-    RY_TRY(ry_run(p));
+    RY_TRY(run_seconds(&t[0], p));
+    if (p->step_s) { /* many in a row: the clock's own cost must not count */
+        p->repeat = t[0] < 1e-4 ? 100 : t[0] < 1e-2 ? (int)(1e-2 / t[0]) : 1;
+        RY_TRY(ry_run(p));
+    }
     for (double start = os_now(); n < 3 || (n < MAX_RUNS && os_now() - start < budget); n++) RY_TRY(run_seconds(&t[n], p));
     *out = bench_median(t, n);
     return RY_OK;
