@@ -89,7 +89,7 @@ static ry_status layer_norm_grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]
 
 static ry_work layer_norm_grad_work(const ry_node *n) {
     return row_sums_work(rows_of(n, 1), width(n, 1), sums_of(n),
-                         ry_mem_size((size_t)width(n, 1), 6 * sizeof(float), 0));
+                         ry_mem_size((size_t)width(n, 1), 5 * sizeof(float), 0));
 }
 
 static ry_status layer_norm_grad_cpu(const ry_cpu *c) {
@@ -98,8 +98,7 @@ static ry_status layer_norm_grad_cpu(const ry_cpu *c) {
     ry_dtype t = n->src[1]->spec.dtype;
     int sums = sums_of(n);
     int64_t len = width(n, 1), rows = rows_of(n, 1), parts = row_sums_parts(rows, len), begin, end;
-    float eps = (float)((const grad_args *)c->args)->eps, *buf = c->local, *h = buf + 4 * len, *wg = buf + 5 * len,
-          stat[2];
+    float eps = (float)((const grad_args *)c->args)->eps, *buf = c->local;
     float *own = sums ? (float *)c->scratch + c->part * sums * len : NULL;
     if (c->phase == 1) {
         row_sums_finish(c, parts, len, sums, (float *const[]){c->out[1], sums > 1 ? c->out[2] : NULL});
@@ -120,20 +119,15 @@ static ry_status layer_norm_grad_cpu(const ry_cpu *c) {
             line_ahead(c->src[0], n->src[0]->spec.dtype, gat.at, len);
             line_ahead(c->src[1], t, xat.at, len);
         }
-        const float *gy = ry_load_row(c->src[0], n->src[0]->spec.dtype, gnow, len, buf + len), *u = gy;
-        float *gx = ry_row_out(c->out[0], t, i * len, buf + 3 * len);
-        r->layer_norm(h, ry_load_row(c->src[1], t, xnow, len, buf + 2 * len), NULL, NULL, eps, len, stat);
-        if (w) r->mul(wg, gy, w, len), u = wg;
-        float mean = (float)(line_sum(u, len) / (double)len), slope = (float)(line_dot(u, h, len) / (double)len);
-        r->fill(gx, -stat[1] * mean, len);
-        r->axpy(gx, stat[1], u, len);
-        r->axpy(gx, -stat[1] * slope, h, len);
+        const float *gy = ry_load_row(c->src[0], n->src[0]->spec.dtype, gnow, len, buf + len);
+        const float *x = ry_load_row(c->src[1], t, xnow, len, buf + 2 * len);
+        float *gx = ry_row_out(c->out[0], t, i * len, buf + 3 * len), stat[2];
+        double sum[2];
+        r->layer_norm(buf + 4 * len, x, NULL, NULL, eps, len, stat); /* for stat alone */
+        r->norm_sums(sum, gy, w, x, stat[0], len);
+        r->norm_back(gx, gw, gb, gy, w, x, stat[0], stat[1], (float)(sum[0] / (double)len),
+                     (float)((double)stat[1] * sum[1] / (double)len), len);
         ry_store_row(c->out[0], t, i * len, len, gx);
-        if (gb) r->add(gb, gb, gy, len);
-        if (gw) {
-            r->mul(h, h, gy, len);
-            r->add(gw, gw, h, len);
-        }
     }
     return RY_OK;
 }

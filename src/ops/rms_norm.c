@@ -90,7 +90,7 @@ static ry_status rms_norm_grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) 
 
 static ry_work rms_norm_grad_work(const ry_node *n) {
     return row_sums_work(rows_of(n, 1), width(n, 1), n->src[2] != NULL,
-                         ry_mem_size((size_t)width(n, 1), 5 * sizeof(float), 0));
+                         ry_mem_size((size_t)width(n, 1), 4 * sizeof(float), 0));
 }
 
 static ry_status rms_norm_grad_cpu(const ry_cpu *c) {
@@ -98,7 +98,7 @@ static ry_status rms_norm_grad_cpu(const ry_cpu *c) {
     const simd_rows_table *r = simd_rows();
     ry_dtype t = n->src[1]->spec.dtype;
     int64_t len = width(n, 1), rows = rows_of(n, 1), parts = row_sums_parts(rows, len), begin, end;
-    float *buf = c->local, *wg = buf + 4 * len;
+    float *buf = c->local;
     double eps = ((const norm_args *)c->args)->eps;
     float *sums = n->src[2] ? (float *)c->scratch + c->part * len : NULL;
     if (c->phase == 1) {
@@ -119,18 +119,13 @@ static ry_status rms_norm_grad_cpu(const ry_cpu *c) {
             line_ahead(c->src[0], n->src[0]->spec.dtype, gat.at, len);
             line_ahead(c->src[1], t, xat.at, len);
         }
-        const float *gy = ry_load_row(c->src[0], n->src[0]->spec.dtype, gnow, len, buf + len), *u = gy;
+        const float *gy = ry_load_row(c->src[0], n->src[0]->spec.dtype, gnow, len, buf + len);
         const float *x = ry_load_row(c->src[1], t, xnow, len, buf + 2 * len);
         float *gx = ry_row_out(c->out[0], t, i * len, buf + 3 * len);
-        if (w) r->mul(wg, gy, w, len), u = wg;
-        double q = 1 / sqrt(line_dot(x, x, len) / (double)len + eps), slope = q * q * line_dot(u, x, len) / (double)len;
-        r->scale(gx, u, (float)q, len);
-        r->axpy(gx, (float)(-q * slope), x, len);
+        double sum[2], q = 1 / sqrt(line_dot(x, x, len) / (double)len + eps);
+        r->norm_sums(sum, gy, w, x, 0, len);
+        r->norm_back(gx, sums, NULL, gy, w, x, 0, (float)q, 0, (float)(q * sum[1] / (double)len), len);
         ry_store_row(c->out[0], t, i * len, len, gx);
-        if (sums) {
-            r->mul(wg, gy, x, len);
-            r->axpy(sums, (float)q, wg, len);
-        }
     }
     return RY_OK;
 }

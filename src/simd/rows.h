@@ -22,6 +22,11 @@ typedef struct simd_rows_table {
     void (*softmax_grad)(float *gx, const float *y, const float *gy, int64_t n);
     float (*rms_norm)(float *y, const float *x, const float *w, float eps, int64_t n); /* w may be NULL; returns 1/rms */
     void (*layer_norm)(float *y, const float *x, const float *w, const float *b, float eps, int64_t n, float stat[2]); /* mean, 1/std */
+    /* Gradients of norms. u = gy w (w NULL: gy): sum u, sum u (x - mean). */
+    void (*norm_sums)(double sum[2], const float *gy, const float *w, const float *x, float mean, int64_t n);
+    /* h = (x - mean) r: gx = r (u - shift - slope h); gw += gy h where there is w; gb += gy unless NULL. */
+    void (*norm_back)(float *gx, float *gw, float *gb, const float *gy, const float *w, const float *x, float mean, float r, float shift,
+                      float slope, int64_t n);
     void (*rope_half)(float *y, const float *x, const float *cos, const float *sin, int64_t half);        /* pairs (i, i+half) */
     void (*rope_pairs)(float *y, const float *x, const float *cos, const float *sin, int64_t half);       /* pairs (2i, 2i+1) */
     void (*sin_cos)(float *s, float *c, const float *x, int64_t n);     /* arguments up to 1e6 in magnitude, <= 2 ULP */

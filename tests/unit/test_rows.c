@@ -471,6 +471,32 @@ static void ggml_vectors(void **state) {
     free(x);
 }
 
+static void norm_gradients(void **state) {
+    (void)state;
+    EACH_PATH(t)
+    EACH_LENGTH(n)
+    for (int form = 0; form < 4; form++) {
+        float *gy = draw(&ry, n), *x = draw(&rx, n), *w = form & 1 ? draw(&rw, n) : NULL, *gx = draw(&rz, n);
+        float *gw = draw(&ra, n), *gb = draw(&rb, n), mean = 0.25f, r = 1.5f, shift = 0.125f, slope = -0.75f;
+        double sum[2], want[2] = {0, 0}, size = 0;
+        for (int64_t i = 0; i < n; i++) {
+            double u = (double)gy[i] * (w ? (double)w[i] : 1);
+            want[0] += u, want[1] += u * ((double)x[i] - 0.25), size += fabs(u) * 2;
+            gw[i] = gb[i] = (float)(i % 3);
+        }
+        t->norm_sums(sum, gy, w, x, mean, n);
+        for (int k = 0; k < 2; k++) assert_true(fabs(sum[k] - want[k]) <= 3e-7 * size);
+        t->norm_back(gx, w ? gw : NULL, form & 2 ? gb : NULL, gy, w, x, mean, r, shift, slope, n);
+        for (int64_t i = 0; i < n; i++) {
+            double g = (double)gy[i], h = ((double)x[i] - 0.25) * 1.5;
+            NEAR(gx[i], 1.5 * (g * (w ? (double)w[i] : 1) - 0.125 + 0.75 * h), 1e-6);
+            NEAR(gw[i], (double)(i % 3) + (w ? g * h : 0), 1e-6);
+            NEAR(gb[i], (double)(i % 3) + (form & 2 ? g : 0), 1e-6);
+        }
+        check_guards(&rz, n), check_guards(&ra, n), check_guards(&rb, n);
+    }
+}
+
 static void narrow_integers(void **state) {
     static int32_t wide[LONG];
     static unsigned char bytes[LONG + 1], got[LONG + 1];
@@ -544,7 +570,7 @@ int main(void) {
         cmocka_unit_test(norms),      cmocka_unit_test(rotations),      cmocka_unit_test(adamw),
         cmocka_unit_test(f16_to_f32), cmocka_unit_test(f32_to_halves),  cmocka_unit_test(integers_and_doubles),
         cmocka_unit_test(q8_0),       cmocka_unit_test(ggml_vectors),   cmocka_unit_test(narrow_integers),
-        cmocka_unit_test(windows),    cmocka_unit_test(random_numbers),
+        cmocka_unit_test(windows),    cmocka_unit_test(random_numbers), cmocka_unit_test(norm_gradients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
