@@ -21,7 +21,7 @@ typedef enum reg { F, I, L, B } reg; /* f32, i32, i64, bool */
 static const char *const vec_of[] = {"vec4<f32>", "vec4<i32>", "vec4<i64>", "vec4<bool>"};
 
 static reg reg_of(ry_dtype t, bool wide) {
-    return t == RY_BOOL ? B : ry_is_float(t) ? F : t == RY_I64 && wide ? L : I;
+    return t == RY_BOOL ? B : ry_is_float(t) || ry_dtype_row(t)->kind == RY_KIND_BLOCK ? F : t == RY_I64 && wide ? L : I;
 }
 
 /* ---------------------------------------------------------------- formulas */
@@ -219,14 +219,15 @@ static int merge(int64_t *dim, source *s, int n, const ry_spec *o) {
 }
 
 /* Reads register r of each source: elements i .. i + 3 of the outputs' shape. */
-static void print_sources(ry_text *t, ry_launch *l, const ry_node *n, const reg *type) {
+static void print_sources(ry_text *t, ry_launch *l, const ry_node *n, const reg *type, const int16_t *last_read) {
     const ry_spec *o = &n->out[0].spec;
     source s[RY_MAX_SRC];
     int64_t dim[RY_MAX_RANK] = {1};
-    char field[20];
+    char field[24];
     bool strided = false;
     for (int r = 0; r < n->n_src; r++) {
         classify(&s[r], n->src[r], o);
+        if (last_read[r] < 0) s[r].kind = SPLAT; /* nobody asks */
         strided |= s[r].kind == STRIDED;
     }
     int rank = strided ? merge(dim, s, n->n_src, o) : 0, last = rank - 1;
@@ -239,6 +240,7 @@ static void print_sources(ry_text *t, ry_launch *l, const ry_node *n, const reg 
         else ry_text_printf(t, "    let c%d = k %% u.d%d;\n    k /= u.d%d;\n", d, d, d);
     }
     for (int r = 0; r < n->n_src; r++) {
+        if (last_read[r] < 0) continue;
         if (s[r].kind == FLAT) {
             ry_text_printf(t, "    let r%d = ld4_s%d(i, n);\n", r, r);
             l->vec |= RY_USES_SRC(r);
@@ -283,7 +285,7 @@ static void print_sources(ry_text *t, ry_launch *l, const ry_node *n, const reg 
 
 static void immediate(ry_launch *l, int link, const ry_link *k) {
     union { int64_t wide; int32_t i; int8_t i8; uint8_t byte; } x = {0};
-    char field[20];
+    char field[24];
     snprintf(field, sizeof field, "k%d", link);
     if (ry_is_float(k->dtype)) {
         float f = (float)k->value;
@@ -332,7 +334,7 @@ ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l) {
     printer p = {.t = &body};
     ry_status st = RY_OK;
     ry_text_puts(&body, "fn chain(i: u32, n: u32) {\n");
-    print_sources(&body, l, n, type);
+    print_sources(&body, l, n, type, last);
     for (int k = 0; k < ch->n_link; k++) RY_GO(st, done, print_link(&p, ch, k, type, wide, last[ch->n_src + k] >= 0));
     for (int j = 0; j < ch->n_out; j++) {
         ry_text_printf(&body, "    st4_o%d(i, n, r%d);\n", j, ch->out[j]);

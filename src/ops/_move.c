@@ -144,8 +144,8 @@ static bool print_box(ry_launch *l, const move *m, int k, const char *before, co
     return always;
 }
 
-/* fn moved(i, n): units i .. i + 3 of the output, of which n >= 1 are there. */
-static void print_moved(ry_launch *l, const move *m, bool fill) {
+/* fn moved(i, n): units i .. i + 3 of the output, of which n >= 1 are there. blocks: views may begin at any half word. */
+static void print_moved(ry_launch *l, const move *m, bool fill, bool blocks) {
     bool always = false;
     int in = m->rank - 1;
     char field[20], after[160];
@@ -156,7 +156,7 @@ static void print_moved(ry_launch *l, const move *m, bool fill) {
         if (!m->fours) {
             always = print_box(l, m, k, "return ld_s", "(at);");
         } else if (b->stride[in] == 1) {
-            bool vec = b->offset % FOUR == 0;
+            bool vec = b->offset % FOUR == 0 && !blocks;
             for (int d = 0; d < in; d++) vec &= b->stride[d] % FOUR == 0;
             if (vec) l->vec |= RY_USES_SRC(b->src);
             always = print_box(l, m, k, "return ld4_s", "(at, n);");
@@ -266,7 +266,7 @@ ry_status move_launch(const ry_node *n, int n_box, const move_box *boxes, const 
         return RY_OK;
     }
     l->vec |= RY_USES_OUT(0);
-    print_moved(l, &m, fill != NULL);
+    print_moved(l, &m, fill != NULL, t->block > 1);
     ry_launch_run(l, "main", groups, 0);
     return RY_OK;
 }

@@ -183,6 +183,60 @@ static ry_status sum_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static int64_t power_at_least(int64_t from, int64_t most, int64_t n) {
+    while (from < most && from < n) from *= 2;
+    return from;
+}
+
+/* How the kernels (sum_to.wgsl) share the work: by shapes alone. */
+static ry_status sum_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    enum { THREADS = 1 << 18, GROUP = 256 }; /* enough to fill any GPU */
+    sum_plan p;
+    make_sum_plan(&p, n);
+    int64_t dim[RY_MAX_RANK + 1], step[RY_MAX_RANK + 1];
+    int rank = 0;
+    for (int i = p.n_keep - 1; i >= 0; i--) dim[rank] = p.keep_len[i], step[rank++] = p.keep_step[i];
+    ry_launch_walk_strides(l, "keep", rank, dim, step);
+    rank = 0;
+    for (int i = p.n_red - 1; i >= 0; i--) dim[rank] = p.red_len[i], step[rank++] = p.red_step[i];
+    if (p.inner_red) dim[rank] = p.n, step[rank++] = 1;
+    ry_launch_walk_strides(l, "term", rank, dim, step);
+    bool fours = p.n % 4 == 0;
+    int64_t quads = (p.n + 3) / 4, items = p.inner_red ? p.slots : p.slots * quads, terms = p.inner_red ? p.rows * p.n : p.rows, lanes, chunks = 1;
+    if (p.inner_red) {
+        lanes = power_at_least(1, GROUP, (terms + 15) / 16);
+        while (chunks < 256 && items * lanes * chunks < THREADS && terms / (lanes * chunks) > 64) chunks *= 2;
+    } else {
+        for (lanes = 1; lanes < 32 && lanes * 4 <= terms && items * lanes < THREADS;) lanes *= 2;
+        while (chunks < 128 && items * lanes * chunks < THREADS && terms / (lanes * chunks) > 16) chunks *= 2;
+    }
+    int64_t unit = p.inner_red ? 4 * lanes : lanes, chunk = ((terms + chunks - 1) / chunks + unit - 1) / unit * unit;
+    chunks = chunk ? (terms + chunk - 1) / chunk : 1;
+    if (fours) l->vec |= RY_USES_SRC(0);
+    if (!p.inner_red && (fours || p.slots == 1)) l->vec |= RY_USES_OUT(0);
+    l->vec |= RY_USES_SCRATCH;
+    ry_launch_knob_set(l, "INNER", p.inner_red);
+    ry_launch_knob_set(l, "FOURS", fours);
+    ry_launch_knob_set(l, "LANES", (int)lanes);
+    ry_launch_knob_set(l, "CHUNKED", chunks > 1);
+    ry_launch_u32(l, "chunks", chunks);
+    ry_launch_u32(l, "chunk", chunk);
+    ry_launch_u32(l, "terms", terms);
+    ry_launch_u32(l, "items", items);
+    ry_launch_u32(l, "quads", quads);
+    ry_launch_u32(l, "cols", p.n);
+    int64_t per = GROUP / lanes, groups = items ? (items + per - 1) / per * chunks : 0;
+    if (chunks == 1) {
+        ry_launch_run(l, "main", groups, 0);
+        return RY_OK;
+    }
+    l->scratch = (size_t)(items * chunks) * (p.inner_red ? 4 : 16);
+    ry_launch_run(l, "main", groups, RY_USES_SRC(0) | RY_USES_SCRATCH);
+    ry_launch_run(l, "finish", p.inner_red ? items : (items + 63) / 64, RY_USES_SCRATCH | RY_USES_OUT(0));
+    return RY_OK;
+}
+
 static ry_status sum_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_sum_to_args *a = n->args;
     const ry_spec *x = &n->src[0]->spec;
@@ -232,6 +286,7 @@ const ry_op ry_op_sum_to_row = {.name = "sum_to",
                                 .infer = sum_infer,
                                 .work = sum_work,
                                 .cpu = sum_cpu,
+                                .launch = sum_launch,
                                 .vjp = sum_vjp,
                                 .samples = sum_samples,
                                 .tol = 1e-5f};
@@ -481,6 +536,22 @@ static ry_status dequantize_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status dequantize_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    ry_chain ch = {.n_src = 1, .n_link = 1, .n_out = 1, .out = {1}};
+    ch.link[0] = (ry_link){&ry_op_cast_row, {0, -1, -1, -1, -1}, n->out[0].spec.dtype, 0};
+    return fused_launch(&ch, n, l);
+}
+static ry_status quantize_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    int64_t blocks = ry_count(&n->out[0].spec) / Q_BLOCK;
+    ry_launch_u32(l, "blocks", blocks);
+    l->raw = RY_USES_OUT(0);
+    l->vec |= RY_USES_SRC(0);
+    ry_launch_run(l, "main", (blocks + 255) / 256, 0);
+    return RY_OK;
+}
+
 static ry_status quantize_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_spec *x = &n->src[0]->spec;
     if (!ry_is_float(x->dtype)) return ry_fail_node(n, RY_EDTYPE, "x is %s; floats are quantised", ry_show(x).s);
@@ -522,6 +593,8 @@ static const ry_op row_dequantize = {.name = "dequantize",
                                      .infer = dequantize_infer,
                                      .work = quant_work,
                                      .cpu = dequantize_cpu,
+                                     .wgsl = "fused.wgsl",
+                                     .launch = dequantize_launch,
                                      .samples = dequantize_samples};
 static const ry_op row_quantize = {.name = "quantize",
                                    .doc = "x [..,N], N a multiple of 32 -> q8_0",
@@ -531,6 +604,7 @@ static const ry_op row_quantize = {.name = "quantize",
                                    .infer = quantize_infer,
                                    .work = quant_work,
                                    .cpu = quantize_cpu,
+                                   .launch = quantize_launch,
                                    .samples = quantize_samples};
 
 ry_tensor ry_cast(ry_graph *g, ry_tensor x, ry_dtype t) {

@@ -45,6 +45,17 @@ static ry_status dropout_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status dropout_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    const dropout_args *a = n->args;
+    int64_t total = ry_count(&n->src[0]->spec);
+    ry_launch_u32(l, "total", total);
+    ry_launch_f32(l, "keep", a->p < 1 ? 1 / (1 - a->p) : 0);
+    l->vec |= RY_USES_SRC(0) | RY_USES_OUT(0);
+    ry_launch_run(l, "main", line_div_up(total, 1024), 0); /* 4 elements a thread */
+    return RY_OK;
+}
+
 static ry_status dropout_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     const dropout_args *a = n->args;
     ry_spec s = n->src[0]->spec;
@@ -74,7 +85,7 @@ static const ry_sample dropout_samples[] = {
 static const ry_op dropout_row = {
     .name = "dropout", .doc = "x [..] -> x mask / (1 - p); seed is dynamic", .arg_size = sizeof(dropout_args),
     .args = dropout_arg, .min_src = 1, .max_src = 1, .flags = RY_OP_INPLACE0, .infer = dropout_infer,
-    .work = dropout_work, .cpu = dropout_cpu, .lower = dropout_lower, .vjp = dropout_vjp, .samples = dropout_samples};
+    .work = dropout_work, .cpu = dropout_cpu, .launch = dropout_launch, .lower = dropout_lower, .vjp = dropout_vjp, .samples = dropout_samples};
 
 ry_tensor ry_dropout(ry_graph *g, ry_tensor x, double p, uint64_t seed, uint32_t stream) {
     if (p == 0) return x;

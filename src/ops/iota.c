@@ -82,6 +82,40 @@ static ry_status cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static bool is_whole(double v) { return v >= -0x1p53 && v <= 0x1p53 && v == (double)(int64_t)v; }
+
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    enum { FLOATS, I32S, I64S, NARROW };
+    const iota_args *a = n->args;
+    ry_dtype t = (ry_dtype)a->dtype;
+    int64_t outer, len, inner, total = ry_count(&n->out[0].spec);
+    ry_around(&n->out[0].spec, a->axis, &outer, &len, &inner);
+    ry_launch_u32(l, "total", total);
+    ry_launch_u32(l, "len", len);
+    ry_launch_u32(l, "inner", inner);
+    l->vec |= RY_USES_OUT(0);
+    if (ry_is_float(t)) { /* a float and what it leaves */
+        ry_launch_f32(l, "start_f", a->start);
+        ry_launch_f32(l, "start_rest", a->start - (double)(float)a->start);
+        ry_launch_f32(l, "step_f", a->step);
+        ry_launch_f32(l, "step_rest", a->step - (double)(float)a->step);
+    } else {
+        if (!is_whole(a->start) || !is_whole(a->step)) return ry_fail_node(n, RY_EUNSUPPORTED, "integers in steps of fractions: make floats and cast them");
+        int64_t start = (int64_t)a->start, step = (int64_t)a->step;
+        ry_launch_u32(l, "start_low", start & UINT32_MAX);
+        ry_launch_u32(l, "start_high", start >> 32);
+        ry_launch_u32(l, "step_low", step & UINT32_MAX);
+        ry_launch_u32(l, "step_high", step >> 32);
+        ry_launch_u32(l, "least", t == RY_I8 ? -128 : 0);
+        ry_launch_u32(l, "most", t == RY_I8 ? 127 : 255);
+        if (t == RY_I64) l->raw = RY_USES_OUT(0);
+    }
+    ry_launch_knob_set(l, "KIND", ry_is_float(t) ? FLOATS : t == RY_I32 ? I32S : t == RY_I64 ? I64S : NARROW);
+    ry_launch_run(l, "main", (total + 1023) / 1024, 0); /* 4 elements a thread */
+    return RY_OK;
+}
+
 static const ry_sample samples[] = {
     {.name = "positions", .args = &(const iota_args){RY_I32, 0, 1, {70}, 0, 1}},
     {.name = "columns", .args = &(const iota_args){RY_F32, 1, 3, {2, 5, 3}, 1.5, -0.25}},
@@ -97,6 +131,7 @@ static const ry_op row_iota = {.name = "iota",
                                .infer = infer,
                                .work = work,
                                .cpu = cpu,
+                               .launch = launch,
                                .samples = samples};
 
 ry_tensor ry_iota(ry_graph *g, const ry_spec *s, int axis, double start, double step) {

@@ -45,6 +45,16 @@ static void numbers(const ry_cpu *c, void (*make)(float *, int64_t, uint64_t, ui
 static ry_status uniform_cpu(const ry_cpu *c) { return numbers(c, simd_rows()->uniform), RY_OK; }
 static ry_status normal_cpu(const ry_cpu *c) { return numbers(c, ry_rng_normal), RY_OK; }
 
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    int64_t total = ry_count(&n->out[0].spec);
+    ry_launch_knob_set(l, "NORMAL", n->op->cpu == normal_cpu);
+    ry_launch_u32(l, "total", total);
+    l->vec |= RY_USES_OUT(0);
+    ry_launch_run(l, "main", (total + 1023) / 1024, 0); /* 4 numbers a thread */
+    return RY_OK;
+}
+
 static const ry_sample samples[] = {
     {.name = "plain", .args = &(const random_args){RY_F32, 3, 2, {5, 33}, 7}},
     {.name = "bf16", .args = &(const random_args){RY_BF16, 1, 1, {101}, 1}},
@@ -60,6 +70,8 @@ static const ry_op row_uniform = {.name = "uniform",
                                   .infer = infer,
                                   .work = work,
                                   .cpu = uniform_cpu,
+                                  .wgsl = "random.wgsl",
+                                  .launch = launch,
                                   .samples = samples};
 static const ry_op row_normal = {.name = "normal",
                                  .doc = "-> numbers of the normal distribution, mean 0, deviation 1",
@@ -68,6 +80,8 @@ static const ry_op row_normal = {.name = "normal",
                                  .infer = infer,
                                  .work = work,
                                  .cpu = normal_cpu,
+                                 .wgsl = "random.wgsl",
+                                 .launch = launch,
                                  .samples = samples};
 
 static ry_tensor build(ry_graph *g, const ry_op *op, const ry_spec *s, uint64_t seed, uint32_t stream) {

@@ -2,6 +2,9 @@
  *
  * Values are converted to the variable's dtype. Never: optimisers (optim.c), copies with changes (gather.c:
  * scatter). */
+#include "core/rows.h"
+#include "ops/_move.h"
+#include "ops/fused.h"
 #include "lines.h"
 #include <rusty/ops.h>
 
@@ -74,6 +77,20 @@ static ry_status add_into_cpu(const ry_cpu *c) {
         ry_store_row(c->out[0], t, i, m, y);
     }
     return RY_OK;
+}
+
+/* out[0] is v itself: elementwise chains of v (register 0) and x (register 1). */
+static ry_status assign_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    ry_chain ch = {.n_src = 2, .n_link = 1, .n_out = 1, .out = {2}};
+    ch.link[0] = (ry_link){&ry_op_cast_row, {1, -1, -1, -1, -1}, n->out[0].spec.dtype, 0};
+    return fused_launch(&ch, n, l);
+}
+static ry_status add_into_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    ry_chain ch = {.n_src = 2, .n_link = 1, .n_out = 1, .out = {2}};
+    ch.link[0] = (ry_link){&ry_op_add_row, {0, 1, -1, -1, -1}, n->out[0].spec.dtype, 0};
+    return fused_launch(&ch, n, l);
 }
 
 static ry_status assign_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
@@ -157,6 +174,27 @@ static ry_status set_rows_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+/* Numbers out of range write nothing: a kernel cannot fail. */
+static ry_status set_rows_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    cut k = cut_of(n);
+    ry_dtype vt = n->src[0]->spec.dtype, it = n->src[2]->spec.dtype;
+    bool raw = vt == n->src[1]->spec.dtype;
+    int64_t inner = raw ? k.inner * ry_raw_units(vt) : k.inner, total = k.outer * inner, blocks = line_div_up(total, 1024);
+    if (raw) l->raw = ~0u;
+    ry_launch_knob_set(l, "RAW", raw);
+    ry_launch_knob_set(l, "WORDS", it == RY_I64 ? 2 : 1);
+    ry_launch_knob_set(l, "FOURS", inner % 4 == 0);
+    if (inner % 4 == 0) l->vec |= RY_USES_SRC(1) | RY_USES_OUT(0);
+    ry_launch_u32(l, "len", k.len);
+    ry_launch_u32(l, "inner", inner);
+    ry_launch_u32(l, "count", k.count);
+    ry_launch_u32(l, "total", total);
+    ry_launch_u32(l, "blocks", blocks);
+    ry_launch_run(l, "main", k.count * blocks, 0);
+    return RY_OK;
+}
+
 static ry_cost set_rows_cost(const ry_node *n) {
     const ry_spec *x = &n->src[1]->spec, *v = &n->src[0]->spec;
     double e = (double)ry_count(x);
@@ -217,16 +255,16 @@ static const ry_sample set_rows_samples[] = {
 
 static const ry_op assign_row = {
     .name = "assign", .doc = "v variable, x of its shape -> v = x", .min_src = 2, .max_src = 2, .writes = 1,
-    .infer = whole_infer, .work = whole_work, .cpu = assign_cpu, .vjp = assign_vjp, .lower = assign_lower,
+    .infer = whole_infer, .work = whole_work, .cpu = assign_cpu, .wgsl = "fused.wgsl", .launch = assign_launch, .vjp = assign_vjp, .lower = assign_lower,
     .samples = whole_samples};
 static const ry_op add_into_row = {
     .name = "add_into", .doc = "v variable, x of its shape -> v = v + x", .min_src = 2, .max_src = 2, .writes = 1,
-    .infer = add_into_infer, .work = whole_work, .cpu = add_into_cpu, .vjp = add_into_vjp, .lower = add_into_lower,
+    .infer = add_into_infer, .work = whole_work, .cpu = add_into_cpu, .wgsl = "fused.wgsl", .launch = add_into_launch, .vjp = add_into_vjp, .lower = add_into_lower,
     .samples = whole_samples};
 static const ry_op set_rows_row = {
     .name = "set_rows", .doc = "v variable, rows, idx [R] -> v[.., idx[r], ..] = rows[.., r, ..] along axis",
     .arg_size = sizeof(set_rows_args), .args = set_rows_arg, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED,
-    .writes = 1, .infer = set_rows_infer, .work = set_rows_work, .cpu = set_rows_cpu, .vjp = set_rows_vjp,
+    .writes = 1, .infer = set_rows_infer, .work = set_rows_work, .cpu = set_rows_cpu, .launch = set_rows_launch, .vjp = set_rows_vjp,
     .lower = set_rows_lower, .cost = set_rows_cost, .samples = set_rows_samples};
 
 ry_tensor ry_assign(ry_graph *g, ry_var *v, ry_tensor x) { return RY_APPLY(g, &assign_row, NULL, ry_use(g, v), x); }
