@@ -290,6 +290,37 @@ static ry_status cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+/* ---- on GPUs ---- */
+
+static const ry_variant variants[] = {{"portable", NULL, ATTENTION_TILES(8, 16, 1, 1, 4)}, {0}};
+
+static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    attention_job j;
+    attention_open(&j, n, NULL, OPTIONS);
+    attention_launch(l, n, &j, OPTIONS);
+    attention_launch_operand(l, n, OUT);
+    attention_launch_operand(l, n, UP);
+    if (j.D % 4 == 0) l->vec |= RY_USES_OUT(ATT_Q) | RY_USES_OUT(ATT_K);
+    if (j.Dv % 4 == 0) l->vec |= RY_USES_OUT(ATT_V);
+    int64_t rows = attention_knob(l, "BM"), width = attention_knob(l, "OC"), each = attention_knob(l, "WG") / 8, all = j.B * j.H * j.T;
+    int64_t columns_k = (j.D + width - 1) / width, columns_v = (j.Dv + width - 1) / width, columns1 = columns_k > columns_v ? columns_k : columns_v;
+    int64_t tiles0 = (j.T + rows - 1) / rows, tiles1 = (j.S + rows - 1) / rows;
+    ry_launch_u32(l, "all_rows", all);
+    ry_launch_u32(l, "kv_heads", j.G);
+    ry_launch_u32(l, "tiles0", tiles0);
+    ry_launch_u32(l, "columns0", columns_k);
+    ry_launch_u32(l, "tiles1", tiles1);
+    ry_launch_u32(l, "columns1", columns1);
+    attention_launch_pack(l, n, &j, OPTIONS, 2 * all);
+    uint32_t factors = RY_USES_SRC(ATT_Q) | RY_USES_SRC(ATT_K) | RY_USES_SRC(ATT_V) | RY_USES_SRC(UP) | RY_USES_SRC(OPTIONS + ATT_MASK) | RY_USES_SCRATCH;
+    ry_launch_run(l, "prepare", (all + each - 1) / each,
+                  RY_USES_SRC(OUT) | RY_USES_SRC(UP) | RY_USES_SRC(LSE) | RY_USES_SRC(UP_LSE) | RY_USES_SCRATCH);
+    ry_launch_run(l, "grad0", tiles0 * columns_k * j.B * j.H, factors | RY_USES_OUT(ATT_Q));
+    ry_launch_run(l, "grad1", tiles1 * columns1 * j.B * j.G, factors | RY_USES_OUT(ATT_K) | RY_USES_OUT(ATT_V));
+    return RY_OK;
+}
+
 static ry_cost cost(const ry_node *n) {
     attention_job j;
     attention_open(&j, n, NULL, OPTIONS);
@@ -397,6 +428,9 @@ const ry_op attention_grad_row = {.name = "attention_grad",
                                   .work = work,
                                   .cpu = cpu,
                                   .lower = lower,
+                                  .wgsl = "attention/attention_grad.wgsl",
+                                  .variants = variants,
+                                  .launch = launch,
                                   .cost = cost,
                                   .tol = 1e-5f,
                                   .samples = samples};
