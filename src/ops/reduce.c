@@ -3,6 +3,7 @@
  * Sources are read through any strides: dims are sorted by stride and merged, then either runs of reduced
  * elements are folded (the run is a row) or rows of kept elements are added up (columns). Partial results are
  * doubles, combined in a fixed order. Never: argmax (arg.c), sum_to (core's own row). */
+#include "base/mem.h"
 #include "lines.h"
 #include "simd/map.h"
 #include <math.h>
@@ -487,6 +488,110 @@ static ry_status run(const ry_cpu *c, reduce_kind kind) {
     return RY_OK;
 }
 
+/* ---- on a GPU (reduce.wgsl) ---- */
+
+enum {
+    GPU_GROUP = 256,
+    GPU_THREADS = 262144, /* that keep a large GPU busy */
+    GPU_OWN = 16,         /* least elements of a thread of several that share an output */
+    GPU_FEW = 64          /* outputs whose pieces are merged by a group each */
+};
+
+static bool by_fours(const loop *l, int n) { /* but the last: its own four lie together */
+    for (int i = 0; i < n; i++)
+        if (i < n - 1 ? l[i].in % 4 != 0 : l[i].in != 1 || l[i].len % 4 != 0) return false;
+    return n > 0;
+}
+static bool all_fours(const loop *l, int n) {
+    for (int i = 0; i < n; i++)
+        if (l[i].in % 4 != 0) return false;
+    return true;
+}
+static void launch_loops(ry_launch *l, const char *name, const loop *at, int n) {
+    int64_t dim[RY_MAX_RANK], stride[RY_MAX_RANK];
+    for (int i = 0; i < n; i++) dim[i] = at[i].len, stride[i] = at[i].in;
+    ry_launch_walk_strides(l, name, n, dim, stride);
+}
+static int64_t power_below(int64_t x) { /* greatest power of two up to x, at least 1 */
+    int64_t p = 1;
+    while (2 * p <= x) p *= 2;
+    return p;
+}
+
+static ry_status launch(const ry_node *n, ry_launch *l, reduce_kind kind) {
+    static const int number[] = {[SUM] = 0, [MEAN] = 1, [NORM] = 2, [AMAX] = 3, [AMIN] = 4, [LOGSUMEXP] = 5, [ANY] = 6, [ALL] = 7};
+    const ry_value *x = n->src[0];
+    const ry_dtype t = x->spec.dtype;
+    const unsigned bits = reduced_bits(n);
+    loop kept[RY_MAX_RANK], red[RY_MAX_RANK];
+    int n_kept = 0, n_red = 0;
+    for (int i = 0; i < x->spec.rank; i++) { /* kept dims in the output's order, reduced ones by their steps */
+        loop one = {x->spec.dim[i], x->stride[i], 0};
+        if (one.len == 1) continue;
+        if (!(bits >> i & 1u)) {
+            kept[n_kept++] = one;
+            continue;
+        }
+        int at = n_red++;
+        for (; at > 0 && wider(&one, &red[at - 1]); at--) red[at] = red[at - 1];
+        red[at] = one;
+    }
+    const int64_t outputs = ry_count(&n->out[0].spec), len = reduced_count(n), group = line_min(GPU_GROUP, l->caps->max_invocations);
+    const bool columns = n_kept && len && kept[n_kept - 1].in == 1 && !(n_red && red[n_red - 1].in == 1);
+    const bool wide = t == RY_I64, ints = in_integers(kind, t);
+    const bool quads = !wide && (columns ? by_fours(kept, n_kept) && all_fours(red, n_red) : by_fours(red, n_red) && all_fours(kept, n_kept));
+    const int form = kind >= ANY ? 4 : kind == LOGSUMEXP ? 3 : kind == AMAX || kind == AMIN ? (wide ? 2 : 1) : ints ? 2 : 0;
+    const int64_t cells = form == 2 || form == 3 ? 2 : 1;
+    int64_t pieces, per, groups;
+    if (columns) {
+        int64_t count = quads ? outputs / 4 : outputs, run = quads ? kept[n_kept - 1].len / 4 : kept[n_kept - 1].len;
+        int64_t across = power_below(2 * line_min(run, 32) - 1), down = line_min(group / across, power_below(len / 8));
+        while (2 * across <= group / line_max(1, down) && across < count) across *= 2;
+        down = group / across;
+        int64_t blocks = line_div_up(count, across);
+        pieces = line_max(1, line_min(line_div_up(GPU_THREADS, line_max(1, blocks) * group), len / (down * 8)));
+        per = line_div_up(len, pieces);
+        pieces = line_max(1, line_div_up(len, line_max(1, per)));
+        groups = blocks * pieces;
+        ry_launch_u32(l, "columns", count);
+        ry_launch_u32(l, "blocks", blocks);
+        ry_launch_u32(l, "across", across);
+    } else {
+        int64_t lanes = line_min(group, power_below(len / GPU_OWN));
+        while (2 * lanes <= line_min(group, len / 4) && outputs * lanes < GPU_THREADS) lanes *= 2;
+        pieces = line_max(1, line_min(line_div_up(GPU_THREADS, line_max(1, outputs) * lanes), len / (lanes * GPU_OWN)));
+        per = line_div_up(line_div_up(len, pieces), 4) * 4;
+        pieces = line_max(1, line_div_up(len, line_max(1, per)));
+        groups = line_div_up(outputs * pieces, group / lanes);
+        ry_launch_u32(l, "lanes", lanes);
+    }
+    launch_loops(l, "kept", kept, n_kept);
+    launch_loops(l, "reduced", red, n_red);
+    ry_launch_knob_set(l, "KIND", number[kind]);
+    ry_launch_knob_set(l, "FORM", ry_is_float(t) ? 0 : wide ? 3 : t == RY_BOOL ? 2 : 1);
+    ry_launch_knob_set(l, "STATE", form);
+    ry_launch_knob_set(l, "QUADS", quads);
+    ry_launch_knob_set(l, "COLUMNS", columns);
+    ry_launch_knob_set(l, "SPLIT", pieces > 1);
+    ry_launch_knob_set(l, "WG", (int)group);
+    ry_launch_u32(l, "outputs", outputs);
+    ry_launch_u32(l, "len", len);
+    ry_launch_u32(l, "pieces", pieces);
+    ry_launch_u32(l, "per", per);
+    ry_launch_f32(l, "count", (double)len);
+    ry_launch_u32(l, "minus_infinity", 0xff800000u);
+    if (quads) l->vec |= RY_USES_SRC(0) | (columns ? RY_USES_OUT(0) : 0);
+    l->raw |= RY_USES_SCRATCH | (wide ? RY_USES_SRC(0) : 0) | (n->out[0].spec.dtype == RY_I64 ? RY_USES_OUT(0) : 0);
+    ry_launch_run(l, columns ? "columns" : "rows", outputs ? groups : 0, 0);
+    if (pieces > 1) {
+        int64_t lanes = outputs <= GPU_FEW ? group : line_min(group, 32);
+        l->scratch = ry_mem_size((size_t)(outputs * pieces), (size_t)cells * sizeof(float), 0);
+        ry_launch_u32(l, "merge_lanes", lanes);
+        ry_launch_run(l, "merge", line_div_up(outputs, group / lanes), RY_USES_SCRATCH | RY_USES_OUT(0));
+    }
+    return RY_OK;
+}
+
 /* ---- gradients ---- */
 
 static ry_tensor keep(ry_graph *g, const ry_node *n, ry_tensor t) {
@@ -597,9 +702,13 @@ static const ry_sample logic_samples[] = {
     static ry_status id##_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) { return infer(n, &out[0], kind); } \
     static ry_work id##_work(const ry_node *n) { return work(n, kind); } \
     static ry_status id##_cpu(const ry_cpu *c) { return run(c, kind); } \
+    static ry_status id##_launch(const ry_node *n, const ry_variant *v, ry_launch *l) { \
+        (void)v; \
+        return launch(n, l, kind); \
+    } \
     static const ry_op id##_row = {.name = #id, .doc = doc_, .arg_size = sizeof(reduce_args), .args = reduce_arg, \
         .min_src = 1, .max_src = 1, .strided = 1, .infer = id##_infer, .work = id##_work, .cpu = id##_cpu, \
-        .cost = cost, __VA_ARGS__}; \
+        .wgsl = "reduce.wgsl", .launch = id##_launch, .cost = cost, __VA_ARGS__}; \
     ry_tensor ry_##id(ry_graph *g, ry_tensor x, ry_axes axes, bool keepdim) { \
         return RY_APPLY(g, &id##_row, (&(reduce_args){axes, keepdim}), x); \
     }
