@@ -177,7 +177,7 @@ static int run(const app_verb *v, int argc, char **argv) {
     if (st != RY_OK) return app_fail(st);
     app_describe(d);
     puts("\nMatrix products, checked against double precision:");
-    const int64_t sizes[] = {512, 1024, 2048};
+    const int64_t sizes[] = {512, 512, 512, 1024, 1024, 1024, 2048, 2048, 2048};
     code = app_matmul_table(d, sizes, 3, RY_F32, "NN", APP_TUNE_SECONDS, false);
     if (code != APP_OK) goto done;
     RY_GO(st, failed, read_text(&text, file));

@@ -119,7 +119,7 @@ int app_matmul_table(ry_device *d, const int64_t *sizes, int n, ry_dtype t, cons
     ry_device_describe(d, &info);
     for (int i = 0; i < n; i++) {
         ry_bench_matmul r;
-        ry_status st = ry_bench_matmul_run(&r, d, sizes[i], sizes[i], sizes[i], t, layout, &(ry_tune_options){.seconds = tune_seconds});
+        ry_status st = ry_bench_matmul_run(&r, d, sizes[3 * i], sizes[3 * i + 1], sizes[3 * i + 2], t, layout, &(ry_tune_options){.seconds = tune_seconds});
         if (st != RY_OK) return app_fail(st);
         if (json) {
             printf("{\"bench\":\"matmul\",\"device\":");
@@ -135,13 +135,23 @@ int app_matmul_table(ry_device *d, const int64_t *sizes, int n, ry_dtype t, cons
     return APP_OK;
 }
 
+/* "512,4096x50304x768": M, N, K of each product into out[3 i]. 0: malformed. */
 static int parse_sizes(const char *s, int64_t *out, int cap) {
-    int n = 0;
-    for (char *end; n < cap; s = end + 1) {
-        long long v = strtoll(s, &end, 10);
-        if (end == s || v < 1 || v > 1 << 20 || (*end && *end != ',')) return 0;
-        out[n++] = v;
-        if (!*end) return n;
+    for (int n = 0; n < cap; n++) {
+        int dims = 0;
+        while (dims < 3) {
+            char *end;
+            long long v = strtoll(s, &end, 10);
+            if (end == s || v < 1 || v > 1 << 20) return 0;
+            out[3 * n + dims++] = v;
+            s = end;
+            if (*s != 'x') break;
+            s++;
+        }
+        if (dims == 1) out[3 * n + 1] = out[3 * n + 2] = out[3 * n];
+        else if (dims != 3) return 0;
+        if (!*s) return n + 1;
+        if (*s++ != ',') return 0;
     }
     return 0;
 }
@@ -205,13 +215,14 @@ static int run_bench(const app_verb *v, int argc, char **argv) {
     ry_dtype dtype = RY_F32;
     bool tune = false;
     const char *model = NULL;
-    int64_t batch = 1, len = 256, steps = 10, prompt = 512, generate = 128;
+    int64_t batch = 1, len = 256, steps = 10, prompt = 512, generate = 128, rows = 1;
     const app_option o[] = {
         {"--tune", OPT_FLAG, &tune, NULL, "GPUs: try all kernel variants and keep the fastest (matmul alone does, for a second a line)", NULL},
-        {"--sizes", OPT_TEXT, &sizes_text, "512,1024", "cubes of matmul (512,1024,2048,4096)", NULL},
+        {"--sizes", OPT_TEXT, &sizes_text, "512,1024", "matmul: cubes, or MxNxK (512,1024,2048,4096)", NULL},
         {"--dtype", OPT_DTYPE, &dtype, "T", "f32, bf16, f16 (f32)", NULL},
         {"--layout", OPT_TEXT, &layout, "L", "NN, NT, TN (NN)", NULL},
         {"--ops", OPT_TEXT, &filter, "NAME", "only operators whose name begins so", NULL},
+        {"--rows", OPT_INT, &rows, "N", "ops: N times the rows of each sample (1)", NULL},
         {"--model,-m", OPT_TEXT, &model, "PATH", "train, lm: a model's folder, or its config (YAML or JSON) for random weights", NULL},
         {"--batch,-b", OPT_INT, &batch, "N", "train: rows of a batch (1)", NULL},
         {"--seq-len", OPT_INT, &len, "N", "train: tokens of a row (256)", NULL},
@@ -220,13 +231,13 @@ static int run_bench(const app_verb *v, int argc, char **argv) {
         {"--generate,-n", OPT_INT, &generate, "N", "lm: tokens generated (128)", NULL},
         APP_COMMON_OPTIONS(c), {0}};
     int code;
-    int64_t sizes[32];
+    int64_t sizes[3 * 32];
     if (!app_parse(v, o, argc, argv, &what, 1, &code)) return code;
     bool whole = what && (!strcmp(what, "train") || !strcmp(what, "lm"));
     if (!what || (!whole && strcmp(what, "matmul") && strcmp(what, "ops"))) return app_usage(v, "bench what? matmul, ops, train or lm");
     if (whole && !model) return app_usage(v, "bench %s needs -m: a model's folder or a config", what);
     int n = parse_sizes(sizes_text, sizes, 32);
-    if (!n) return app_usage(v, "--sizes needs up to 32 sizes joined by commas, not '%s'", sizes_text);
+    if (!n) return app_usage(v, "--sizes needs up to 32 sizes (N or MxNxK) joined by commas, not '%s'", sizes_text);
     if (strcmp(layout, "NN") && strcmp(layout, "NT") && strcmp(layout, "TN")) return app_usage(v, "--layout is NN, NT or TN, not '%s'", layout);
     ry_device *d = NULL;
     ry_status st = app_device(&d, &c);
@@ -243,7 +254,7 @@ static int run_bench(const app_verb *v, int argc, char **argv) {
                                    : bench_train(d, model, batch, len, steps, c.precision, tune ? &how : NULL, c.json);
     } else {
         ops_table t = {c.json};
-        st = ry_bench_ops_run(d, filter, ops_row, &t);
+        st = ry_bench_ops_run(d, filter, rows, ops_row, &t);
         code = st == RY_OK ? APP_OK : app_fail(st);
     }
     ry_device_close(d);

@@ -508,7 +508,8 @@ typedef struct ry_bench_matmul { int64_t m, n, k; double ms, gflops, peak_gflops
 RY_API ry_status ry_bench_matmul_run(ry_bench_matmul *out, ry_device *d, int64_t m, int64_t n, int64_t k, ry_dtype t, const char *layout,
                                      const ry_tune_options *tune); /* tune: NULL: with the variants known */
 typedef struct ry_bench_op { char name[48]; double ms, gbps, gflops, share; } ry_bench_op; /* share of measured copy speed */
-RY_API ry_status ry_bench_ops_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_bench_op *r), void *ud);
+/* filter: only operators whose name begins so; NULL: all. rows: so many times the rows of each sample (0 = 1): for memories that are fast. */
+RY_API ry_status ry_bench_ops_run(ry_device *d, const char *filter, int64_t rows, void (*row)(void *ud, const ry_bench_op *r), void *ud);
 /* Every row's samples: the device against the CPU (on the CPU: against the row's lowering, or the plain path). */
 typedef struct ry_bench_train {
     int64_t params, batch, len, steps;

@@ -1,6 +1,6 @@
-"""torch_train.py - the peer of `rusty train`: the same Llama in PyTorch eager, random token ids, forward + backward + clip + AdamW.
+"""torch_train.py - the peer of `rusty train` and `rusty bench train`: the same Llama in PyTorch, random token ids, forward + backward + clip + AdamW.
 
-    python torch_train.py --shape ../shapes/llama_7m.yaml --batch 4 --seq 256 [--dtype bf16] [--threads 2] [--steps 8]
+    python torch_train.py --shape ../shapes/llama_7m.yaml --batch 4 --seq 256 [--dtype bf16] [--threads 2] [--steps 8] [--device cuda] [--compile]
 
 Prints one JSON line: median tokens per second over the steps after warm-up, peak resident bytes, last loss.
 """
@@ -43,7 +43,7 @@ class Llama(nn.Module):
 
     def forward(self, ids, targets):
         t = ids.shape[1]
-        f = torch.outer(torch.arange(t, dtype=torch.float32), 10000.0 ** (-torch.arange(0, self.dh, 2) / self.dh))
+        f = torch.outer(torch.arange(t, dtype=torch.float32, device=ids.device), 10000.0 ** (-torch.arange(0, self.dh, 2, device=ids.device) / self.dh))
         cos, sin = torch.cat((f, f), -1).cos(), torch.cat((f, f), -1).sin()
         x = self.embed(ids)
         for b in self.blocks:
@@ -59,6 +59,8 @@ def main():
     a.add_argument("--dtype", default="f32")
     a.add_argument("--threads", type=int, default=0)
     a.add_argument("--steps", type=int, default=8)
+    a.add_argument("--device", default="cpu")
+    a.add_argument("--compile", action="store_true")
     a.add_argument("--data", help="safetensors file with input_ids [N,T]; else random ids")
     o = a.parse_args()
     if o.threads:
@@ -69,24 +71,31 @@ def main():
             k, v = line.split(":")
             c[k.strip()] = v.strip() == "true" if v.strip() in ("true", "false") else float(v) if "." in v else int(v)
     torch.manual_seed(0)
-    m = Llama(c)
-    opt = torch.optim.AdamW(m.parameters(), lr=1e-4, weight_decay=0.01)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    cuda = o.device != "cpu"
+    m = Llama(c).to(o.device)
+    opt = torch.optim.AdamW(m.parameters(), lr=1e-4, weight_decay=0.01, fused=cuda)
+    run = torch.compile(m) if o.compile else m
     ids = torch.randint(0, c["vocab_size"], (o.steps, o.batch, o.seq))
     if o.data:
         from safetensors.torch import load_file
         ids = load_file(o.data)["input_ids"].long()[: o.steps * o.batch].view(o.steps, o.batch, -1)
+    ids = ids.to(o.device)
     times = []
     for step in range(o.steps):
         start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=o.dtype == "bf16"):
-            loss = m(ids[step], F.pad(ids[step, :, 1:], (0, 1), value=-100))
+        with torch.autocast(o.device, torch.bfloat16, enabled=o.dtype == "bf16"):
+            loss = run(ids[step], F.pad(ids[step, :, 1:], (0, 1), value=-100))
         loss.backward()
         nn.utils.clip_grad_norm_(m.parameters(), 1.0)
         opt.step()
         opt.zero_grad(set_to_none=True)
+        if cuda:
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     tokens = ids[0, :, 1:].numel()  # targets, as rusty counts them
-    print(json.dumps({"tok_per_s": tokens / statistics.median(times[2:]), "loss": loss.item(), "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    print(json.dumps({"tok_per_s": tokens / statistics.median(times[2:]), "loss": loss.item(), "peak_bytes": torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                      "ms_first": times[0] * 1e3,
                       "params": sum(p.numel() for p in m.parameters()), "threads": torch.get_num_threads()}))
 
 

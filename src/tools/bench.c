@@ -348,7 +348,15 @@ done:
     return st == RY_OK ? RY_OK : ry_fail_in(st, "bench %s %s", op->name, s->name);
 }
 
-ry_status ry_bench_ops_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_bench_op *r), void *ud) {
+/* The sample with `rows` times the rows: the first dim of every source that shares it with the first source. */
+static void longer(ry_sample *out, const ry_sample *s, int n_src, int64_t rows) {
+    *out = *s;
+    int64_t first = n_src && s->src[0].rank > 0 ? s->src[0].dim[0] : 0;
+    for (int i = 0; i < n_src; i++)
+        if (s->src[i].rank > 0 && s->src[i].dim[0] == first && !s->src[i].values) out->src[i].dim[0] = first * rows;
+}
+
+ry_status ry_bench_ops_run(ry_device *d, const char *filter, int64_t rows, void (*row)(void *ud, const ry_bench_op *r), void *ud) {
     double copy = 0;
     bool found = false;
     RY_TRY(bench_real_device(d, "bench ops"));
@@ -361,7 +369,9 @@ ry_status ry_bench_ops_run(ry_device *d, const char *filter, void (*row)(void *u
         for (const ry_sample *s = op->samples; s && s->name; s++) {
             if (!(s->flags & RY_SAMPLE_BENCH)) continue;
             ry_bench_op r = {.ms = 0};
-            RY_TRY(bench_sample(&r, d, op, s, copy));
+            ry_sample more;
+            if (rows > 1) longer(&more, s, ry_sample_sources(op, s), rows);
+            RY_TRY(bench_sample(&r, d, op, rows > 1 ? &more : s, copy));
             row(ud, &r);
             found = true;
         }
