@@ -50,9 +50,13 @@ typedef struct layout {
     int rank;    /* batch dims left */
     int64_t dim[RY_MAX_RANK], sa[RY_MAX_RANK], sb[RY_MAX_RANK], batches;
     int64_t parts, group; /* parts of one product; or products of one part */
+    int64_t columns;      /* of a round, where B is packed for all parts of it (g is the first round's); else all */
 } layout;
 
-enum { SMALL_FLOPS = 1000000 }; /* about ten microseconds */
+enum {
+    SMALL_FLOPS = 1000000, /* about ten microseconds */
+    ROUND_BYTES = 16 << 20
+}; /* of packed B, about: scratch */
 
 static layout lay_out(const ry_node *n) {
     const matmul_args *args = n->args;
@@ -89,6 +93,12 @@ static layout lay_out(const ry_node *n) {
         l.batches = 0;
         return l;
     }
+    l.columns = l.g.n;
+    if (l.batches == 1 && simd_gemm_share(&l.g)) {
+        const int64_t rounds = (int64_t)(simd_gemm_panels(&l.g) / ROUND_BYTES) + 1;
+        l.columns = ((l.g.n + rounds - 1) / rounds + 63) / 64 * 64;
+        if (l.columns < l.g.n) l.g.n = l.columns;
+    }
     l.parts = simd_gemm_parts(&l.g);
     double flops = 2.0 * (double)l.g.m * (double)l.g.n * (double)l.g.k;
     if (l.parts == 1 && flops < SMALL_FLOPS) {
@@ -101,13 +111,52 @@ static layout lay_out(const ry_node *n) {
 
 static const void *bias_of(const ry_node *n) { return n->n_src > BIAS ? n->src[BIAS] : NULL; }
 
+/* A bias that is not f32 is converted, once a part. */
+static size_t bias_bytes(const ry_node *n) {
+    if (!bias_of(n) || n->src[BIAS]->spec.dtype == RY_F32) return 0;
+    return (size_t)n->src[BIAS]->spec.dim[0] * sizeof(float);
+}
+
 static ry_work work(const ry_node *n) {
     layout l = lay_out(n);
     if (l.batches == 0) return (ry_work){0};
+    if (l.g.shared) {
+        const int64_t all = n->out[0].spec.dim[n->out[0].spec.rank - 1], rounds = (all + l.columns - 1) / l.columns;
+        simd_gemm rest = l.g;
+        rest.n = all - (rounds - 1) * l.columns; /* cut otherwise, perhaps */
+        const int64_t parts = simd_gemm_parts(&rest);
+        const size_t local = simd_gemm_local(&rest), first = simd_gemm_local(&l.g);
+        return (ry_work){.phases = 2,
+                         .rounds = rounds,
+                         .parts = {simd_gemm_pack_parts(&l.g), parts > l.parts ? parts : l.parts},
+                         .scratch = simd_gemm_panels(&l.g),
+                         .local = product_align(local > first ? local : first) + bias_bytes(n)};
+    }
     ry_work w = {.parts = {l.parts > 1 ? l.batches * l.parts : (l.batches + l.group - 1) / l.group}};
-    w.local = product_align(simd_gemm_local(&l.g));
-    if (bias_of(n) && n->src[BIAS]->spec.dtype != RY_F32) w.local += (size_t)l.g.n * sizeof(float);
+    w.local = product_align(simd_gemm_local(&l.g)) + bias_bytes(n);
     return w;
+}
+
+/* A round's columns of one product whose B is packed for all parts: first packing, then multiplying. */
+static ry_status round_part(const ry_cpu *c, const layout *l) {
+    const ry_node *n = c->n;
+    simd_gemm g = l->g;
+    const int64_t j = c->round * l->columns, left = g.ldc - j;
+    if (left < g.n) g.n = left;
+    g.a.data = c->src[A];
+    g.b.data = product_at(c->src[W], g.b.dtype, j * g.b.cs);
+    g.panels = c->scratch;
+    if (c->phase == 0) {
+        if (c->part < simd_gemm_pack_parts(&g)) simd_gemm_pack(&g, c->part);
+        return RY_OK;
+    }
+    if (c->part >= simd_gemm_parts(&g)) return RY_OK;
+    g.c = (char *)c->out[0] + ry_bytes_of(g.c_dtype, j);
+    if (bias_of(n))
+        g.bias = ry_load_row(c->src[BIAS], n->src[BIAS]->spec.dtype, j, g.n,
+                             (float *)((char *)c->local + product_align(simd_gemm_local(&g))));
+    simd_gemm_part(&g, c->part, c->local);
+    return RY_OK;
 }
 
 static ry_status cpu(const ry_cpu *c) {
@@ -115,6 +164,7 @@ static ry_status cpu(const ry_cpu *c) {
     layout l = lay_out(n);
     if (l.batches == 0) return RY_OK;
     simd_gemm g = l.g;
+    if (g.shared) return round_part(c, &l);
     if (bias_of(n))
         g.bias = ry_load_row(c->src[BIAS], n->src[BIAS]->spec.dtype, 0, g.n,
                              (float *)((char *)c->local + product_align(simd_gemm_local(&l.g))));
@@ -136,9 +186,11 @@ static ry_status cpu(const ry_cpu *c) {
 
 /* ---- kernels: matmul.wgsl ---- */
 
-enum { TILES, DOT, ACROSS, EACH };   /* KERNEL there */
-enum { FEW = 8,                      /* vectors that share one pass over a matrix */
-       THREADS = 128 * 1024 };       /* that keep a large chip's memory busy */
+enum { TILES, DOT, ACROSS, EACH }; /* KERNEL there */
+enum {
+    FEW = 8, /* vectors that share one pass over a matrix */
+    THREADS = 128 * 1024
+}; /* that keep a large chip's memory busy */
 
 typedef struct shape {
     layout l;
@@ -200,8 +252,8 @@ static bool when_split(const ry_node *n, const ry_caps *caps) {
 }
 
 /* Larger tiles read less, smaller ones fill the chip: a tile is tried where it gives enough groups (to NVIDIA's 132 multiprocessors). */
-#define TILE(name, bm, bn, bk, tm, tn, db, least, most)          \
-    static bool name(const ry_node *n, const ry_caps *caps) {    \
+#define TILE(name, bm, bn, bk, tm, tn, db, least, most)            \
+    static bool name(const ry_node *n, const ry_caps *caps) {      \
         return fits(n, caps, bm, bn, bk, tm, tn, db, least, most); \
     }
 #define KNOBS(bm, bn, bk, tm, tn, db) \
@@ -277,7 +329,8 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_knob_set(l, "BIAS", bias_of(n) != NULL);
     ry_launch_knob_set(l, "SWAP", swap);
     if (kernel == TILES) split = v->when == when_split;
-    if (!swap && g->n % 4 == 0 && (kernel != DOT || gemm_knob(v, "NR") == 4)) l->vec |= RY_USES_SRC(BIAS) | RY_USES_OUT(0);
+    if (!swap && g->n % 4 == 0 && (kernel != DOT || gemm_knob(v, "NR") == 4))
+        l->vec |= RY_USES_SRC(BIAS) | RY_USES_OUT(0);
     if (g->n % 4 == 0) l->vec |= RY_USES_SCRATCH;
     if (kernel == TILES) {
         ry_launch_knob_set(l, "SPLIT", split);
@@ -312,7 +365,8 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
         enum { GROUP = 256 };
         int lanes = gemm_knob(v, "LANES");
         int64_t tiles = div_up(rows, 4 * lanes), slices = GROUP / lanes, per = g->k, splits = 1;
-        while (tiles * s.l.batches * splits * GROUP < THREADS && per > 16 * slices) splits *= 2, per = div_up(g->k, splits);
+        while (tiles * s.l.batches * splits * GROUP < THREADS && per > 16 * slices)
+            splits *= 2, per = div_up(g->k, splits);
         per = div_up(per, 4) * 4;
         splits = g->k ? div_up(g->k, per) : 1;
         split = splits > 1;
@@ -323,8 +377,10 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
         ry_launch_u32(l, "splits", splits);
         ry_launch_u32(l, "per_split", per);
         ry_launch_run(l, "main", tiles * splits * s.l.batches, 0);
-        if (rows % 4 == 0) l->vec |= RY_USES_SCRATCH;
-        else l->vec &= ~RY_USES_SCRATCH;
+        if (rows % 4 == 0)
+            l->vec |= RY_USES_SCRATCH;
+        else
+            l->vec &= ~RY_USES_SCRATCH;
         if (split) finish(l, splits, s.l.batches * m * rows, GROUP, quads);
     } else {
         ry_launch_knob_set(l, "SPLIT", 0);
@@ -424,6 +480,8 @@ static const ry_sample samples[] = {
     {.name = "plain", .src = {M2(4, 6), M2(6, 5)}, .n_src = 2},
     {.name = "linear", .src = {M3(2, 3, 8), M2(5, 8), V1(5)}, .n_src = 3, .args = &by_rows},
     {.name = "ragged", .src = {M2(67, 45), M2(45, 83)}, .n_src = 2},
+    {.name = "packed once", .src = {M2(265, 33), M2(33, 70)}, .n_src = 2},
+    {.name = "packed once by rows", .src = {M3(2, 130, 34), M2(67, 34), V1(67)}, .n_src = 3, .args = &by_rows},
     {.name = "batches", .src = {M4(2, 1, 3, 4), M3(3, 4, 5)}, .n_src = 2},
     {.name = "one matrix for a batch", .src = {M2(3, 4), M3(2, 4, 5), V1(5)}, .n_src = 3},
     {.name = "batch by rows", .src = {M3(3, 7, 4), M3(3, 5, 4)}, .n_src = 2, .args = &by_rows},

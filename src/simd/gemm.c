@@ -45,7 +45,12 @@ enum {
     SIDE =
         256, /* parts beyond FEW are not cut below SIDE x SIDE, beyond MANY not below twice that: packing would be felt */
     FEW = 8,
-    MANY = 32
+    MANY = 32,
+    SHARE_ROWS = 256, /* fewer rows or columns read a packed B too rarely */
+    SHARE_COLUMNS = 64,
+    SHARED_ROWS = 70, /* of a part that finds B packed; TALL where that leaves FEW parts */
+    SHARED_TALL = 128,
+    SHARED_COLUMNS = 1024 /* most: their sums stay in L2 */
 };
 
 typedef struct plan {
@@ -68,8 +73,8 @@ static plan plan_of(const simd_gemm *g) {
     plan p = {.path = path_of(g->product ? g->product : RY_F32), .gm = 1, .gn = 1};
     const gemm_path *f32 = path_f32();
     p.round = g->product == RY_BF16 && p.path == f32;
-    p.thin = g->m <= THIN && unit_stride(&g->b);
-    if (!p.thin && g->n <= THIN && unit_stride(&g->a) && g->a.dtype != RY_Q8_0) p.thin = p.swap = true;
+    p.thin = !g->shared && g->m <= THIN && unit_stride(&g->b);
+    if (!p.thin && !g->shared && g->n <= THIN && unit_stride(&g->a) && g->a.dtype != RY_Q8_0) p.thin = p.swap = true;
     if (p.thin) {
         p.path = f32;
         p.round = g->product == RY_BF16;
@@ -78,6 +83,16 @@ static plan plan_of(const simd_gemm *g) {
         if (!along_k && columns < THIN_COLUMNS) columns = THIN_COLUMNS;
         if ((wide + columns - 1) / columns > 2 * PARTS) columns = round_up((wide + 2 * PARTS - 1) / (2 * PARTS), 16);
         p.gn = (wide + columns - 1) / columns;
+        return p;
+    }
+    if (g->shared) {
+        /* Few rows and many columns: a part packs its rows of A once for all of them. Taller where A's columns are contiguous: a part
+         * reads runs of its height. */
+        const bool tall = g->m >= FEW * SHARED_TALL * (g->a.rs == 1 ? 1 : 2);
+        const int64_t height = tall ? SHARED_TALL : SHARED_ROWS;
+        p.gm = round_up((g->m + height - 1) / height, 2);
+        p.gn = (g->n + SHARED_COLUMNS - 1) / SHARED_COLUMNS;
+        while (p.gm * p.gn < FEW && g->n / p.gn >= SIDE) p.gn *= 2;
         return p;
     }
     /* Halve the longer side again and again: parts of equal size, and a number of them that threads divide well. */
@@ -101,6 +116,24 @@ static int64_t largest_piece(int64_t total, int64_t unit, int64_t of) {
     return at_most(total, ((total + unit - 1) / unit + of - 1) / of * unit);
 }
 
+bool simd_gemm_share(simd_gemm *g) {
+    g->shared = false;
+    const plan p = plan_of(g);
+    return g->shared = !p.thin && p.path->nr && g->m >= SHARE_ROWS && g->n >= SHARE_COLUMNS;
+}
+
+static gemm_panels panels_of(const simd_gemm *g) {
+    return g->shared ? path_of(g->product ? g->product : RY_F32)->panels(g) : (gemm_panels){0};
+}
+
+size_t simd_gemm_panels(const simd_gemm *g) { return panels_of(g).bytes; }
+int64_t simd_gemm_pack_parts(const simd_gemm *g) { return panels_of(g).parts; }
+
+void simd_gemm_pack(const simd_gemm *g, int64_t part) {
+    const plan p = plan_of(g);
+    p.path->pack(g, p.round, part, g->panels);
+}
+
 int64_t simd_gemm_parts(const simd_gemm *g) {
     if (g->m <= 0 || g->n <= 0) return 0;
     const plan p = plan_of(g);
@@ -110,8 +143,9 @@ int64_t simd_gemm_parts(const simd_gemm *g) {
 size_t simd_gemm_local(const simd_gemm *g) {
     if (g->m <= 0 || g->n <= 0) return 0;
     const plan p = plan_of(g);
+    const int64_t unit = g->shared ? p.path->nr : p.path->col_unit;
     if (p.thin) return sizeof(float) * (size_t)(THIN * THIN_CHUNK + THIN * round_up(g->k, 16));
-    return p.path->local(g, largest_piece(g->m, p.path->row_unit, p.gm), largest_piece(g->n, p.path->col_unit, p.gn));
+    return p.path->local(g, largest_piece(g->m, p.path->row_unit, p.gm), largest_piece(g->n, unit, p.gn));
 }
 
 /* ---------------------------------------------------------------- a part ---- */
@@ -161,7 +195,7 @@ static void part_of(const simd_gemm *g, const plan *p, int64_t part, void *local
     gemm_rect r;
     int64_t end_m, end_n;
     piece(g->m, p->path->row_unit, part % p->gm, p->gm, &r.i, &end_m);
-    piece(g->n, p->path->col_unit, part / p->gm, p->gn, &r.j, &end_n);
+    piece(g->n, g->shared ? p->path->nr : p->path->col_unit, part / p->gm, p->gn, &r.j, &end_n);
     r.m = end_m - r.i;
     r.n = end_n - r.j;
     if (r.m > 0 && r.n > 0) p->path->block(g, &r, p->round, local);

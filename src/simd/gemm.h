@@ -23,6 +23,8 @@ typedef struct simd_gemm {
     bool accumulate;   /* add to C (f32 C only) */
     const float *bias; /* [N] or NULL */
     float alpha;       /* multiplies A B; 0 means 1 */
+    bool shared;       /* parts read B packed before, in `panels` (simd_gemm_share) */
+    void *panels;
 } simd_gemm;
 
 /* The work is cut into parts from the shape (and path) alone, never from the number of threads; parts are independent, write
@@ -30,6 +32,14 @@ typedef struct simd_gemm {
 int64_t simd_gemm_parts(const simd_gemm *g);
 size_t simd_gemm_local(const simd_gemm *g); /* scratch bytes of one part in flight, 64-byte aligned */
 void simd_gemm_part(const simd_gemm *g, int64_t part, void *local);
+
+/* Where several parts read the same columns of B it may be packed once, before them. simd_gemm_share looks at the shape and sets
+ * g->shared if that pays (m, n, k, product and the matrices' types and strides must be set). Then run the parts of packing, with
+ * g->panels the 64-byte aligned space, wait for all of them, and run the parts of the product, which are others than without. */
+bool simd_gemm_share(simd_gemm *g);
+size_t simd_gemm_panels(const simd_gemm *g); /* bytes; 0 if not shared */
+int64_t simd_gemm_pack_parts(const simd_gemm *g);
+void simd_gemm_pack(const simd_gemm *g, int64_t part);
 
 /* Whole product in the caller, not cut, for tiles inside attention and convolution. simd_gemm_tile_local: scratch that suffices for g and
  * for every product of the same types and strides with no larger m, n and k. */

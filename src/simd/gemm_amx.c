@@ -206,4 +206,4 @@ static double peak(int64_t loops) {
     return 2.0 * (double)loops * 4 * TILE_ROWS * LANES * 32;
 }
 
-const gemm_path gemm_amx = {TILE_ROWS, LANES, 8, block, local_bytes, NULL, peak};
+const gemm_path gemm_amx = {TILE_ROWS, LANES, 8, block, local_bytes, NULL, peak, 0, NULL, NULL};

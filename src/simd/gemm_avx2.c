@@ -30,6 +30,7 @@ GEMM_FN vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 GEMM_FN vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
 GEMM_FN vec v_mac(vec acc, vec a, vec b) { return _mm256_fmadd_ps(a, b, acc); }
 GEMM_FN void v_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+GEMM_FN void v_prefetch_far(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); } /* into L2 */
 GEMM_FN float v_sum(vec a) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -100,4 +101,4 @@ GEMM_FN void v_transpose(vec r[LANES]) {
 #include "simd/gemm.inc"
 #include "simd/gemm_thin.inc"
 
-const gemm_path gemm_avx2 = {1, LANES, 1, block, block_local, thin, peak};
+const gemm_path gemm_avx2 = {1, LANES, 1, block, block_local, thin, peak, NR, panels, pack_panels};

@@ -11,4 +11,4 @@ GEMM_FN vec v_mac(vec acc, vec a, vec b) {
 }
 #include "simd/gemm.inc"
 
-const gemm_path gemm_avx512_bf16 = {1, LANES, 1, block, block_local, NULL, peak};
+const gemm_path gemm_avx512_bf16 = {1, LANES, 1, block, block_local, NULL, peak, NR, panels, pack_panels};

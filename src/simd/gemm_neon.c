@@ -36,6 +36,7 @@ GEMM_FN vec v_add(vec a, vec b) { return vaddq_f32(a, b); }
 GEMM_FN vec v_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 GEMM_FN vec v_mac(vec acc, vec a, vec b) { return vfmaq_f32(acc, a, b); }
 GEMM_FN void v_prefetch(const void *p) { __builtin_prefetch(p); }
+GEMM_FN void v_prefetch_far(const void *p) { __builtin_prefetch(p, 0, 2); } /* into L2 */
 GEMM_FN float v_sum(vec a) { return vaddvq_f32(a); }
 
 /* To the nearest bf16, ties to even; NaN stays NaN. */
@@ -86,4 +87,4 @@ GEMM_FN void v_transpose(vec r[LANES]) {
 #include "simd/gemm.inc"
 #include "simd/gemm_thin.inc"
 
-const gemm_path gemm_neon = {1, LANES, 1, block, block_local, thin, peak};
+const gemm_path gemm_neon = {1, LANES, 1, block, block_local, thin, peak, NR, panels, pack_panels};

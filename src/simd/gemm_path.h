@@ -27,6 +27,11 @@ typedef struct gemm_thin {
     bool round; /* b to bf16 */
 } gemm_thin;
 
+typedef struct gemm_panels {
+    size_t bytes;
+    int64_t parts; /* of packing */
+} gemm_panels;
+
 typedef struct gemm_path {
     int row_unit, col_unit; /* parts are cut at multiples of these */
     int tall;               /* a part of given size is packed fastest with m : n about tall : 2 */
@@ -35,6 +40,10 @@ typedef struct gemm_path {
     size_t (*local)(const simd_gemm *g, int64_t m, int64_t n); /* scratch of a block of at most m x n */
     void (*thin)(const gemm_thin *t);                          /* NULL where `product` paths leave it to the f32 path */
     double (*peak)(int64_t loops); /* runs independent multiply-adds without memory; returns the number of operations */
+    /* B packed once for all parts, which then begin at multiples of nr; nr 0: the path cannot. */
+    int nr;
+    gemm_panels (*panels)(const simd_gemm *g);
+    void (*pack)(const simd_gemm *g, bool round, int64_t part, float *to);
 } gemm_path;
 
 extern const gemm_path gemm_plain, gemm_avx2, gemm_avx512, gemm_neon, gemm_avx512_bf16, gemm_amx;

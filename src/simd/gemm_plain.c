@@ -47,6 +47,7 @@ GEMM_FN vec v_fma(vec a, vec b, vec c) {
 }
 GEMM_FN vec v_mac(vec acc, vec a, vec b) { return v_fma(a, b, acc); }
 GEMM_FN void v_prefetch(const void *p) { (void)p; }
+GEMM_FN void v_prefetch_far(const void *p) { (void)p; }
 GEMM_FN float v_sum(vec a) { return (a.f[0] + a.f[2]) + (a.f[1] + a.f[3]); }
 GEMM_FN vec v_round(vec a) {
     EACH a.f[i_] = half_bf16_get(half_bf16_set(a.f[i_]));
@@ -73,4 +74,4 @@ GEMM_FN void v_transpose(vec r[LANES]) {
 #include "simd/gemm.inc"
 #include "simd/gemm_thin.inc"
 
-const gemm_path gemm_plain = {1, LANES, 1, block, block_local, thin, peak};
+const gemm_path gemm_plain = {1, LANES, 1, block, block_local, thin, peak, NR, panels, pack_panels};

@@ -18,6 +18,7 @@ GEMM_FN void v_store_n(float *p, vec v, int n) { _mm512_mask_storeu_ps(p, v_mask
 GEMM_FN vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 GEMM_FN vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 GEMM_FN void v_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+GEMM_FN void v_prefetch_far(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); } /* into L2 */
 GEMM_FN float v_sum(vec a) { return _mm512_reduce_add_ps(a); }
 
 /* To the nearest bf16, ties to even; NaN stays NaN. */

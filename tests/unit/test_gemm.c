@@ -89,27 +89,40 @@ static void drop(matrix *m) {
 enum { GUARD = 64 };
 
 /* One product, all parts in the given order, into a guarded copy of `c0`; returns C. */
-enum { FORWARD, BACKWARD, TILE };
+enum { FORWARD, BACKWARD, TILE, SHARED };
 static void *compute(simd_gemm g, const void *c0, size_t c_bytes, int order) {
     char *c = block_of(c_bytes + 2 * GUARD);
     memset(c, 0x5a, c_bytes + 2 * GUARD);
     memcpy(c + GUARD, c0, c_bytes);
     g.c = c + GUARD;
+    char *panels = NULL;
+    if (order == SHARED && simd_gemm_share(&g)) {
+        const size_t bytes = simd_gemm_panels(&g);
+        g.panels = panels = aligned_alloc(64, (bytes + 127) / 64 * 64);
+        assert_non_null(panels);
+        memset(panels, 0xff, bytes);
+        memset(panels + bytes, 0x5a, 64);
+    }
     const size_t local_bytes = order == TILE ? simd_gemm_tile_local(&g) : simd_gemm_local(&g);
     char *local = aligned_alloc(64, (local_bytes + GUARD + 63) / 64 * 64);
     assert_non_null(local);
     memset(local, 0xff, local_bytes);
     memset(local + local_bytes, 0x5a, GUARD);
     const int64_t parts = simd_gemm_parts(&g);
+    if (g.shared)
+        for (int64_t p = simd_gemm_pack_parts(&g); p-- > 0;) simd_gemm_pack(&g, p);
     if (order == TILE)
         simd_gemm_tile(&g, local);
     else
-        for (int64_t p = 0; p < parts; p++) simd_gemm_part(&g, order == FORWARD ? p : parts - 1 - p, local);
+        for (int64_t p = 0; p < parts; p++) simd_gemm_part(&g, order != BACKWARD ? p : parts - 1 - p, local);
     for (int i = 0; i < GUARD; i++) {
         assert_int_equal(local[local_bytes + (size_t)i], 0x5a);
         assert_int_equal(c[i], 0x5a);
         assert_int_equal(c[GUARD + c_bytes + (size_t)i], 0x5a);
     }
+    if (panels)
+        for (size_t i = 0; i < 64; i++) assert_int_equal(panels[simd_gemm_panels(&g) + i], 0x5a);
+    free(panels);
     free(local);
     return c;
 }
@@ -145,9 +158,10 @@ static void check(const problem *q) {
                          .bias = q->bias ? bias : NULL,
                          .alpha = q->alpha};
     char *c = compute(g, c0, c_bytes, FORWARD), *again = compute(g, c0, c_bytes, BACKWARD),
-         *tile = compute(g, c0, c_bytes, TILE);
+         *tile = compute(g, c0, c_bytes, TILE), *shared = compute(g, c0, c_bytes, SHARED);
     assert_memory_equal(c, again, c_bytes + GUARD);
     assert_memory_equal(c, tile, c_bytes + GUARD);
+    assert_memory_equal(c, shared, c_bytes + GUARD);
     for (int64_t i = 0; i < q->m; i++) {
         for (int64_t j = 0; j < q->n; j++) {
             double sum = 0, size = 0;
@@ -190,6 +204,7 @@ static void check(const problem *q) {
     free(c);
     free(again);
     free(tile);
+    free(shared);
 }
 
 /* Every path here, and every way to multiply bf16. */
@@ -284,6 +299,21 @@ static void large(void) {
          .accumulate = true,
          .alpha = 0.5f},
         {.m = 257, .n = 129, .k = 1100, .a = RY_F32, .b = RY_F32, .c = RY_F32, .product = RY_BF16, .la = COLUMN_MAJOR},
+        {.m = 300, .n = 130, .k = 520, .a = RY_F32, .b = RY_F32, .c = RY_F32, .product = RY_F32, .bias = true},
+        {.m = 260,
+         .n = 310,
+         .k = 515,
+         .a = RY_F32,
+         .b = RY_F32,
+         .c = RY_F32,
+         .product = RY_F32,
+         .la = COLUMN_MAJOR,
+         .lb = COLUMN_MAJOR,
+         .pad = 1,
+         .accumulate = true},
+        {.m = 257, .n = 65, .k = 300, .a = RY_BF16, .b = RY_F16, .c = RY_F16, .product = RY_BF16, .lb = GAPS},
+        {.m = 256, .n = 67, .k = 352, .a = RY_F32, .b = RY_Q8_0, .c = RY_F32, .product = RY_F32},
+        {.m = 1030, .n = 1100, .k = 33, .a = RY_F32, .b = RY_F32, .c = RY_F32, .product = RY_F32, .la = COLUMN_MAJOR},
         {.m = 40, .n = 100, .k = 1312, .a = RY_F32, .b = RY_Q8_0, .c = RY_F32, .product = RY_F32},
         {.m = 1, .n = 3000, .k = 300, .a = RY_F32, .b = RY_F32, .c = RY_F32, .product = RY_F32, .bias = true},
         {.m = 4, .n = 2000, .k = 320, .a = RY_F32, .b = RY_Q8_0, .c = RY_F32, .product = RY_F32, .accumulate = true},

@@ -333,12 +333,28 @@ static void test_windows(void **state) {
     free(top), free(grad);
 }
 
+/* Many rows: the right side is packed once, in rounds of columns where it is large; fewer rows give the same bits without. */
+static void test_matmul_rounds(void **state) {
+    bench *b = *state;
+    enum { M = 256, N = 70, K = 70000 };
+    ry_tensor x = noise(b, F32(M, K), 1), w = noise(b, F32(N, K), 2), bias = noise(b, F32(N), 3);
+    ry_tensor few = ry_slice(b->g, x, 0, 0, 40, 1);
+    for (int layout = 0; layout < 2; layout++) {
+        ry_tensor half = ry_cast(b->g, bias, RY_BF16), wt = ry_contiguous(b->g, ry_transpose(b->g, w, 0, 1));
+        ry_tensor all = layout ? ry_matmul(b->g, x, wt) : ry_linear(b->g, x, w, half);
+        ry_tensor some = layout ? ry_matmul(b->g, few, wt) : ry_linear(b->g, few, w, half);
+        float *y = get(b, all), *z = get(b, some);
+        assert_memory_equal(y, z, 40 * N * sizeof *y);
+        free(y), free(z);
+    }
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_matmul_forms),    TEST(test_matmul_views),    TEST(test_bf16_factors),
-        TEST(test_grouped_offsets), TEST(test_attention_cache), TEST(test_attention_packed),
-        TEST(test_attention_edges), TEST(test_head_loss),       TEST(test_windows),
+        TEST(test_matmul_rounds),   TEST(test_matmul_forms),    TEST(test_matmul_views),     TEST(test_bf16_factors),
+        TEST(test_grouped_offsets), TEST(test_attention_cache), TEST(test_attention_packed), TEST(test_attention_edges),
+        TEST(test_head_loss),       TEST(test_windows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
