@@ -254,11 +254,45 @@ static ry_status cpu(const ry_cpu *c) {
 
 static const ry_variant variants[] = {{"portable", NULL, ATTENTION_TILES(8, 16, 1, 1, 4)}, {0}};
 
+/* Few queries: the keys are cut into parts, so that there are groups enough for a large chip. */
+enum { FEW_QUERIES = 4, SPLIT_THREADS = 256, SPLIT_KEYS_LEAST = 64, SPLIT_MOST_DEPTH = 256, SPLIT_GROUPS = 512 };
+
+static bool is_split(const attention_job *j, const ry_caps *caps) {
+    return j->T > 0 && j->T <= FEW_QUERIES && j->S && j->D && j->D <= SPLIT_MOST_DEPTH && j->Dv && j->Dv <= 4 * SPLIT_THREADS &&
+           caps->max_invocations >= SPLIT_THREADS;
+}
+
+static ry_status launch_split(const attention_job *j, ry_launch *l) {
+    int64_t share = j->H / j->G, rows = j->T * share, most = l->caps->shared_bytes >= 28672 ? 8 : 4;
+    int64_t each = rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 || most == 4 ? 4 : 8, chunks = (rows + each - 1) / each;
+    int64_t fit = (j->S + SPLIT_KEYS_LEAST - 1) / SPLIT_KEYS_LEAST, splits = SPLIT_GROUPS / (j->B * j->G * chunks), all = j->B * j->H * j->T;
+    if (splits > fit) splits = fit;
+    if (splits < 1) splits = 1;
+    ry_launch_knob_set(l, "WG", SPLIT_THREADS);
+    ry_launch_knob_set(l, "ROWS", (int)each);
+    ry_launch_knob_set(l, "UNROLLED", j->D % 64 == 0);
+    ry_launch_u32(l, "splits", splits);
+    ry_launch_u32(l, "chunks", chunks);
+    ry_launch_u32(l, "kv_heads", j->G);
+    ry_launch_u32(l, "statistics_at", all * splits * j->Dv);
+    if (j->Dv % 4 == 0) l->vec |= RY_USES_SCRATCH;
+    l->scratch = (size_t)(all * splits * (j->Dv + 2)) * sizeof(float);
+    ry_launch_run(l, "split", j->B * j->G * chunks * splits, ~(RY_USES_OUT(0) | RY_USES_OUT(1)));
+    ry_launch_run(l, "join", all, RY_USES_OUT(0) | RY_USES_OUT(1) | RY_USES_SCRATCH);
+    return RY_OK;
+}
+
 static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     (void)v;
     attention_job j;
     attention_open(&j, n, NULL, OPTIONS);
     attention_launch(l, n, &j, OPTIONS);
+    bool split = j.B > 0 && j.H > 0 && is_split(&j, l->caps);
+    ry_launch_knob_set(l, "SPLIT", split);
+    if (split) {
+        if (j.Dv % 4 == 0) l->vec |= RY_USES_OUT(0);
+        return launch_split(&j, l);
+    }
     int64_t rows = attention_knob(l, "BM"), width = attention_knob(l, "OC");
     int64_t tiles = (j.T + rows - 1) / rows, columns = (j.Dv + width - 1) / width;
     ry_launch_u32(l, "tiles", tiles);

@@ -2,6 +2,200 @@
 // q [B,T,H,D], k [B,S,G,D], v [B,S,G,Dv] -> o [B,T,H,Dv], log-sum-exp [B,H,T].
 #include attention
 
+#if SPLIT
+// Few queries, many keys. A group takes ROWS rows (a row: a query of one of the heads that share their keys) and one of `splits` parts of
+// the keys: its result lies in tmp, [row][split][Dv], with greatest score and sum of weights behind all of them; `join` adds them up.
+// WG keys at a time: their scores, 64 keys at once and four threads a key; weights; then weights times v, each thread four columns.
+var<workgroup> queries: array<vec4<f32>, ${64 * ROWS}>; // [ROWS][D / 4]
+var<workgroup> part: array<vec4<f32>, ${64 * ROWS * (64 * ROWS > WG) + WG * (64 * ROWS <= WG)}>;
+var<workgroup> weights: array<f32, ${ROWS * WG}>; // [ROWS][WG]; before, scores
+var<workgroup> each: array<f32, ${WG}>;
+var<workgroup> len_: i32;
+
+@compute @workgroup_size(${WG}) fn split(${ARGS}) {
+    ${BEGIN}
+    let row0 = group / u.splits % u.chunks * ${ROWS}u;
+    let kv_head = group / u.splits / u.chunks % u.kv_heads;
+    let b = group / u.splits / u.chunks / u.kv_heads;
+    let n_rows = u.rows * u.share;
+    if (t == 0u) { len_ = keys_of(b); }
+    let len = workgroupUniformLoad(&len_);
+    let first = first_key(i32(row0 / u.share), len);
+    let used = max(end_key(i32((min(row0 + ${ROWS}u, n_rows) - 1u) / u.share), len) - first, 0);
+    let own = (u32(used) + 64u * u.splits - 1u) / (64u * u.splits) * 64u;
+    let begin = min(group % u.splits * own, u32(used)) + u32(first);
+    let end = min(begin + own, u32(used + first));
+    let k_at = b * u.b1 + kv_head * u.h1;
+    let v_at = b * u.b2 + kv_head * u.h2;
+    let fours = (u.depth + 3u) / 4u;
+    for (var i = t; i < ${ROWS}u * fours; i += ${WG}u) {
+        let row = row0 + i / fours;
+        let d = 4u * (i % fours);
+        var q = vec4<f32>();
+        if (row < n_rows) { q = u.q_factor * ld4_s0(b * u.b0 + row / u.share * u.t0 + (kv_head * u.share + row % u.share) * u.h0 + d, u.depth - d); }
+        queries[i] = q;
+    }
+    workgroupBarrier();
+    let columns = (u.width + 3u) / 4u;
+    let streams = ${WG}u / columns;
+    let stream = t / columns;
+    let column = 4u * (t % columns);
+    let my_row = t / ${WG / ROWS}u;
+    let my_place = t % ${WG / ROWS}u;
+    var my_top = HIDDEN;
+    var my_sum = 0.0;
+#for R 0 ROWS
+    var top${R} = HIDDEN;
+    var acc${R} = vec4<f32>();
+#end
+    for (var s0 = begin; s0 < end; s0 += ${WG}u) {
+        let n = min(end - s0, ${WG}u);
+        for (var p = 0u; p < n; p += 64u) {
+            let row = k_at + min(s0 + p + t / 4u, u.keys - 1u) * u.t1;
+#for R 0 ROWS
+            var x${R} = 0.0;
+#end
+#if UNROLLED
+            for (var c = t % 4u; c < fours; c += 16u) {
+#for I 0 4
+                let k${I} = ld4_s1(row + 4u * c + ${16 * I}u, 4u);
+#end
+#for R 0 ROWS
+                x${R} += (dot(queries[${R}u * fours + c], k0) + dot(queries[${R}u * fours + c + 4u], k1)) +
+                         (dot(queries[${R}u * fours + c + 8u], k2) + dot(queries[${R}u * fours + c + 12u], k3));
+#end
+            }
+#else
+            for (var c = t % 4u; c < fours; c += 4u) {
+                let k = ld4_s1(row + 4u * c, u.depth - 4u * c);
+#for R 0 ROWS
+                x${R} += dot(queries[${R}u * fours + c], k);
+#end
+            }
+#end
+            workgroupBarrier();
+#for R 0 ROWS
+            part[${64 * R}u + t / 4u][t % 4u] = x${R};
+#end
+            workgroupBarrier();
+            for (var i = t; i < ${64 * ROWS}u; i += ${WG}u) {
+                let key = p + i % 64u;
+                var x = (part[i].x + part[i].y) + (part[i].z + part[i].w);
+#if CAP
+                x = u.cap * tanh(x);
+#end
+                let r = row0 + i / 64u;
+                x = masked(vec4<f32>(x), b, kv_head * u.share + r % u.share, vec4<i32>(i32(r / u.share)), vec4<i32>(i32(s0 + key)), len).x;
+                weights[i / 64u * ${WG}u + key] = select(x, HIDDEN, key >= n);
+            }
+        }
+        workgroupBarrier();
+        // Greatest score of each row.
+        var most = HIDDEN;
+        for (var k = my_place; k < n; k += ${WG / ROWS}u) { most = max(most, weights[my_row * ${WG}u + k]); }
+        each[t] = most;
+        workgroupBarrier();
+        for (var s = ${WG / ROWS / 2}u; s > 0u; s >>= 1u) {
+            if (my_place < s) { each[t] = max(each[t], each[t + s]); }
+            workgroupBarrier();
+        }
+#for R 0 ROWS
+        {
+            let now = max(top${R}, each[${R * (WG / ROWS)}]);
+            acc${R} *= exp2(top${R} - now);
+            top${R} = now;
+        }
+#end
+        let now = max(my_top, each[my_row * ${WG / ROWS}u]);
+        my_sum *= exp2(my_top - now);
+        my_top = now;
+        for (var k = my_place; k < n; k += ${WG / ROWS}u) {
+            let x = weights[my_row * ${WG}u + k];
+            let w = select(exp2(x - now), 0.0, x <= HIDDEN);
+            my_sum += w;
+            weights[my_row * ${WG}u + k] = w;
+        }
+        workgroupBarrier();
+        if (stream < streams) {
+            let row = v_at + s0 * u.t2 + column;
+            var k = stream;
+            for (; k + 3u * streams < n; k += 4u * streams) {
+#for I 0 4
+                let v${I} = ld4_s2(row + (k + ${I}u * streams) * u.t2, u.width - column);
+#end
+#for R 0 ROWS
+                acc${R} += (weights[${R * WG}u + k] * v0 + weights[${R * WG}u + k + streams] * v1) +
+                           (weights[${R * WG}u + k + 2u * streams] * v2 + weights[${R * WG}u + k + 3u * streams] * v3);
+#end
+            }
+            for (; k < n; k += streams) {
+                let v = ld4_s2(row + k * u.t2, u.width - column);
+#for R 0 ROWS
+                acc${R} += weights[${R * WG}u + k] * v;
+#end
+            }
+        }
+    }
+    workgroupBarrier();
+    each[t] = my_sum;
+    workgroupBarrier();
+    for (var s = ${WG / ROWS / 2}u; s > 0u; s >>= 1u) {
+        if (my_place < s) { each[t] += each[t + s]; }
+        workgroupBarrier();
+    }
+#for R 0 ROWS
+    {
+        let r = row0 + ${R}u;
+        let place = (((b * u.heads + kv_head * u.share + r % u.share) * u.rows + r / u.share) * u.splits) + group % u.splits;
+        workgroupBarrier();
+        part[t] = acc${R};
+        workgroupBarrier();
+        if (r < n_rows) {
+            if (stream == 0u) {
+                var sum = part[t];
+                for (var i = 1u; i < streams; i++) { sum += part[t + i * columns]; }
+                st4_tmp(place * u.width + column, u.width - column, sum);
+            }
+            if (t == 0u) {
+                st_tmp(u.statistics_at + 2u * place, top${R});
+                st_tmp(u.statistics_at + 2u * place + 1u, each[${R * (WG / ROWS)}]);
+            }
+        }
+    }
+#end
+}
+
+// A group a row; group counts rows as the log-sum-exp lies.
+@compute @workgroup_size(${WG}) fn join(${ARGS}) {
+    ${BEGIN}
+    let columns = (u.width + 3u) / 4u;
+    let streams = ${WG}u / columns;
+    let stream = t / columns;
+    let column = 4u * (t % columns);
+    let place = group * u.splits;
+    var top = HIDDEN;
+    for (var i = 0u; i < u.splits; i++) { top = max(top, ld_tmp(u.statistics_at + 2u * (place + i))); }
+    var all = 0.0;
+    for (var i = 0u; i < u.splits; i++) {
+        all += exp2(ld_tmp(u.statistics_at + 2u * (place + i)) - top) * ld_tmp(u.statistics_at + 2u * (place + i) + 1u);
+    }
+    var sum = vec4<f32>();
+    if (stream < streams) {
+        for (var i = stream; i < u.splits; i += streams) {
+            sum += exp2(ld_tmp(u.statistics_at + 2u * (place + i)) - top) * ld4_tmp((place + i) * u.width + column, u.width - column);
+        }
+    }
+    part[t] = sum;
+    workgroupBarrier();
+    if (stream == 0u) {
+        for (var i = 1u; i < streams; i++) { sum += part[t + i * columns]; }
+        let h = group / u.rows % u.heads;
+        let row = group / u.rows / u.heads * u.rows + group % u.rows;
+        st4_o0((row * u.heads + h) * u.width + column, u.width - column, select(sum / all, vec4<f32>(), all <= 0.0));
+    }
+    if (t == 0u) { st_o1(group, select(LN2 * top + log(all), bitcast<f32>(u.minus_inf), all <= 0.0)); }
+}
+#else
 // A group takes BM queries of one head and OC columns of v. Its threads lie TY x TX; a thread has 4 R rows (R fours, 4 TY rows apart) of
 // the tile's scores and of its output, 4 NS keys of each block of BN, 4 NO columns. Both products are sums of outer products of what
 // lies in shared memory, KD deep at a time; the next KD are read from memory meanwhile.
@@ -252,3 +446,4 @@ fn value(v0: u32, key: u32, column: u32, end: u32) -> vec4<f32> {
     if (key >= end) { return vec4<f32>(); }
     return four2(v0 + key * u.t2, column);
 }
+#end
