@@ -239,17 +239,23 @@ static bool fits(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, 
     int64_t tiles = tiles_of(&s, bm, bn);
     return gemm_fits(caps, bm, bn, bk, tm, tn, db, s.l.g.k) && tiles >= least && (tiles <= most || !most);
 }
-/* Too few tiles to fill a chip, and a K long enough to be shared. */
-enum { BUSY = 256, SHARED_K = 256 };
+/* Too few tiles to fill a chip, and a K long enough to be shared: among so many groups as are wanted, of at least SHARED_K each. */
+enum { SHARED_K = 256, GROUPS = 256, THIN_GROUPS = 512 };
 static int64_t splits_of(const shape *s, int bm, int bn) {
-    int64_t tiles = tiles_of(s, bm, bn), splits = tiles ? BUSY / tiles : 1, most = s->l.g.k / SHARED_K;
+    int64_t tiles = tiles_of(s, bm, bn), splits = tiles ? (bm <= 32 ? THIN_GROUPS : GROUPS) / tiles : 1,
+            most = s->l.g.k / SHARED_K;
     if (splits > most) splits = most;
     return splits > 1 ? splits : 1;
 }
-static bool when_split(const ry_node *n, const ry_caps *caps) {
+static bool may_split(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int db) {
     shape s = shape_of(n);
-    return s.l.g.k >= 1024 && gemm_fits(caps, 64, 128, 8, 8, 8, 2, 0) && splits_of(&s, 64, 128) > 1;
+    return s.l.g.k >= 1024 && gemm_fits(caps, bm, bn, bk, tm, tn, db, 0) && splits_of(&s, bm, bn) > 1;
 }
+static bool when_thin_split(const ry_node *n, const ry_caps *caps) {
+    const ry_spec *o = &n->out[0].spec;
+    return o->dim[o->rank - 2] <= 48 && may_split(n, caps, 32, 64, 32, 4, 4, 1);
+}
+static bool when_split(const ry_node *n, const ry_caps *caps) { return may_split(n, caps, 64, 128, 8, 8, 8, 2); }
 
 /* Larger tiles read less, smaller ones fill the chip: a tile is tried where it gives enough groups (to NVIDIA's 132 multiprocessors). */
 #define TILE(name, bm, bn, bk, tm, tn, db, least, most)            \
@@ -259,23 +265,30 @@ static bool when_split(const ry_node *n, const ry_caps *caps) {
 #define KNOBS(bm, bn, bk, tm, tn, db) \
     .knobs = {{"KERNEL", TILES}, {"BM", bm}, {"BN", bn}, {"BK", bk}, {"TM", tm}, {"TN", tn}, {"DB", db}}
 TILE(when_128x128, 128, 128, 8, 8, 16, 1, 200, 0)
+TILE(when_128x128_256, 128, 128, 8, 8, 8, 1, 200, 0)
 TILE(when_64x128_k16, 64, 128, 16, 8, 8, 2, 96, 144)
 TILE(when_64x128, 64, 128, 8, 8, 8, 2, 96, 0)
 TILE(when_64x64, 64, 64, 16, 4, 8, 1, 96, 0)
 TILE(when_32x64, 32, 64, 16, 4, 4, 2, 0, 0)
+static bool when_each(const ry_node *n, const ry_caps *caps) { /* slow where much is to be done, but always possible */
+    const simd_gemm g = lay_out(n).g;
+    return !when_32x64(n, caps) || (double)g.m * (double)g.n * (double)g.k < 1e6;
+}
 static const ry_variant variants[] = {
     {.name = "dot 4", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 4}}},
     {.name = "dot 2", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 2}}},
     {.name = "dot 1", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 1}}},
     {.name = "across", .when = when_across, .knobs = {{"KERNEL", ACROSS}, {"LANES", 16}}},
     {.name = "tiny", .when = when_tiny, .knobs = {{"KERNEL", EACH}}},
+    {.name = "split 32x64", .when = when_thin_split, KNOBS(32, 64, 32, 4, 4, 1)},
     {.name = "split 64x128", .when = when_split, KNOBS(64, 128, 8, 8, 8, 2)},
     {.name = "128x128", .when = when_128x128, KNOBS(128, 128, 8, 8, 16, 1)},
+    {.name = "128x128 by 256", .when = when_128x128_256, KNOBS(128, 128, 8, 8, 8, 1)},
     {.name = "64x128 k16", .when = when_64x128_k16, KNOBS(64, 128, 16, 8, 8, 2)},
     {.name = "64x128", .when = when_64x128, KNOBS(64, 128, 8, 8, 8, 2)},
     {.name = "64x64", .when = when_64x64, KNOBS(64, 64, 16, 4, 8, 1)},
     {.name = "32x64", .when = when_32x64, KNOBS(32, 64, 16, 4, 4, 2)},
-    {.name = "each", .knobs = {{"KERNEL", EACH}}},
+    {.name = "each", .when = when_each, .knobs = {{"KERNEL", EACH}}},
     {0}};
 
 static void batch_walk(ry_launch *l, const char *name, const layout *x, const int64_t *stride) {
@@ -328,7 +341,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_knob_set(l, "BF16", bf16 && !(g->a.dtype == RY_BF16 && g->b.dtype == RY_BF16));
     ry_launch_knob_set(l, "BIAS", bias_of(n) != NULL);
     ry_launch_knob_set(l, "SWAP", swap);
-    if (kernel == TILES) split = v->when == when_split;
+    if (kernel == TILES) split = v->when == when_split || v->when == when_thin_split;
     if (!swap && g->n % 4 == 0 && (kernel != DOT || gemm_knob(v, "NR") == 4))
         l->vec |= RY_USES_SRC(BIAS) | RY_USES_OUT(0);
     if (g->n % 4 == 0) l->vec |= RY_USES_SCRATCH;
