@@ -1,6 +1,7 @@
 /* layer_norm.c - layer normalisation of rows (Ba et al., 2016), with a fused gradient.
  *
  * y = (x - mean) r w + b, r = 1 / sqrt(variance + eps). The gradient computes both again: x must be read anyway. */
+#include "row_launch.h"
 #include "row_sums.h"
 #include <rusty/ops.h>
 
@@ -58,6 +59,15 @@ static ry_status layer_norm_cpu(const ry_cpu *c) {
         simd_rows()->layer_norm(y, ry_load_row(c->src[0], t, at.at, len, buf + 3 * len), w, b, eps, len, stat);
         ry_store_row(c->out[0], t, i * len, len, y);
     }
+    return RY_OK;
+}
+
+static ry_status layer_norm_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    int64_t len = width(n, 0), rows = rows_of(n, 0), together = row_launch(l, rows, len, 2 * ROW_PER).together;
+    ry_launch_rows(l, "x_row", n, 0);
+    if (len % 4 == 0) l->vec |= RY_USES_SRC(1) | RY_USES_SRC(2) | RY_USES_OUT(0);
+    ry_launch_run(l, "main", len ? line_div_up(rows, together) : 0, 0);
     return RY_OK;
 }
 
@@ -132,6 +142,27 @@ static ry_status layer_norm_grad_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static ry_status layer_norm_grad_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    int64_t len = width(n, 1), rows = rows_of(n, 1), wide = line_div_up(len, 4) * 4, sums = sums_of(n);
+    row_deal d = row_launch(l, rows, len, 2 * ROW_PER);
+    int64_t walkers = sums && d.per ? row_walkers(&d, rows) : line_div_up(rows, d.together) * d.together;
+    int64_t blocks = line_div_up(len, ROW_COLUMNS);
+    ry_launch_rows(l, "g_row", n, 0);
+    ry_launch_rows(l, "x_row", n, 1);
+    if (len % 4 == 0) l->vec |= RY_USES_SRC(2) | RY_USES_OUT(0) | RY_USES_OUT(1) | RY_USES_OUT(2);
+    l->vec |= RY_USES_SCRATCH;
+    ry_launch_knob_set(l, "SUMS", (int)sums);
+    ry_launch_u32(l, "walkers", walkers);
+    ry_launch_u32(l, "wide", wide);
+    ry_launch_u32(l, "blocks", blocks);
+    ry_launch_run(l, "main", len ? walkers / d.together : 0, 0);
+    if (!sums) return RY_OK;
+    l->scratch = ry_mem_size((size_t)line_max(walkers, 1), (d.per ? (size_t)(sums * wide) : 2) * sizeof(float), 0);
+    ry_launch_run(l, "columns", sums * blocks, 0);
+    return RY_OK;
+}
+
 static ry_status layer_norm_grad_lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     ry_tensor gy = ry_src(g, n, 0), x = ry_src(g, n, 1), eps = ry_scalar(g, ((const grad_args *)n->args)->eps);
     ry_axes row = RY_AXIS(-1), rows = ((ry_axes)1 << (n->src[1]->spec.rank - 1)) - 1;
@@ -190,7 +221,7 @@ static const ry_op layer_norm_grad_row = {
     .name = "layer_norm_grad", .doc = "gy, x [..,N], w [N] or none -> gx [..,N], gw, gb f32 [N]",
     .arg_size = sizeof(grad_args), .args = grad_arg, .min_src = 3, .max_src = 3, .optional = 4, .rows = 3,
     .infer = layer_norm_grad_infer, .work = layer_norm_grad_work, .cpu = layer_norm_grad_cpu,
-    .lower = layer_norm_grad_lower, .samples = layer_norm_grad_samples};
+    .lower = layer_norm_grad_lower, .launch = layer_norm_grad_launch, .samples = layer_norm_grad_samples};
 
 static ry_status layer_norm_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     grad_args a = {((const norm_args *)n->args)->eps, n->src[2] != NULL};
@@ -204,7 +235,7 @@ static const ry_op layer_norm_row = {
     .name = "layer_norm", .doc = "x [..,N], w, b [N] or none -> [..,N]: (x - mean) / sqrt(variance + eps) w + b",
     .arg_size = sizeof(norm_args), .args = norm_arg, .min_src = 3, .max_src = 3, .optional = 6, .rows = 1,
     .flags = RY_OP_INPLACE0, .infer = layer_norm_infer, .work = layer_norm_work, .cpu = layer_norm_cpu,
-    .lower = layer_norm_lower, .vjp = layer_norm_vjp, .cost = layer_norm_cost, .samples = layer_norm_samples};
+    .lower = layer_norm_lower, .launch = layer_norm_launch, .vjp = layer_norm_vjp, .cost = layer_norm_cost, .samples = layer_norm_samples};
 
 ry_tensor ry_layer_norm(ry_graph *g, ry_tensor x, ry_tensor w, ry_tensor b, double eps) {
     return RY_APPLY(g, &layer_norm_row, (&(norm_args){eps}), x, w, b);

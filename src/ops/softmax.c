@@ -3,7 +3,7 @@
  * A line is held whole (in place where it is contiguous f32, else in local memory). Never: attention's tiles
  * (attention.c). */
 #include "base/mem.h"
-#include "lines.h"
+#include "row_launch.h"
 #include <math.h>
 #include <rusty/ops.h>
 
@@ -116,6 +116,60 @@ static ry_status softmax_grad_cpu(const ry_cpu *c) { return run(c, softmax_grad_
 static ry_status log_softmax_cpu(const ry_cpu *c) { return run(c, log_softmax_line); }
 static ry_status log_softmax_grad_cpu(const ry_cpu *c) { return run(c, log_softmax_grad_line); }
 
+/* ---- on a GPU (softmax.wgsl) ---- */
+
+static ry_status launch(const ry_node *n, ry_launch *l, int kind) {
+    enum { GROUP = 256, OWN = 8 /* least elements of a thread of several that share a line */ };
+    const ry_spec *s = &n->src[0]->spec;
+    int64_t lines, len, inner, dim[RY_MAX_RANK], stride[RY_MAX_RANK], step[2] = {0};
+    extent(n, &lines, &len, &inner);
+    bool rows = inner == 1;
+    for (int i = 0; i < n->n_src; i++) {
+        const ry_value *v = n->src[i];
+        bool fours = len % 4 == 0;
+        int axis = s->rank ? axis_of(n) : -1, rank = 0;
+        for (int k = 0; k < s->rank; k++) {
+            if (k == axis) continue;
+            dim[rank] = s->dim[k], stride[rank] = s->dim[k] == 1 ? 0 : v->stride[k];
+            fours &= stride[rank++] % 4 == 0;
+        }
+        step[i] = len > 1 && axis >= 0 ? v->stride[axis] : 1;
+        rows = rows && step[i] == 1;
+        if (fours) l->vec |= RY_USES_SRC(i);
+        ry_launch_walk_strides(l, i ? "g_line" : "x_line", rank, dim, stride);
+    }
+    ry_launch_knob_set(l, "KIND", kind);
+    ry_launch_knob_set(l, "ROWS", rows);
+    if (rows) {
+        row_deal d = row_launch(l, lines, len, kind < 2 ? 2 * ROW_PER : ROW_PER);
+        if (len % 4 == 0) l->vec |= RY_USES_OUT(0);
+        ry_launch_run(l, "rows", len ? line_div_up(lines, d.together) : 0, 0);
+        return RY_OK;
+    }
+    int64_t group = line_min(GROUP, l->caps->max_invocations), across = 1;
+    l->vec = 0;
+    while (across < group && across < lines && (across < 32 || group / across * OWN > len)) across *= 2;
+    ry_launch_knob_set(l, "LANES", (int)group);
+    ry_launch_knob_set(l, "WG", (int)group);
+    ry_launch_u32(l, "rows", lines);
+    ry_launch_u32(l, "len", len);
+    ry_launch_u32(l, "inner", inner);
+    ry_launch_u32(l, "across", across);
+    ry_launch_u32(l, "x_step", step[0]);
+    ry_launch_u32(l, "g_step", step[1]);
+    ry_launch_run(l, "lines", len ? line_div_up(lines, across) : 0, 0);
+    return RY_OK;
+}
+#define LAUNCH(id, kind) \
+    static ry_status id##_launch(const ry_node *n, const ry_variant *v, ry_launch *l) { \
+        (void)v; \
+        return launch(n, l, kind); \
+    }
+LAUNCH(softmax, 0)
+LAUNCH(log_softmax, 1)
+LAUNCH(softmax_grad, 2)
+LAUNCH(log_softmax_grad, 3)
+
 /* ---- the same of simpler rows ---- */
 
 static ry_axes axes_of(const ry_node *n) { return n->src[0]->spec.rank ? RY_AXIS(axis_of(n)) : 0; }
@@ -171,7 +225,7 @@ SAMPLES(log_softmax_grad_samples, 2, L_G);
     static const ry_op id##_row = {.name = #id, .doc = text, .arg_size = sizeof(axis_args), .args = axis_arg, \
         .min_src = n_src, .max_src = n_src, .strided = (1u << n_src) - 1, .infer = infer, .work = work, \
         .cpu = id##_cpu, \
-        .lower = id##_lower, __VA_ARGS__}
+        .lower = id##_lower, .wgsl = "softmax.wgsl", .launch = id##_launch, __VA_ARGS__}
 ROW(softmax_grad, 2, "y, gy [..] -> y (gy - sum(y gy)) along axis", .samples = softmax_grad_samples);
 ROW(log_softmax_grad, 2, "y, gy [..] -> gy - exp(y) sum(gy) along axis", .samples = log_softmax_grad_samples);
 
