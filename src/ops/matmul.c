@@ -58,7 +58,7 @@ enum {
     ROUND_BYTES = 16 << 20
 }; /* of packed B, about: scratch */
 
-static layout lay_out(const ry_node *n) {
+static layout rows_and_batches(const ry_node *n) {
     const matmul_args *args = n->args;
     const ry_value *a = n->src[A], *b = n->src[W];
     const ry_spec *o = &n->out[0].spec;
@@ -89,10 +89,14 @@ static layout lay_out(const ry_node *n) {
         l.dim[l.rank] = d, l.sa[l.rank] = sa, l.sb[l.rank++] = sb; /* innermost first */
         l.batches *= d;
     }
-    if (ry_count(o) == 0) {
-        l.batches = 0;
-        return l;
-    }
+    if (ry_count(o) == 0) l.batches = 0;
+    return l;
+}
+
+/* And cut into parts for the CPU: where B is packed for all, g is a round's columns. */
+static layout lay_out(const ry_node *n) {
+    layout l = rows_and_batches(n);
+    if (l.batches == 0) return l;
     l.columns = l.g.n;
     if (l.batches == 1 && simd_gemm_share(&l.g)) {
         const int64_t rounds = (int64_t)(simd_gemm_panels(&l.g) / ROUND_BYTES) + 1;
@@ -198,7 +202,7 @@ typedef struct shape {
 } shape;
 
 static shape shape_of(const ry_node *n) {
-    shape s = {.l = lay_out(n)};
+    shape s = {.l = rows_and_batches(n)};
     const simd_gemm *g = &s.l.g;
     s.a = gemm_side_of(g->a.rs, g->a.cs, g->m, g->k);
     s.b = gemm_side_of(g->b.cs, g->b.rs, g->n, g->k);
@@ -252,8 +256,7 @@ static bool may_split(const ry_node *n, const ry_caps *caps, int bm, int bn, int
     return s.l.g.k >= 1024 && gemm_fits(caps, bm, bn, bk, tm, tn, db, 0) && splits_of(&s, bm, bn) > 1;
 }
 static bool when_thin_split(const ry_node *n, const ry_caps *caps) {
-    const ry_spec *o = &n->out[0].spec;
-    return o->dim[o->rank - 2] <= 48 && may_split(n, caps, 32, 64, 32, 4, 4, 1);
+    return rows_and_batches(n).g.m <= 48 && may_split(n, caps, 32, 64, 32, 4, 4, 1);
 }
 static bool when_split(const ry_node *n, const ry_caps *caps) { return may_split(n, caps, 64, 128, 8, 8, 8, 2); }
 
@@ -271,7 +274,7 @@ TILE(when_64x128, 64, 128, 8, 8, 8, 2, 96, 0)
 TILE(when_64x64, 64, 64, 16, 4, 8, 1, 96, 0)
 TILE(when_32x64, 32, 64, 16, 4, 4, 2, 0, 0)
 static bool when_each(const ry_node *n, const ry_caps *caps) { /* slow where much is to be done, but always possible */
-    const simd_gemm g = lay_out(n).g;
+    const simd_gemm g = rows_and_batches(n).g;
     return !when_32x64(n, caps) || (double)g.m * (double)g.n * (double)g.k < 1e6;
 }
 static const ry_variant variants[] = {
