@@ -135,6 +135,7 @@ void ry_device_unlock(ry_device *d) {
 void ry_device_describe(const ry_device *d, ry_device_info *out) { *out = d->info; }
 
 ry_status ry_device_slab(ry_device *d, size_t bytes) {
+    if (!bytes) bytes = 1; /* empty tensors lie somewhere too: devices bind them */
     if (bytes <= d->slab.bytes) return RY_OK;
     ry_buffer b = {0};
     d->api->free(d, &d->slab); /* first: old and new together might not fit */
