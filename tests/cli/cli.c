@@ -55,3 +55,13 @@ void enter(const char *name) {
                                 "max_position_embeddings: 128\ntie_word_embeddings: true\n";
     assert_ok(os_file_write("shape.yaml", shape, sizeof shape - 1));
 }
+
+bool gpu_is_here(void) {
+    enter("gpu_here");
+    bool here = sh("$R devices --json") == 0;
+    char *all = slurp("out.txt");
+    here = here && strstr(all, "\"device\":\"webgpu") && !strstr(all, "\"missing\"");
+    ry_mem_free(all);
+    if (!here) printf("skipped: no GPU, nor a driver in software, is here\n");
+    return here;
+}

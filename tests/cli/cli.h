@@ -35,6 +35,9 @@ double number_in(const char *path, const char *key);
 
 void same_files(const char *a, const char *b);
 
+/* Is there a GPU, or a driver in software? A word, if not. Runs in a folder of its own. */
+bool gpu_is_here(void);
+
 /* A folder of the test's own, made anew, with a small text and shape; the test runs in it. */
 void enter(const char *name);
 #endif
