@@ -2,6 +2,7 @@
  *
  * Owns only these two rows. Never: values with their places (sort.c). */
 #include "lines.h"
+#include "_reduce.h"
 #include <math.h>
 
 typedef struct arg_args {
@@ -119,6 +120,19 @@ static ry_status arg_run(const ry_cpu *c, bool largest) {
 static ry_status argmax_cpu(const ry_cpu *c) { return arg_run(c, true); }
 static ry_status argmin_cpu(const ry_cpu *c) { return arg_run(c, false); }
 
+static ry_status arg_launch(const ry_node *n, ry_launch *l, reduce_kind kind) {
+    const ry_spec *x = &n->src[0]->spec;
+    return reduce_launch(n, l, kind, x->rank ? 1u << ry_axis(x, ((const arg_args *)n->args)->axis) : 0);
+}
+static ry_status argmax_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    return arg_launch(n, l, REDUCE_ARGMAX);
+}
+static ry_status argmin_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    return arg_launch(n, l, REDUCE_ARGMIN);
+}
+
 /* clang-format off */
 #define A(axis, keep) &(const arg_args){(axis), (keep)}
 static const int32_t ties[] = {3, 7, 7, 1, 1, 3};
@@ -137,11 +151,11 @@ static const ry_sample arg_samples[] = {
 static const ry_op argmax_row = {
     .name = "argmax", .doc = "x [..] -> i32 place of the largest along axis, the first of equals",
     .arg_size = sizeof(arg_args), .args = arg_arg, .min_src = 1, .max_src = 1, .flags = RY_OP_NO_GRAD,
-    .infer = arg_infer, .work = arg_work, .cpu = argmax_cpu, .samples = arg_samples};
+    .infer = arg_infer, .work = arg_work, .cpu = argmax_cpu, .wgsl = "reduce.wgsl", .launch = argmax_launch, .samples = arg_samples};
 static const ry_op argmin_row = {
     .name = "argmin", .doc = "x [..] -> i32 place of the smallest along axis, the first of equals",
     .arg_size = sizeof(arg_args), .args = arg_arg, .min_src = 1, .max_src = 1, .flags = RY_OP_NO_GRAD,
-    .infer = arg_infer, .work = arg_work, .cpu = argmin_cpu, .samples = arg_samples};
+    .infer = arg_infer, .work = arg_work, .cpu = argmin_cpu, .wgsl = "reduce.wgsl", .launch = argmin_launch, .samples = arg_samples};
 
 ry_tensor ry_argmax(ry_graph *g, ry_tensor x, int axis, bool keepdim) {
     return RY_APPLY(g, &argmax_row, (&(arg_args){axis, keepdim}), x);

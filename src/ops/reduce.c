@@ -3,8 +3,8 @@
  * Sources are read through any strides: dims are sorted by stride and merged, then either runs of reduced
  * elements are folded (the run is a row) or rows of kept elements are added up (columns). Partial results are
  * doubles, combined in a fixed order. Never: argmax (arg.c), sum_to (core's own row). */
-#include "base/mem.h"
 #include "lines.h"
+#include "_reduce.h"
 #include "simd/map.h"
 #include <math.h>
 #include <rusty/ops.h>
@@ -15,8 +15,6 @@ typedef struct reduce_args {
 } reduce_args;
 static const ry_arg reduce_arg[] = {
     RY_ARG(reduce_args, axes, RY_ARG_U32), RY_ARG(reduce_args, keepdim, RY_ARG_BOOL), {0}};
-
-typedef enum reduce_kind { SUM, MEAN, NORM, AMAX, AMIN, LOGSUMEXP, ANY, ALL } reduce_kind;
 
 enum {
     PART = 32768,     /* elements of a part that holds several outputs */
@@ -66,15 +64,15 @@ static ry_status infer(const ry_node *n, ry_spec *out, reduce_kind kind) {
     bool is_float = ry_is_float(x->dtype);
     if (ry_dtype_row(x->dtype)->kind == RY_KIND_BLOCK)
         return ry_fail_node(n, RY_EDTYPE, "x is %s; cast it to f32 first", ry_show(x).s);
-    if ((kind == MEAN || kind == NORM || kind == LOGSUMEXP) && !is_float)
+    if ((kind == REDUCE_MEAN || kind == REDUCE_NORM || kind == REDUCE_LOGSUMEXP) && !is_float)
         return ry_fail_node(n, RY_EDTYPE, "x is %s, floats are needed; cast first", ry_show(x).s);
-    if ((kind == AMAX || kind == AMIN) && reduced_count(n) == 0)
+    if ((kind == REDUCE_AMAX || kind == REDUCE_AMIN) && reduced_count(n) == 0)
         return ry_fail_node(n, RY_ESHAPE, "x is %s: no elements along the reduced axes, so there is no %s",
-                            ry_show(x).s, kind == AMAX ? "largest" : "smallest");
+                            ry_show(x).s, kind == REDUCE_AMAX ? "largest" : "smallest");
     *out = kept_spec(n, a->keepdim);
-    if (kind == ANY || kind == ALL)
+    if (kind == REDUCE_ANY || kind == REDUCE_ALL)
         out->dtype = RY_BOOL;
-    else if (kind == SUM && !is_float)
+    else if (kind == REDUCE_SUM && !is_float)
         out->dtype = RY_I64;
     return RY_OK;
 }
@@ -141,7 +139,7 @@ static void make_plan(plan *p, const ry_node *n, reduce_kind kind) {
             dim[m] = dim[i], red[m++] = red[i];
     }
     *p = (plan){.kept_n = 1, .red_n = 1, .widen = 1, .pieces = 1, .blocks = 1, .run = {1, 1, 0}};
-    bool sums = ry_is_float(x->spec.dtype) && kind <= AMIN;
+    bool sums = ry_is_float(x->spec.dtype) && kind <= REDUCE_AMIN;
     int run = m - 1;
     p->columns = m && !red[run] && sums && dim[run].in == 1;
     if (p->columns &&
@@ -197,31 +195,31 @@ typedef struct state {
     int64_t i;
 } state; /* sum | extreme | (maximum, sum of exponentials) | integer */
 
-static bool in_integers(reduce_kind kind, ry_dtype t) { return kind >= ANY || !ry_is_float(t); }
+static bool in_integers(reduce_kind kind, ry_dtype t) { return kind >= REDUCE_ANY || !ry_is_float(t); }
 
 static state start(reduce_kind kind) {
     state s = {0, 0, 0};
-    if (kind == AMAX || kind == LOGSUMEXP) s.a = -(double)INFINITY, s.i = INT64_MIN;
-    if (kind == AMIN) s.a = (double)INFINITY, s.i = INT64_MAX;
-    if (kind == ALL) s.i = 1;
+    if (kind == REDUCE_AMAX || kind == REDUCE_LOGSUMEXP) s.a = -(double)INFINITY, s.i = INT64_MIN;
+    if (kind == REDUCE_AMIN) s.a = (double)INFINITY, s.i = INT64_MAX;
+    if (kind == REDUCE_ALL) s.i = 1;
     return s;
 }
 
 static void merge(reduce_kind kind, bool ints, state *s, const state *t) {
     if (ints) {
         switch (kind) {
-        case AMAX: s->i = line_max(s->i, t->i); break;
-        case AMIN: s->i = line_min(s->i, t->i); break;
-        case ANY: s->i |= t->i; break;
-        case ALL: s->i &= t->i; break;
+        case REDUCE_AMAX: s->i = line_max(s->i, t->i); break;
+        case REDUCE_AMIN: s->i = line_min(s->i, t->i); break;
+        case REDUCE_ANY: s->i |= t->i; break;
+        case REDUCE_ALL: s->i &= t->i; break;
         default: s->i = (int64_t)((uint64_t)s->i + (uint64_t)t->i); break;
         }
         return;
     }
     switch (kind) {
-    case AMAX: s->a = isnan(t->a) || t->a > s->a ? t->a : s->a; break;
-    case AMIN: s->a = isnan(t->a) || t->a < s->a ? t->a : s->a; break;
-    case LOGSUMEXP:
+    case REDUCE_AMAX: s->a = isnan(t->a) || t->a > s->a ? t->a : s->a; break;
+    case REDUCE_AMIN: s->a = isnan(t->a) || t->a < s->a ? t->a : s->a; break;
+    case REDUCE_LOGSUMEXP:
         if (isnan(s->a) || t->a == -(double)INFINITY) break;
         if (isnan(t->a) || s->a == -(double)INFINITY || (isinf(t->a) && t->a > 0))
             *s = *t;
@@ -239,16 +237,16 @@ static void fold_integers(reduce_kind kind, state *s, const int64_t *x, int64_t 
     uint64_t sum = 0;
     int64_t v = s->i;
     switch (kind) {
-    case AMAX:
+    case REDUCE_AMAX:
         for (int64_t i = 0; i < n; i++) v = line_max(v, x[i]);
         break;
-    case AMIN:
+    case REDUCE_AMIN:
         for (int64_t i = 0; i < n; i++) v = line_min(v, x[i]);
         break;
-    case ANY:
+    case REDUCE_ANY:
         for (int64_t i = 0; i < n; i++) v |= x[i] != 0;
         break;
-    case ALL:
+    case REDUCE_ALL:
         for (int64_t i = 0; i < n; i++) v &= x[i] != 0;
         break;
     default:
@@ -267,16 +265,16 @@ static void fold_bools(reduce_kind kind, state *s, const uint8_t *x, int64_t n) 
         memcpy(&word, x + i, sizeof word);
         any |= word, all &= word;
     }
-    bool y = kind == ANY ? any != 0 : all == 0x0101010101010101u;
-    for (; i < n; i++) y = kind == ANY ? y || x[i] : y && x[i];
-    s->i = kind == ANY ? s->i | y : s->i & y;
+    bool y = kind == REDUCE_ANY ? any != 0 : all == 0x0101010101010101u;
+    for (; i < n; i++) y = kind == REDUCE_ANY ? y || x[i] : y && x[i];
+    s->i = kind == REDUCE_ANY ? s->i | y : s->i & y;
 }
 
 /* Folds n <= LINE_CHUNK elements into s. */
 static void fold(reduce_kind kind, state *s, const void *data, ry_dtype t, int64_t at, int64_t stride, int64_t n) {
     const simd_rows_table *r = simd_rows();
     float buf[LINE_CHUNK];
-    if (t == RY_BOOL && kind >= ANY && stride == 1) {
+    if (t == RY_BOOL && kind >= REDUCE_ANY && stride == 1) {
         fold_bools(kind, s, (const uint8_t *)data + at, n);
         return;
     }
@@ -294,10 +292,10 @@ static void fold(reduce_kind kind, state *s, const void *data, ry_dtype t, int64
     const float *x = line_load(data, t, at, stride, n, buf);
     state one = {0, 0, 0};
     switch (kind) {
-    case NORM: one.a = (double)r->sumsq(x, n); break;
-    case AMAX: one.a = (double)r->max(x, n); break;
-    case AMIN: one.a = (double)r->min(x, n); break;
-    case LOGSUMEXP: {
+    case REDUCE_NORM: one.a = (double)r->sumsq(x, n); break;
+    case REDUCE_AMAX: one.a = (double)r->max(x, n); break;
+    case REDUCE_AMIN: one.a = (double)r->min(x, n); break;
+    case REDUCE_LOGSUMEXP: {
         float m = r->max(x, n);
         one.a = (double)m;
         one.b = isfinite(m) ? (double)r->exp_sub_sum(x, m, n) : 1;
@@ -310,9 +308,9 @@ static void fold(reduce_kind kind, state *s, const void *data, ry_dtype t, int64
 
 static double finish(reduce_kind kind, double a, double b, int64_t count) {
     switch (kind) {
-    case MEAN: return a / (double)count;
-    case NORM: return sqrt(a);
-    case LOGSUMEXP: return isfinite(a) ? a + log(b) : a;
+    case REDUCE_MEAN: return a / (double)count;
+    case REDUCE_NORM: return sqrt(a);
+    case REDUCE_LOGSUMEXP: return isfinite(a) ? a + log(b) : a;
     default: return a;
     }
 }
@@ -377,20 +375,20 @@ static void run_rows(const ry_cpu *c, const plan *p, reduce_kind kind, int64_t c
 static void take_row(reduce_kind kind, float *y, const float *x, int64_t n, bool first) {
     const simd_rows_table *r = simd_rows();
     float square[COLS];
-    if (kind == NORM) {
+    if (kind == REDUCE_NORM) {
         r->mul(first ? y : square, x, x, n);
         if (!first) r->add(y, y, square, n);
     } else if (first) {
         memcpy(y, x, (size_t)n * sizeof *y);
-    } else if (kind == AMAX || kind == AMIN) {
-        simd_map(kind == AMAX ? MAP_max : MAP_min, MAP_VALUE, MAP_F32)(y, (const void *[5]){y, x}, n);
+    } else if (kind == REDUCE_AMAX || kind == REDUCE_AMIN) {
+        simd_map(kind == REDUCE_AMAX ? MAP_max : MAP_min, MAP_VALUE, MAP_F32)(y, (const void *[5]){y, x}, n);
     } else {
         r->add(y, y, x, n);
     }
 }
 
 static void take_sums(reduce_kind kind, double *acc, const float *y, int64_t n, bool first) {
-    if (first || kind == AMAX || kind == AMIN) /* y goes on holding the extremes */
+    if (first || kind == REDUCE_AMAX || kind == REDUCE_AMIN) /* y goes on holding the extremes */
         for (int64_t i = 0; i < n; i++) acc[i] = (double)y[i];
     else
         for (int64_t i = 0; i < n; i++) acc[i] += (double)y[i];
@@ -400,7 +398,7 @@ static void take_sums(reduce_kind kind, double *acc, const float *y, int64_t n, 
 static void add_rows(const ry_cpu *c, const plan *p, reduce_kind kind, int64_t base, int64_t first, int64_t last,
                      int64_t width, double *acc) {
     ry_dtype t = c->n->src[0]->spec.dtype;
-    bool extreme = kind == AMAX || kind == AMIN;
+    bool extreme = kind == REDUCE_AMAX || kind == REDUCE_AMIN;
     float y[COLS], buf[COLS];
     int64_t wide = width * p->widen, unused = 0, held = 0, i = first;
     bool empty = true;
@@ -422,7 +420,7 @@ static void add_rows(const ry_cpu *c, const plan *p, reduce_kind kind, int64_t b
         const float *x = ry_load_row(c->src[0], t, base + loops_at(p->red, p->n_red, i, &unused), width, buf);
         for (int64_t j = 0; j < width; j++) {
             state s = {acc[j], 0, 0};
-            float v = kind == NORM ? x[j] * x[j] : x[j];
+            float v = kind == REDUCE_NORM ? x[j] * x[j] : x[j];
             merge(kind, false, &s, &(state){(double)v, 0, 0});
             acc[j] = s.a;
         }
@@ -485,110 +483,6 @@ static ry_status run(const ry_cpu *c, reduce_kind kind) {
     plan p;
     make_plan(&p, c->n, kind);
     (p.columns ? run_columns : run_rows)(c, &p, kind, reduced_count(c->n));
-    return RY_OK;
-}
-
-/* ---- on a GPU (reduce.wgsl) ---- */
-
-enum {
-    GPU_GROUP = 256,
-    GPU_THREADS = 262144, /* that keep a large GPU busy */
-    GPU_OWN = 16,         /* least elements of a thread of several that share an output */
-    GPU_FEW = 64          /* outputs whose pieces are merged by a group each */
-};
-
-static bool by_fours(const loop *l, int n) { /* but the last: its own four lie together */
-    for (int i = 0; i < n; i++)
-        if (i < n - 1 ? l[i].in % 4 != 0 : l[i].in != 1 || l[i].len % 4 != 0) return false;
-    return n > 0;
-}
-static bool all_fours(const loop *l, int n) {
-    for (int i = 0; i < n; i++)
-        if (l[i].in % 4 != 0) return false;
-    return true;
-}
-static void launch_loops(ry_launch *l, const char *name, const loop *at, int n) {
-    int64_t dim[RY_MAX_RANK], stride[RY_MAX_RANK];
-    for (int i = 0; i < n; i++) dim[i] = at[i].len, stride[i] = at[i].in;
-    ry_launch_walk_strides(l, name, n, dim, stride);
-}
-static int64_t power_below(int64_t x) { /* greatest power of two up to x, at least 1 */
-    int64_t p = 1;
-    while (2 * p <= x) p *= 2;
-    return p;
-}
-
-static ry_status launch(const ry_node *n, ry_launch *l, reduce_kind kind) {
-    static const int number[] = {[SUM] = 0, [MEAN] = 1, [NORM] = 2, [AMAX] = 3, [AMIN] = 4, [LOGSUMEXP] = 5, [ANY] = 6, [ALL] = 7};
-    const ry_value *x = n->src[0];
-    const ry_dtype t = x->spec.dtype;
-    const unsigned bits = reduced_bits(n);
-    loop kept[RY_MAX_RANK], red[RY_MAX_RANK];
-    int n_kept = 0, n_red = 0;
-    for (int i = 0; i < x->spec.rank; i++) { /* kept dims in the output's order, reduced ones by their steps */
-        loop one = {x->spec.dim[i], x->stride[i], 0};
-        if (one.len == 1) continue;
-        if (!(bits >> i & 1u)) {
-            kept[n_kept++] = one;
-            continue;
-        }
-        int at = n_red++;
-        for (; at > 0 && wider(&one, &red[at - 1]); at--) red[at] = red[at - 1];
-        red[at] = one;
-    }
-    const int64_t outputs = ry_count(&n->out[0].spec), len = reduced_count(n), group = line_min(GPU_GROUP, l->caps->max_invocations);
-    const bool columns = n_kept && len && kept[n_kept - 1].in == 1 && !(n_red && red[n_red - 1].in == 1);
-    const bool wide = t == RY_I64, ints = in_integers(kind, t);
-    const bool quads = !wide && (columns ? by_fours(kept, n_kept) && all_fours(red, n_red) : by_fours(red, n_red) && all_fours(kept, n_kept));
-    const int form = kind >= ANY ? 4 : kind == LOGSUMEXP ? 3 : kind == AMAX || kind == AMIN ? (wide ? 2 : 1) : ints ? 2 : 0;
-    const int64_t cells = form == 2 || form == 3 ? 2 : 1;
-    int64_t pieces, per, groups;
-    if (columns) {
-        int64_t count = quads ? outputs / 4 : outputs, run = quads ? kept[n_kept - 1].len / 4 : kept[n_kept - 1].len;
-        int64_t across = power_below(2 * line_min(run, 32) - 1), down = line_min(group / across, power_below(len / 8));
-        while (2 * across <= group / line_max(1, down) && across < count) across *= 2;
-        down = group / across;
-        int64_t blocks = line_div_up(count, across);
-        pieces = line_max(1, line_min(line_div_up(GPU_THREADS, line_max(1, blocks) * group), len / (down * 8)));
-        per = line_div_up(len, pieces);
-        pieces = line_max(1, line_div_up(len, line_max(1, per)));
-        groups = blocks * pieces;
-        ry_launch_u32(l, "columns", count);
-        ry_launch_u32(l, "blocks", blocks);
-        ry_launch_u32(l, "across", across);
-    } else {
-        int64_t lanes = line_min(group, power_below(len / GPU_OWN));
-        while (2 * lanes <= line_min(group, len / 4) && outputs * lanes < GPU_THREADS) lanes *= 2;
-        pieces = line_max(1, line_min(line_div_up(GPU_THREADS, line_max(1, outputs) * lanes), len / (lanes * GPU_OWN)));
-        per = line_div_up(line_div_up(len, pieces), 4) * 4;
-        pieces = line_max(1, line_div_up(len, line_max(1, per)));
-        groups = line_div_up(outputs * pieces, group / lanes);
-        ry_launch_u32(l, "lanes", lanes);
-    }
-    launch_loops(l, "kept", kept, n_kept);
-    launch_loops(l, "reduced", red, n_red);
-    ry_launch_knob_set(l, "KIND", number[kind]);
-    ry_launch_knob_set(l, "FORM", ry_is_float(t) ? 0 : wide ? 3 : t == RY_BOOL ? 2 : 1);
-    ry_launch_knob_set(l, "STATE", form);
-    ry_launch_knob_set(l, "QUADS", quads);
-    ry_launch_knob_set(l, "COLUMNS", columns);
-    ry_launch_knob_set(l, "SPLIT", pieces > 1);
-    ry_launch_knob_set(l, "WG", (int)group);
-    ry_launch_u32(l, "outputs", outputs);
-    ry_launch_u32(l, "len", len);
-    ry_launch_u32(l, "pieces", pieces);
-    ry_launch_u32(l, "per", per);
-    ry_launch_f32(l, "count", (double)len);
-    ry_launch_u32(l, "minus_infinity", 0xff800000u);
-    if (quads) l->vec |= RY_USES_SRC(0) | (columns ? RY_USES_OUT(0) : 0);
-    l->raw |= RY_USES_SCRATCH | (wide ? RY_USES_SRC(0) : 0) | (n->out[0].spec.dtype == RY_I64 ? RY_USES_OUT(0) : 0);
-    ry_launch_run(l, columns ? "columns" : "rows", outputs ? groups : 0, 0);
-    if (pieces > 1) {
-        int64_t lanes = outputs <= GPU_FEW ? group : line_min(group, 32);
-        l->scratch = ry_mem_size((size_t)(outputs * pieces), (size_t)cells * sizeof(float), 0);
-        ry_launch_u32(l, "merge_lanes", lanes);
-        ry_launch_run(l, "merge", line_div_up(outputs, group / lanes), RY_USES_SCRATCH | RY_USES_OUT(0));
-    }
     return RY_OK;
 }
 
@@ -704,7 +598,7 @@ static const ry_sample logic_samples[] = {
     static ry_status id##_cpu(const ry_cpu *c) { return run(c, kind); } \
     static ry_status id##_launch(const ry_node *n, const ry_variant *v, ry_launch *l) { \
         (void)v; \
-        return launch(n, l, kind); \
+        return reduce_launch(n, l, kind, reduced_bits(n)); \
     } \
     static const ry_op id##_row = {.name = #id, .doc = doc_, .arg_size = sizeof(reduce_args), .args = reduce_arg, \
         .min_src = 1, .max_src = 1, .strided = 1, .infer = id##_infer, .work = id##_work, .cpu = id##_cpu, \
@@ -712,17 +606,17 @@ static const ry_sample logic_samples[] = {
     ry_tensor ry_##id(ry_graph *g, ry_tensor x, ry_axes axes, bool keepdim) { \
         return RY_APPLY(g, &id##_row, (&(reduce_args){axes, keepdim}), x); \
     }
-REDUCE(sum, SUM, "x [..] -> sum over axes; integers and bools give i64; nothing gives 0", .vjp = sum_vjp,
+REDUCE(sum, REDUCE_SUM, "x [..] -> sum over axes; integers and bools give i64; nothing gives 0", .vjp = sum_vjp,
     .samples = sum_samples)
-REDUCE(mean, MEAN, "x [..] -> mean over axes; nothing gives NaN", .vjp = mean_vjp, .lower = mean_lower,
+REDUCE(mean, REDUCE_MEAN, "x [..] -> mean over axes; nothing gives NaN", .vjp = mean_vjp, .lower = mean_lower,
     .samples = float_samples)
-REDUCE(norm, NORM, "x [..] -> square root of the sum of squares over axes", .vjp = norm_vjp, .lower = norm_lower,
+REDUCE(norm, REDUCE_NORM, "x [..] -> square root of the sum of squares over axes", .vjp = norm_vjp, .lower = norm_lower,
        .samples = norm_samples)
-REDUCE(amax, AMAX, "x [..] -> largest over axes; NaN if one is", .vjp = extreme_vjp, .samples = extreme_samples)
-REDUCE(amin, AMIN, "x [..] -> smallest over axes; NaN if one is", .vjp = extreme_vjp, .samples = extreme_samples)
-REDUCE(logsumexp, LOGSUMEXP, "x [..] -> log of the sum of exp over axes; nothing gives -inf", .vjp = logsumexp_vjp,
+REDUCE(amax, REDUCE_AMAX, "x [..] -> largest over axes; NaN if one is", .vjp = extreme_vjp, .samples = extreme_samples)
+REDUCE(amin, REDUCE_AMIN, "x [..] -> smallest over axes; NaN if one is", .vjp = extreme_vjp, .samples = extreme_samples)
+REDUCE(logsumexp, REDUCE_LOGSUMEXP, "x [..] -> log of the sum of exp over axes; nothing gives -inf", .vjp = logsumexp_vjp,
        .lower = logsumexp_lower, .samples = float_samples)
-REDUCE(any, ANY, "x [..] -> bool: one is not 0 (NaN is not)", .flags = RY_OP_NO_GRAD, .samples = logic_samples)
-REDUCE(all, ALL, "x [..] -> bool: none is 0", .flags = RY_OP_NO_GRAD, .samples = logic_samples)
+REDUCE(any, REDUCE_ANY, "x [..] -> bool: one is not 0 (NaN is not)", .flags = RY_OP_NO_GRAD, .samples = logic_samples)
+REDUCE(all, REDUCE_ALL, "x [..] -> bool: none is 0", .flags = RY_OP_NO_GRAD, .samples = logic_samples)
 
 RY_OP_MODULE(reduce, &sum_row, &mean_row, &norm_row, &amax_row, &amin_row, &logsumexp_row, &any_row, &all_row);

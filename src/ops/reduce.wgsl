@@ -1,4 +1,5 @@
-// reduce.wgsl - reductions over any axes, always in the same order. KIND: 0 sum, 1 mean, 2 norm, 3 amax, 4 amin, 5 logsumexp, 6 any, 7 all.
+// reduce.wgsl - reductions over any axes, always in the same order (_reduce.c). KIND: 0 sum, 1 mean, 2 norm, 3 amax, 4 amin, 5 logsumexp, 6 any, 7 all,
+// 8 argmax, 9 argmin.
 //
 // Output o reduces x[kept(o) + reduced(i)], i < u.len, in u.pieces; several pieces leave their states in tmp [outputs, pieces], for `merge`.
 //   rows     the elements of an output lie together: u.lanes threads share a piece
@@ -10,6 +11,8 @@
 //   STATE 2  u64 as two words: a sum, or an i64
 //   STATE 3  logsumexp: the greatest and the sum of exp(x - it)
 //   STATE 4  u32, 0 or 1
+//   STATE 5  as 1, and the place of the first that has it
+//   STATE 6  as 2, and the place
 #if FORM == 0
 alias Element = f32;
 #else
@@ -29,65 +32,78 @@ fn one(i: u32) -> Element { return vec2<u32>(ld_s0(2u * i), ld_s0(2u * i + 1u));
 fn one(i: u32) -> Element { return ld_s0(i); }
 #end
 
+// Floats as integers of the same order: 0 and -0 alike, NaN beyond all in the direction that is looked for.
+#if FORM == 0
+fn order(x: f32) -> i32 {
+    let b = bitcast<i32>(x);
+    let k = b ^ ((b >> 31u) & 0x7fffffff);
+    if ((b & 0x7fffffff) > 0x7f800000) { return NEVER_BEATEN; }
+    return select(k, 0, k == -1);
+}
+#else
+#if FORM != 3
+fn order(x: Element) -> i32 { return i32(x); }
+#end
+#end
+#if LARGEST
+const NEVER_BEATEN = 0x7fffffff;
+const ALWAYS_BEATEN = -0x7fffffff - 1;
+const ALWAYS_BEATEN_64 = vec2<u32>(0u, 0x80000000u);
+#else
+const NEVER_BEATEN = -0x7fffffff - 1;
+const ALWAYS_BEATEN = 0x7fffffff;
+const ALWAYS_BEATEN_64 = vec2<u32>(0xffffffffu, 0x7fffffffu);
+#end
+#if FORM == 3
+fn less(a: vec2<u32>, b: vec2<u32>) -> bool { return select(bitcast<i32>(a.y) < bitcast<i32>(b.y), a.x < b.x, a.y == b.y); }
+fn beats(a: vec2<u32>, b: vec2<u32>) -> bool {
+#if LARGEST
+    return less(b, a);
+#else
+    return less(a, b);
+#end
+}
+#end
+
 #if STATE == 0
 alias State = f32;
 fn start() -> State { return 0.0; }
 fn join(a: State, b: State) -> State { return a + b; }
 #if KIND == 2
-fn lift(x: Element) -> State { return x * x; }
+fn lift(x: Element, i: u32) -> State { return x * x; }
 #else
-fn lift(x: Element) -> State { return x; }
+fn lift(x: Element, i: u32) -> State { return x; }
 #end
 #end
 #if STATE == 1
 alias State = i32;
-#if FORM == 0
-fn lift(x: Element) -> State {
-    let b = bitcast<i32>(x);
-#if KIND == 3
-    return select(b ^ ((b >> 31u) & 0x7fffffff), 0x7fffffff, (b & 0x7fffffff) > 0x7f800000);
-#else
-    return select(b ^ ((b >> 31u) & 0x7fffffff), i32(-0x7fffffff - 1), (b & 0x7fffffff) > 0x7f800000);
-#end
-}
-#else
-fn lift(x: Element) -> State { return i32(x); }
-#end
-#if KIND == 3
-fn start() -> State { return i32(-0x7fffffff - 1); }
+fn start() -> State { return ALWAYS_BEATEN; }
+fn lift(x: Element, i: u32) -> State { return order(x); }
+#if LARGEST
 fn join(a: State, b: State) -> State { return max(a, b); }
 #else
-fn start() -> State { return 0x7fffffff; }
 fn join(a: State, b: State) -> State { return min(a, b); }
 #end
 #end
 #if STATE == 2
 alias State = vec2<u32>;
 #if FORM == 3
-fn lift(x: Element) -> State { return x; }
+fn lift(x: Element, i: u32) -> State { return x; }
 #else
-fn lift(x: Element) -> State { let v = i32(x); return vec2<u32>(bitcast<u32>(v), bitcast<u32>(v >> 31u)); }
+fn lift(x: Element, i: u32) -> State { let v = i32(x); return vec2<u32>(bitcast<u32>(v), bitcast<u32>(v >> 31u)); }
 #end
 #if KIND == 0
 fn start() -> State { return vec2<u32>(); }
 fn join(a: State, b: State) -> State { let lo = a.x + b.x; return vec2<u32>(lo, a.y + b.y + select(0u, 1u, lo < a.x)); }
 #else
-fn less(a: State, b: State) -> bool {
-    return select(bitcast<i32>(a.y) < bitcast<i32>(b.y), a.x < b.x, a.y == b.y);
-}
-#if KIND == 3
-fn start() -> State { return vec2<u32>(0u, 0x80000000u); }
-fn join(a: State, b: State) -> State { return select(a, b, less(a, b)); }
-#else
-fn start() -> State { return vec2<u32>(0xffffffffu, 0x7fffffffu); }
-fn join(a: State, b: State) -> State { return select(a, b, less(b, a)); }
-#end
+fn start() -> State { return ALWAYS_BEATEN_64; }
+fn join(a: State, b: State) -> State { return select(a, b, beats(b, a)); }
 #end
 #end
 #if STATE == 3
 alias State = vec2<f32>;
 fn start() -> State { return vec2<f32>(-3.0e38, 0.0); }
-fn lift(x: Element) -> State { return vec2<f32>(x, 1.0); }
+fn lift(x: Element, i: u32) -> State { return vec2<f32>(x, 1.0); }
 fn weight(x: f32, top: f32) -> f32 { return select(exp(x - top), 1.0, x == top); } // infinity less infinity is 0 here
 fn join(a: State, b: State) -> State {
     let top = max(a.x, b.x);
@@ -97,12 +113,12 @@ fn join(a: State, b: State) -> State {
 #if STATE == 4
 alias State = u32;
 #if FORM == 3
-fn lift(x: Element) -> State { return select(0u, 1u, (x.x | x.y) != 0u); }
+fn lift(x: Element, i: u32) -> State { return select(0u, 1u, (x.x | x.y) != 0u); }
 #else
 #if FORM == 2
-fn lift(x: Element) -> State { return select(0u, 1u, x); }
+fn lift(x: Element, i: u32) -> State { return select(0u, 1u, x); }
 #else
-fn lift(x: Element) -> State { return select(0u, 1u, x != ${T_S0}()); }
+fn lift(x: Element, i: u32) -> State { return select(0u, 1u, x != ${T_S0}()); }
 #end
 #end
 #if KIND == 6
@@ -114,14 +130,39 @@ fn join(a: State, b: State) -> State { return a & b; }
 #end
 #end
 
+#if STATE == 5
+alias State = vec2<i32>; // ordered value, place
+fn start() -> State { return vec2<i32>(ALWAYS_BEATEN, 0x7fffffff); }
+fn lift(x: Element, i: u32) -> State { return vec2<i32>(order(x), i32(i)); }
+fn join(a: State, b: State) -> State {
+#if LARGEST
+    let beaten = b.x > a.x;
+#else
+    let beaten = b.x < a.x;
+#end
+    return select(a, b, beaten || (a.x == b.x && b.y < a.y));
+}
+#end
+#if STATE == 6
+alias State = vec3<u32>; // value, place
+fn start() -> State { return vec3<u32>(ALWAYS_BEATEN_64, 0x7fffffffu); }
+fn lift(x: Element, i: u32) -> State { return vec3<u32>(x, i); }
+fn join(a: State, b: State) -> State { return select(a, b, beats(b.xy, a.xy) || (all(a.xy == b.xy) && b.z < a.z)); }
+#end
+
 #if SPLIT
 // States in tmp, whose cells are words here.
-#if STATE == 2 || STATE == 3
+#if STATE == 6
+fn keep(i: u32, s: State) { st_tmp(3u * i, s.x); st_tmp(3u * i + 1u, s.y); st_tmp(3u * i + 2u, s.z); }
+fn part_of(i: u32) -> State { return vec3<u32>(ld_tmp(3u * i), ld_tmp(3u * i + 1u), ld_tmp(3u * i + 2u)); }
+#else
+#if STATE == 2 || STATE == 3 || STATE == 5
 fn keep(i: u32, s: State) { let w = bitcast<vec2<u32>>(s); st_tmp(2u * i, w.x); st_tmp(2u * i + 1u, w.y); }
 fn part_of(i: u32) -> State { return bitcast<State>(vec2<u32>(ld_tmp(2u * i), ld_tmp(2u * i + 1u))); }
 #else
 fn keep(i: u32, s: State) { st_tmp(i, bitcast<u32>(s)); }
 fn part_of(i: u32) -> State { return bitcast<State>(ld_tmp(i)); }
+#end
 #end
 #end
 
@@ -155,6 +196,12 @@ fn result(s: State) -> ${T_O0} {
 #end
 #if STATE == 4
     return s != 0u;
+#end
+#if STATE == 5
+    return s.y;
+#end
+#if STATE == 6
+    return i32(s.z);
 #end
 }
 fn finish(i: u32, s: State) { st_o0(i, result(s)); }
@@ -206,13 +253,13 @@ fn lanes_join(x: State, lanes: u32, t: u32) -> State {
         let v${k} = ld4_s0(x + reduced(i + ${k}u * step), 4u);
 #end
 #for c 0 4
-        s${c} = join(join(join(s${c}, lift(v0[${c}])), lift(v1[${c}])), join(lift(v2[${c}]), lift(v3[${c}])));
+        s${c} = join(join(join(s${c}, lift(v0[${c}], i)), lift(v1[${c}], i + step)), join(lift(v2[${c}], i + 2u * step), lift(v3[${c}], i + 3u * step)));
 #end
     }
     for (; i < end; i += step) {
         let v = ld4_s0(x + reduced(i), 4u);
 #for c 0 4
-        s${c} = join(s${c}, lift(v[${c}]));
+        s${c} = join(s${c}, lift(v[${c}], i));
 #end
     }
     workgroupBarrier();
@@ -223,11 +270,11 @@ fn lanes_join(x: State, lanes: u32, t: u32) -> State {
     var s = start();
     for (; i + 3u * step < end; i += 4u * step) {
 #for k 0 4
-        let v${k} = lift(one(x + reduced(i + ${k}u * step)));
+        let v${k} = lift(one(x + reduced(i + ${k}u * step)), i + ${k}u * step);
 #end
         s = join(join(join(s, v0), v1), join(v2, v3));
     }
-    for (; i < end; i += step) { s = join(s, lift(one(x + reduced(i)))); }
+    for (; i < end; i += step) { s = join(s, lift(one(x + reduced(i)), i)); }
     workgroupBarrier();
     state_[t] = s;
 #end
@@ -256,6 +303,11 @@ fn lanes_join(x: State, lanes: u32, t: u32) -> State {
 #end
 }
 #else
+#if QUADS
+fn four(v: vec4<Element>, i: u32) -> State {
+    return join(join(lift(v.x, i), lift(v.y, i + 1u)), join(lift(v.z, i + 2u), lift(v.w, i + 3u)));
+}
+#end
 @compute @workgroup_size(${WG}) fn rows(${ARGS}) {
     ${BEGIN}
     let unit = group * (${WG}u / u.lanes) + t / u.lanes;
@@ -270,23 +322,22 @@ fn lanes_join(x: State, lanes: u32, t: u32) -> State {
     for (; i + 12u * u.lanes < end; i += 16u * u.lanes) {
 #for k 0 4
         let v${k} = ld4_s0(x + reduced(i + ${4 * k}u * u.lanes), 4u);
-        let r${k} = join(join(lift(v${k}.x), lift(v${k}.y)), join(lift(v${k}.z), lift(v${k}.w)));
+        let r${k} = four(v${k}, i + ${4 * k}u * u.lanes);
 #end
         s = join(s, join(join(r0, r1), join(r2, r3)));
     }
     for (; i < end; i += 4u * u.lanes) {
-        let v = ld4_s0(x + reduced(i), 4u);
-        s = join(s, join(join(lift(v.x), lift(v.y)), join(lift(v.z), lift(v.w))));
+        s = join(s, four(ld4_s0(x + reduced(i), 4u), i));
     }
 #else
     var i = begin + t % u.lanes;
     for (; i + 3u * u.lanes < end; i += 4u * u.lanes) {
 #for k 0 4
-        let v${k} = lift(one(x + reduced(i + ${k}u * u.lanes)));
+        let v${k} = lift(one(x + reduced(i + ${k}u * u.lanes)), i + ${k}u * u.lanes);
 #end
         s = join(s, join(join(v0, v1), join(v2, v3)));
     }
-    for (; i < end; i += u.lanes) { s = join(s, lift(one(x + reduced(i)))); }
+    for (; i < end; i += u.lanes) { s = join(s, lift(one(x + reduced(i)), i)); }
 #end
     s = lanes_join(s, u.lanes, t);
     if (t % u.lanes == 0u && output < u.outputs) {
