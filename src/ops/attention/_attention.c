@@ -181,6 +181,11 @@ int attention_knob(const ry_launch *l, const char *name) {
     return 0;
 }
 
+bool attention_large(const ry_node *n, const ry_caps *caps, uint32_t shared_bytes) {
+    enum { ROWS = 64 };
+    return n->src[ATT_Q]->spec.dim[1] > ROWS && caps->shared_bytes >= shared_bytes;
+}
+
 void attention_launch_operand(ry_launch *l, const ry_node *n, int i) {
     static const char *const axis = "bth";
     const ry_value *v = n->src[i];

@@ -252,7 +252,24 @@ static ry_status cpu(const ry_cpu *c) {
 
 /* ---- on GPUs ---- */
 
-static const ry_variant variants[] = {{"portable", NULL, ATTENTION_TILES(8, 16, 1, 1, 4)}, {0}};
+/* Variants by columns of v, and by workgroup memory: weights take most of it, 4 NS TX (4 R TY + 4) floats. */
+static int64_t columns_of(const ry_node *n) { return n->src[ATT_V]->spec.dim[3]; }
+static bool to_64(const ry_node *n, const ry_caps *caps) { return columns_of(n) <= 64 && attention_large(n, caps, 40500); }
+static bool to_64_less(const ry_node *n, const ry_caps *caps) { return columns_of(n) <= 64 && attention_large(n, caps, 24000); }
+static bool to_96(const ry_node *n, const ry_caps *caps) { return columns_of(n) > 64 && columns_of(n) <= 96 && attention_large(n, caps, 42000); }
+static bool above_64(const ry_node *n, const ry_caps *caps) { return columns_of(n) > 64 && attention_large(n, caps, 42000); }
+static bool above_64_less(const ry_node *n, const ry_caps *caps) { return columns_of(n) > 64 && attention_large(n, caps, 24500); }
+static bool above_128(const ry_node *n, const ry_caps *caps) { return columns_of(n) > 128 && attention_large(n, caps, 28500); }
+static bool small_64(const ry_node *n, const ry_caps *caps) { return (void)caps, columns_of(n) <= 64; }
+static const ry_variant variants[] = {{"64", to_64, ATTENTION_TILES(8, 16, 2, 2, 2)},
+                                      {"64 less", to_64_less, ATTENTION_TILES(8, 16, 2, 1, 2)},
+                                      {"96", to_96, ATTENTION_TILES(8, 16, 2, 2, 3)},
+                                      {"256", above_128, ATTENTION_TILES(16, 8, 2, 1, 4)},
+                                      {"128", above_64, ATTENTION_TILES(16, 8, 2, 2, 2)},
+                                      {"128 less", above_64_less, ATTENTION_TILES(16, 8, 2, 1, 2)},
+                                      {"small 64", small_64, ATTENTION_TILES(8, 16, 1, 1, 2)},
+                                      {"small", NULL, ATTENTION_TILES(8, 16, 1, 1, 4)},
+                                      {0}};
 
 /* Few queries: the keys are cut into parts, so that there are groups enough for a large chip. */
 enum { FEW_QUERIES = 4, SPLIT_THREADS = 256, SPLIT_KEYS_LEAST = 64, SPLIT_MOST_DEPTH = 256, SPLIT_GROUPS = 512 };

@@ -81,7 +81,9 @@ void attention_launch_operand(ry_launch *l, const ry_node *n, int i); /* strides
 int attention_knob(const ry_launch *l, const char *name);
 /* Segments and lengths copied to tmp, from cell `at` on, which is behind all other uses. */
 void attention_launch_pack(ry_launch *l, const ry_node *n, const attention_job *j, int options, int64_t at);
-/* TX x TY threads; 4 R rows, 4 NS columns of scores and 4 NO columns of the result each; KD deep. */
+/* Large tiles pay: there are rows for them, and this much workgroup memory. */
+bool attention_large(const ry_node *n, const ry_caps *caps, uint32_t shared_bytes);
+/* TX x TY threads, TX a multiple of 8, TY of 4; 4 R rows, 4 NS columns of scores and 4 NO columns of the result each; KD deep. */
 #define ATTENTION_TILES(tx, ty, r, ns, no) {{"TX", tx}, {"TY", ty}, {"R", r}, {"NS", ns}, {"NO", no}, {"KD", 8}}
 
 extern const ry_op attention_grad_row;

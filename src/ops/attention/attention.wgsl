@@ -210,8 +210,8 @@ var<workgroup> len_: i32;
     let h = group / u.tiles / u.columns % u.heads;
     let b = group / u.tiles / u.columns / u.heads;
     let row0 = (u.tiles - 1u - group % u.tiles) * ${BM}u; // later rows have more to do: they come first
-    let tx = t % ${TX}u;
-    let ty = t / ${TX}u;
+    let tx = t / 32u % ${TX / 8}u * 8u + t % 8u; // 32 threads lie 4 x 8: they read the fewest banks
+    let ty = t / ${4 * TX}u * 4u + t / 8u % 4u;
     if (t == 0u) { len_ = keys_of(b); }
     let len = workgroupUniformLoad(&len_);
     let last_row = i32(min(row0 + ${BM}u, u.rows)) - 1;
@@ -339,12 +339,13 @@ var<workgroup> len_: i32;
 #for H 0 R
         {
             let shrink = exp2(was${H} - top${H});
+            let base = max(top${H}, vec4<f32>(0.5 * HIDDEN)); // so that what is hidden weighs 0 where nothing is seen, too
             sum${H} *= shrink;
 #for C 0 4 * NO
             o${C}_${H} *= shrink;
 #end
 #for C 0 4 * NS
-            let w${C} = select(exp2(a${C}_${H} - top${H}), vec4<f32>(), a${C}_${H} <= vec4<f32>(HIDDEN));
+            let w${C} = exp2(a${C}_${H} - base);
             sum${H} += w${C};
             ps[(${C * TX}u + tx) * ${BM / 4 + 1}u + ty + ${H * TY}u] = w${C};
 #end

@@ -292,7 +292,21 @@ static ry_status cpu(const ry_cpu *c) {
 
 /* ---- on GPUs ---- */
 
-static const ry_variant variants[] = {{"portable", NULL, ATTENTION_TILES(8, 16, 1, 1, 4)}, {0}};
+/* Variants by the wider of k and v. Registers are short here: two gradients and two tiles of scores. */
+static int64_t columns_of(const ry_node *n) {
+    int64_t k = n->src[ATT_K]->spec.dim[3], v = n->src[ATT_V]->spec.dim[3];
+    return k > v ? k : v;
+}
+static bool to_64(const ry_node *n, const ry_caps *caps) { return columns_of(n) <= 64 && attention_large(n, caps, 24500); }
+static bool above_64(const ry_node *n, const ry_caps *caps) { return columns_of(n) > 64 && attention_large(n, caps, 24500); }
+static bool small_64(const ry_node *n, const ry_caps *caps) { return (void)caps, columns_of(n) <= 64; }
+static const ry_variant variants[] = {{"64", to_64, ATTENTION_TILES(8, 16, 2, 1, 2)},
+                                      {"64 light", to_64, ATTENTION_TILES(8, 16, 1, 2, 2)},
+                                      {"128", above_64, ATTENTION_TILES(16, 8, 2, 1, 2)},
+                                      {"128 light", above_64, ATTENTION_TILES(16, 8, 1, 2, 2)},
+                                      {"small 64", small_64, ATTENTION_TILES(8, 16, 1, 1, 2)},
+                                      {"small", NULL, ATTENTION_TILES(8, 16, 1, 1, 4)},
+                                      {0}};
 
 static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     (void)v;

@@ -44,8 +44,8 @@ var<workgroup> len_: i32;
 @compute @workgroup_size(${WG}) fn grad${SIDE}(${ARGS}) {
     ${BEGIN}
     let d0 = group / u.tiles${SIDE} % u.columns${SIDE} * ${OC}u;
-    let tx = t % ${TX}u;
-    let ty = t / ${TX}u;
+    let tx = t / 32u % ${TX / 8}u * 8u + t % 8u; // 32 threads lie 4 x 8: they read the fewest banks
+    let ty = t / ${4 * TX}u * 4u + t / 8u % 4u;
 #if SIDE == 0
     let row0 = (u.tiles0 - 1u - group % u.tiles0) * ${BM}u; // what has most to do comes first
     let h = group / u.tiles0 / u.columns0 % u.heads;
