@@ -2,7 +2,8 @@
  *
  * Long single lines go in two phases: sums of blocks, then each block from where its predecessors end. Sums are
  * doubles (integers: i64). Never: other scans. */
-#include "lines.h"
+#include "base/mem.h"
+#include "row_launch.h"
 
 typedef struct cumsum_args {
     int32_t axis;
@@ -149,6 +150,44 @@ static ry_status cumsum_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+/* On a GPU (cumsum.wgsl): lines are cut into blocks where they are too few to fill one. */
+static ry_status cumsum_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    enum { GROUP = 256, BUSY = 65536 /* threads */, ROW_BLOCK = 8192, LINE_BLOCK = 64 /* least numbers of a block */ };
+    const ry_dtype t = n->src[0]->spec.dtype;
+    const bool ints = !ry_is_float(t);
+    shape s = shape_of(n);
+    const bool rows = s.inner == 1, quads = rows && !ints && s.len % 4 == 0;
+    const int64_t lines = s.outer * s.inner, most = rows ? BUSY / GROUP : BUSY, least = rows ? ROW_BLOCK : LINE_BLOCK;
+    int64_t blocks = line_max(1, line_min(line_div_up(most, line_max(1, lines)), s.len / least));
+    const int64_t per = line_div_up(line_div_up(s.len, blocks), 4) * 4;
+    int64_t a_group = line_min(GROUP, l->caps->max_invocations);
+    (void)v;
+    blocks = line_max(1, line_div_up(s.len, line_max(1, per)));
+    if (rows) a_group = row_launch(l, lines * blocks, per, 0).together;
+    else ry_launch_knob_set(l, "WG", (int)a_group);
+    ry_launch_knob_set(l, "ROWS", rows);
+    ry_launch_knob_set(l, "QUADS", quads);
+    ry_launch_knob_set(l, "INTS", ints);
+    ry_launch_knob_set(l, "WORDS", t == RY_I64);
+    ry_launch_knob_set(l, "BLOCKS", blocks > 1);
+    ry_launch_u32(l, "rows", lines * blocks);
+    ry_launch_u32(l, "lines", lines);
+    ry_launch_u32(l, "blocks", blocks);
+    ry_launch_u32(l, "per", per);
+    ry_launch_u32(l, "len", s.len);
+    ry_launch_u32(l, "inner", s.inner);
+    if (quads) l->vec |= RY_USES_SRC(0) | RY_USES_OUT(0);
+    l->raw |= RY_USES_SCRATCH | (t == RY_I64 ? RY_USES_SRC(0) : 0) | (ints ? RY_USES_OUT(0) : 0);
+    const int64_t groups = s.len ? line_div_up(lines * blocks, a_group) : 0;
+    if (blocks > 1) {
+        l->scratch = ry_mem_size((size_t)(lines * blocks), (ints ? 2 : 1) * sizeof(uint32_t), 0);
+        ry_launch_run(l, "sums", groups, RY_USES_SRC(0) | RY_USES_SCRATCH);
+        ry_launch_run(l, "offsets", line_div_up(lines, a_group), RY_USES_SCRATCH);
+    }
+    ry_launch_run(l, "scan", groups, 0);
+    return RY_OK;
+}
+
 static ry_status cumsum_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     const cumsum_args *a = n->args;
     if (ry_is_float(n->src[0]->spec.dtype)) gx[0] = ry_cumsum(g, gy[0], a->axis, a->exclusive, !a->reverse);
@@ -172,7 +211,7 @@ static const ry_sample cumsum_samples[] = {
 static const ry_op cumsum_row = {
     .name = "cumsum", .doc = "x [..] -> running sums along axis; integers give i64", .arg_size = sizeof(cumsum_args),
     .args = cumsum_arg, .min_src = 1, .max_src = 1, .infer = cumsum_infer, .work = cumsum_work, .cpu = cumsum_cpu,
-    .vjp = cumsum_vjp, .samples = cumsum_samples};
+    .launch = cumsum_launch, .vjp = cumsum_vjp, .samples = cumsum_samples};
 
 ry_tensor ry_cumsum(ry_graph *g, ry_tensor x, int axis, bool exclusive, bool reverse) {
     return RY_APPLY(g, &cumsum_row, (&(cumsum_args){axis, exclusive, reverse}), x);
