@@ -123,35 +123,40 @@ static ry_dtype dtype_of(const ry_node *n, int operand) {
     return o ? o->spec.dtype : RY_F32; /* scratch */
 }
 
-typedef struct binding { int words; bool atomic; } binding; /* words of an array element */
+typedef struct binding { int words; bool atomic, read_only; } binding; /* words of an array element */
 
-/* Reads and writes of 1, 2 and 4 words, whatever the array's element is. */
+/* Reads (g) and writes (p; m: of masked bits) of 1, 2 and 4 words, whatever the array's element is. */
 static void binding_text(ry_text *t, int b, binding x) {
-    const char *type = x.atomic ? "atomic<u32>" : x.words == 4 ? "vec4<u32>" : x.words == 2 ? "vec2<u32>" : "u32";
-    ry_text_printf(t, "@group(0) @binding(%d) var<storage, read_write> b%d: array<%s>;\n", b + 1, b, type);
-    if (x.atomic) {
-        ry_text_printf(t, "fn g%d(i: u32) -> u32 { return atomicLoad(&b%d[i]); }\nfn p%d(i: u32, v: u32) { atomicStore(&b%d[i], v); }\n", b, b, b, b);
-        ry_text_printf(t, "fn m%d(i: u32, mask: u32, v: u32) { atomicAnd(&b%d[i], ~mask); atomicOr(&b%d[i], v); }\n", b, b, b);
-    } else {
-        char at[24];
-        if (x.words == 4) snprintf(at, sizeof at, "[i >> 2u][i & 3u]");
-        else snprintf(at, sizeof at, x.words == 2 ? "[i >> 1u][i & 1u]" : "[i]");
-        ry_text_printf(t, "fn g%d(i: u32) -> u32 { return b%d%s; }\nfn p%d(i: u32, v: u32) { b%d%s = v; }\n", b, b, at, b, b, at);
-        ry_text_printf(t, "fn m%d(i: u32, mask: u32, v: u32) { b%d%s = (b%d%s & ~mask) | v; }\n", b, b, at, b, at);
-    }
+    static const char *const type[] = {"", "u32", "vec2<u32>", "", "vec4<u32>"}, *const at[] = {"", "[i]", "[i >> 1u][i & 1u]", "", "[i >> 2u][i & 3u]"};
+    const char *i = at[x.words];
+    ry_text_printf(t, "@group(0) @binding(%d) var<storage, %s> b%d: array<%s>;\n", b + 1, x.read_only ? "read" : "read_write", b, x.atomic ? "atomic<u32>" : type[x.words]);
+    if (x.atomic) ry_text_printf(t, "fn g%d(i: u32) -> u32 { return atomicLoad(&b%d[i]); }\n", b, b);
+    else ry_text_printf(t, "fn g%d(i: u32) -> u32 { return b%d%s; }\n", b, b, i);
     if (x.words == 4)
         ry_text_printf(t, "fn g%dx2(i: u32) -> vec2<u32> { let v = b%d[i >> 1u]; return select(v.xy, v.zw, (i & 1u) == 1u); }\n"
-                          "fn p%dx2(i: u32, v: vec2<u32>) { p%d(2u * i, v.x); p%d(2u * i + 1u, v.y); }\n"
-                          "fn g%dx4(i: u32) -> vec4<u32> { return b%d[i]; }\nfn p%dx4(i: u32, v: vec4<u32>) { b%d[i] = v; }\n", b, b, b, b, b, b, b, b, b);
+                          "fn g%dx4(i: u32) -> vec4<u32> { return b%d[i]; }\n", b, b, b, b);
     else if (x.words == 2)
-        ry_text_printf(t, "fn g%dx2(i: u32) -> vec2<u32> { return b%d[i]; }\nfn p%dx2(i: u32, v: vec2<u32>) { b%d[i] = v; }\n"
-                          "fn g%dx4(i: u32) -> vec4<u32> { return vec4<u32>(b%d[2u * i], b%d[2u * i + 1u]); }\n"
-                          "fn p%dx4(i: u32, v: vec4<u32>) { b%d[2u * i] = v.xy; b%d[2u * i + 1u] = v.zw; }\n", b, b, b, b, b, b, b, b, b, b);
+        ry_text_printf(t, "fn g%dx2(i: u32) -> vec2<u32> { return b%d[i]; }\n"
+                          "fn g%dx4(i: u32) -> vec4<u32> { return vec4<u32>(b%d[2u * i], b%d[2u * i + 1u]); }\n", b, b, b, b, b);
     else
         ry_text_printf(t, "fn g%dx2(i: u32) -> vec2<u32> { return vec2<u32>(g%d(2u * i), g%d(2u * i + 1u)); }\n"
-                          "fn p%dx2(i: u32, v: vec2<u32>) { p%d(2u * i, v.x); p%d(2u * i + 1u, v.y); }\n"
-                          "fn g%dx4(i: u32) -> vec4<u32> { return vec4<u32>(g%dx2(2u * i), g%dx2(2u * i + 1u)); }\n"
-                          "fn p%dx4(i: u32, v: vec4<u32>) { p%dx2(2u * i, v.xy); p%dx2(2u * i + 1u, v.zw); }\n", b, b, b, b, b, b, b, b, b, b, b, b);
+                          "fn g%dx4(i: u32) -> vec4<u32> { return vec4<u32>(g%dx2(2u * i), g%dx2(2u * i + 1u)); }\n", b, b, b, b, b, b);
+    if (x.read_only) return;
+    if (x.atomic)
+        ry_text_printf(t, "fn p%d(i: u32, v: u32) { atomicStore(&b%d[i], v); }\n"
+                          "fn m%d(i: u32, mask: u32, v: u32) { atomicAnd(&b%d[i], ~mask); atomicOr(&b%d[i], v); }\n", b, b, b, b, b);
+    else
+        ry_text_printf(t, "fn p%d(i: u32, v: u32) { b%d%s = v; }\n"
+                          "fn m%d(i: u32, mask: u32, v: u32) { b%d%s = (b%d%s & ~mask) | v; }\n", b, b, i, b, b, i, b, i);
+    if (x.words == 4)
+        ry_text_printf(t, "fn p%dx2(i: u32, v: vec2<u32>) { p%d(2u * i, v.x); p%d(2u * i + 1u, v.y); }\n"
+                          "fn p%dx4(i: u32, v: vec4<u32>) { b%d[i] = v; }\n", b, b, b, b, b);
+    else if (x.words == 2)
+        ry_text_printf(t, "fn p%dx2(i: u32, v: vec2<u32>) { b%d[i] = v; }\n"
+                          "fn p%dx4(i: u32, v: vec4<u32>) { b%d[2u * i] = v.xy; b%d[2u * i + 1u] = v.zw; }\n", b, b, b, b, b);
+    else
+        ry_text_printf(t, "fn p%dx2(i: u32, v: vec2<u32>) { p%d(2u * i, v.x); p%d(2u * i + 1u, v.y); }\n"
+                          "fn p%dx4(i: u32, v: vec4<u32>) { p%dx2(2u * i, v.xy); p%dx2(2u * i + 1u, v.zw); }\n", b, b, b, b, b, b);
 }
 
 static ry_status dtype_text(ry_text *t, const char *text, int b) {
@@ -211,7 +216,7 @@ ry_status wgsl_module(ry_text *out, wgsl_kernel *k, const ry_node *n, const ry_v
     char x[8], name[32];
     ry_status st;
     RY_GO(st, done, body_text(&body, n, v, l, k));
-    for (int b = 0; b < k->n_binding; b++) form[b] = (binding){4, false};
+    for (int b = 0; b < k->n_binding; b++) form[b] = (binding){4, false, k->read_only >> b & 1u};
     for (int i = 0; i < RY_OPERANDS; i++) {
         int b = k->binding[i];
         if (b < 0) continue;

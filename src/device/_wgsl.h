@@ -14,6 +14,7 @@ enum { WGSL_MAX_WORDS = 8 + RY_OPERANDS + RY_MAX_UNIFORM };
 typedef struct wgsl_kernel {
     int binding[RY_OPERANDS];        /* in: by operand, -1: none. Binding b is @binding(b + 1); 0 is the uniforms */
     int n_binding;                   /* in */
+    uint32_t read_only;              /* in: by binding: nothing writes it */
     uint32_t aligned;                /* in: RY_USES_* of operands that begin at a multiple of 4 elements of their binding */
     int n_word;                      /* out */
     wgsl_word word[WGSL_MAX_WORDS];  /* out */

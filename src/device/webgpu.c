@@ -31,7 +31,7 @@ enum { MAX_MODULE_ENTRIES = 24, WHOLE = 16 /* bytes: what kernels may store at o
        UNIFORM_TAIL = 256 /* bindings of uniforms are rounded up */ };
 
 typedef struct layout { /* of bindings: bit b of the mask is binding b + 1; 0 is the uniforms */
-    uint32_t mask;
+    uint32_t mask, read_only;
     WGPUBindGroupLayout bind;
     WGPUPipelineLayout pipe;
     struct layout *next;
@@ -387,20 +387,23 @@ static ry_status work(ry_device *d, const ry_node *n, ry_work *w) {
     return st;
 }
 
-static ry_status layout_get(gpu *g, const layout **out, uint32_t mask) { /* under g->lock */
+static ry_status layout_get(gpu *g, const layout **out, uint32_t mask, uint32_t read_only) { /* under g->lock */
+    read_only &= mask;
     for (*out = g->layouts; *out; *out = (*out)->next)
-        if ((*out)->mask == mask) return RY_OK;
+        if ((*out)->mask == mask && (*out)->read_only == read_only) return RY_OK;
     WGPUBindGroupLayoutEntry e[RY_OPERANDS + 1];
     size_t n = 0;
     memset(e, 0, sizeof e);
     for (uint32_t i = 0; i <= RY_OPERANDS; i++) {
         if (i && !(mask >> (i - 1) & 1u)) continue;
         e[n++] = (WGPUBindGroupLayoutEntry){.binding = i, .visibility = WGPUShaderStage_Compute,
-                                            .buffer = {.type = i ? WGPUBufferBindingType_Storage : WGPUBufferBindingType_Uniform, .hasDynamicOffset = !i}};
+                                            .buffer = {.hasDynamicOffset = !i, .type = !i ? WGPUBufferBindingType_Uniform
+                                                                               : read_only >> (i - 1) & 1u ? WGPUBufferBindingType_ReadOnlyStorage
+                                                                                                           : WGPUBufferBindingType_Storage}};
     }
     layout *l = ry_mem_zalloc(sizeof *l);
     if (!l) return RY_ENOMEM;
-    l->mask = mask;
+    l->mask = mask, l->read_only = read_only;
     l->bind = wgpu.DeviceCreateBindGroupLayout(g->dev, &(WGPUBindGroupLayoutDescriptor){.entryCount = n, .entries = e});
     l->pipe = wgpu.DeviceCreatePipelineLayout(g->dev, &(WGPUPipelineLayoutDescriptor){.bindGroupLayoutCount = 1, .bindGroupLayouts = &l->bind});
     l->next = g->layouts;
@@ -549,6 +552,12 @@ static ry_status find_bindings(const ry_device *d, const ry_program *p, const ry
         }
         s->k.binding[i] = b;
     }
+    /* What nothing writes is bound for reading, which lets a driver keep it in faster caches; not in the slab, whose buffer others of
+     * the same dispatch write: usage counts by whole buffers. */
+    for (int i = 0; i < RY_OPERAND_OUT; i++)
+        if (s->k.binding[i] >= 0 && p->plan->storages[storage[s->k.binding[i]]].where != PLAN_SLAB) s->k.read_only |= 1u << s->k.binding[i];
+    for (int i = RY_OPERAND_OUT; i < RY_OPERANDS; i++)
+        if (s->k.binding[i] >= 0) s->k.read_only &= ~(1u << s->k.binding[i]);
     for (int b = 0; b < s->k.n_binding; b++)
         if (s->window_bytes[b] > d->caps.max_binding)
             return ry_fail_node(n, RY_EUNSUPPORTED, "one of its tensors has %.1f MB, a kernel of this device sees %.1f MB at most", (double)s->window_bytes[b] / 1e6,
@@ -620,6 +629,12 @@ static uint32_t dispatch_mask(const gpu_step *s, const ry_dispatch *x) {
     return mask;
 }
 
+/* Groups in a row of the grid: as few rows as there can be, equally long, so that hardly any group is idle. */
+static int64_t grid_row(const gpu *g, int64_t groups) {
+    int64_t most = g->lim.maxComputeWorkgroupsPerDimension, rows = (groups + most - 1) / most;
+    return rows > 1 ? (groups + rows - 1) / rows : groups;
+}
+
 /* Where operand i begins in its binding: elements, bytes of block dtypes. */
 static uint32_t place_of(const gpu_step *s, const ry_value *v, int i) {
     const ry_dtype_info *t = ry_dtype_row(v->spec.dtype);
@@ -635,12 +650,12 @@ static void fill_slot(gpu *g, gpu_program *x, const gpu_step *s, const ry_launch
             for (int k = 0; k < s->k.n_word; k++) {
                 const wgsl_word *word = &s->k.word[k];
                 const ry_value *v;
-                int64_t groups = l->dispatch[d].groups, most = g->lim.maxComputeWorkgroupsPerDimension;
+                int64_t groups = l->dispatch[d].groups;
                 if (word->kind == WGSL_VALUE) w[k] = wgsl_word_bits(&l->uniform[word->of]);
                 if (!all) continue;
                 switch ((wgsl_word_kind)word->kind) {
                 case WGSL_GROUPS: w[k] = (uint32_t)groups; break;
-                case WGSL_GRID: w[k] = (uint32_t)(groups < most ? groups : most); break;
+                case WGSL_GRID: w[k] = (uint32_t)grid_row(g, groups); break;
                 case WGSL_ROUND: w[k] = (uint32_t)r; break;
                 case WGSL_AT:
                     v = launch_operand(n, word->of);
@@ -696,7 +711,7 @@ static ry_status build_step(ry_device *d, ry_program *p, gpu_step *s, ry_launch 
             st = ry_fail_node(n, RY_EUNSUPPORTED, "needs %u storage buffers; the device binds %u", bindings, d->caps.max_bindings);
             break;
         }
-        st = layout_get(g, &lay, mask);
+        st = layout_get(g, &lay, mask, s->k.read_only);
         if (st == RY_OK) st = pipeline_get(s->mod, &s->pipe[k], s->dispatch[k].entry, lay);
         if (st != RY_OK) break;
         int q = 0;
@@ -866,7 +881,7 @@ static ry_status prepare(ry_device *d, ry_program *p, ry_launch *l, ry_text *hea
 static void encode_step(gpu *g, WGPUComputePassEncoder c, const gpu_step *s) {
     for (int64_t r = 0; r < s->rounds; r++)
         for (int k = 0; k < s->n_dispatch; k++) {
-            int64_t n = s->dispatch[k].groups, m = g->lim.maxComputeWorkgroupsPerDimension, gx = n < m ? n : m;
+            int64_t n = s->dispatch[k].groups, gx = grid_row(g, n);
             uint32_t at = (uint32_t)(s->uniform_at + (size_t)(r * s->n_dispatch + k) * s->slot);
             if (n <= 0) continue;
             wgpu.ComputePassEncoderSetPipeline(c, s->mod->pipe[s->pipe[k]].at);

@@ -193,7 +193,7 @@ static ry_status check_product(double *err, ry_program *p, const factor *a, cons
         if (!isfinite(got)) break;
     }
     *err = scale > 0 ? worst / scale : worst;
-    double limit = 1e-5 + (s->dtype == RY_F32 ? 0 : ldexp(1.01, -ry_dtype_row(s->dtype)->bits));
+    double limit = 1e-5 * fmax(1, sqrt((double)k / 1024)) + (s->dtype == RY_F32 ? 0 : ldexp(1.01, -ry_dtype_row(s->dtype)->bits));
     ry_mem_free(c);
     if (st == RY_OK && !(*err <= limit))
         st = ry_fail(
