@@ -27,9 +27,10 @@ static const ry_dtype_text wgsl_i64 = {
     "${P2}(e, vec2<u32>(bitcast<u32>(v), bitcast<u32>(v >> 31u)));",
     "let s = v >> vec4<u32>(31u); ${P4}(e >> 1u, bitcast<vec4<u32>>(vec4<i32>(v.x, s.x, v.y, s.y))); ${P4}((e >> 1u) + 1u, bitcast<vec4<u32>>(vec4<i32>(v.z, s.z, v.w, s.w)));",
     4};
+/* Masked, for the library extends the sign when it makes an i64 of a u32. */
 static const ry_dtype_text wide_i64 = {
-    "i64", "let w = ${W2}(e); return i64(w.x) | (i64(w.y) << 32u);",
-    "let a = ${W4}(e >> 1u); let b = ${W4}((e >> 1u) + 1u); return vec4<i64>(vec4<u32>(a.xz, b.xz)) | (vec4<i64>(vec4<u32>(a.yw, b.yw)) << vec4<u32>(32u));",
+    "i64", "let w = ${W2}(e); return (i64(w.x) & 4294967295li) | (i64(w.y) << 32u);",
+    "let a = ${W4}(e >> 1u); let b = ${W4}((e >> 1u) + 1u); return (vec4<i64>(vec4<u32>(a.xz, b.xz)) & vec4<i64>(4294967295li)) | (vec4<i64>(vec4<u32>(a.yw, b.yw)) << vec4<u32>(32u));",
     "${P2}(e, vec2<u32>(u32(v & 4294967295li), u32((v >> 32u) & 4294967295li)));",
     "let l = vec4<u32>(v & vec4<i64>(4294967295li)); let h = vec4<u32>((v >> vec4<u32>(32u)) & vec4<i64>(4294967295li)); "
     "${P4}(e >> 1u, vec4<u32>(l.x, h.x, l.y, h.y)); ${P4}((e >> 1u) + 1u, vec4<u32>(l.z, h.z, l.w, h.w));",

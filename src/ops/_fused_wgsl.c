@@ -5,7 +5,7 @@
  * sources allow: where the last of these is a multiple of four, one walk serves the four elements. Formulas come from the trees of
  * _expr.h; rounding between links is that of fused.c. The text depends on the chain, on dtypes and on the kinds of sources: sizes,
  * strides and immediates are uniforms, so that chains that differ in them share a kernel. Functions stand in _math.wgsl (floats) and
- * _chain.wgsl (integers, rounding, casts). */
+ * _chain.wgsl (integers, rounding, casts). Without 64-bit integers i64 can only be cast; values beyond 32 bits then read as -1. */
 #include "base/mem.h"
 #include "base/text.h"
 #include "core/rows.h"
@@ -150,7 +150,7 @@ static ry_status print_link(printer *p, const ry_chain *ch, int l, const reg *ty
         if (r == F) ry_text_printf(p->t, "vec4<f32>(u.k%d);\n", l);
         else if (r == B) ry_text_printf(p->t, "vec4<bool>(u.k%d != 0u);\n", l);
         else if (r == I) ry_text_printf(p->t, "vec4<i32>(i32(u.k%d));\n", l);
-        else ry_text_printf(p->t, "vec4<i64>(i64(u.k%d) | i64(u.k%d_hi) << 32u);\n", l, l);
+        else ry_text_printf(p->t, "vec4<i64>((i64(u.k%d) & 4294967295li) | (i64(u.k%d_hi) << 32u));\n", l, l);
         return RY_OK;
     }
     name value;

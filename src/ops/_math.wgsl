@@ -22,6 +22,8 @@ fn v_sign(a: vec4<f32>) -> vec4<f32> {
     return select(one, vec4<f32>(), (v_magnitude(a) == vec4<u32>()) | v_nan(a));
 }
 fn v_copysign(x: vec4<f32>, s: vec4<f32>) -> vec4<f32> { return v_float(v_magnitude(x) | (v_bits(s) & vec4<u32>(0x80000000u))); }
+// x, in a way that keeps compilers from joining the steps before and after it: fma(n, a, fma(n, b, x)) becomes fma(n, a + b, x) on Mesa.
+fn v_keep(x: vec4<f32>) -> vec4<f32> { return v_float(v_bits(x) + vec4<u32>(u.zero)); }
 // The leading 12 bits of significand: products of two such are exact.
 fn v_head(x: vec4<f32>) -> vec4<f32> { return v_float(v_bits(x) & vec4<u32>(0xfffff000u)); }
 
@@ -33,7 +35,7 @@ fn v_scale(x: vec4<f32>, k: vec4<i32>) -> vec4<f32> {
     return x * v_float(vec4<u32>(h + vec4<i32>(127)) << vec4<u32>(23u)) * v_float(vec4<u32>(k - h + vec4<i32>(127)) << vec4<u32>(23u));
 }
 // x - n ln 2 for whole n, |n| < 2^10.
-fn v_less_ln2(x: vec4<f32>, n: vec4<f32>) -> vec4<f32> { return fma(n, vec4<f32>(2.12194440e-4), fma(n, vec4<f32>(-0.693359375), x)); }
+fn v_less_ln2(x: vec4<f32>, n: vec4<f32>) -> vec4<f32> { return fma(n, vec4<f32>(2.12194440e-4), v_keep(fma(n, vec4<f32>(-0.693359375), x))); }
 // e^r - 1 for |r| <= ln 2 / 2.
 fn v_expm1_core(r: vec4<f32>) -> vec4<f32> {
     var q = fma(r, vec4<f32>(0.001381447122), vec4<f32>(0.00836878069));
@@ -120,7 +122,7 @@ fn v_log_edges(x: vec4<f32>, y: vec4<f32>) -> vec4<f32> {
 }
 fn v_log(x: vec4<f32>) -> vec4<f32> {
     let s = v_split_of(x);
-    return v_log_edges(x, fma(s.k, vec4<f32>(0.693359375), fma(s.k, vec4<f32>(-2.12194440e-4), v_log1p_core(s.f))));
+    return v_log_edges(x, fma(s.k, vec4<f32>(0.693359375), v_keep(fma(s.k, vec4<f32>(-2.12194440e-4), v_log1p_core(s.f)))));
 }
 fn v_log2(x: vec4<f32>) -> vec4<f32> {
     let s = v_split_of(x);
@@ -128,7 +130,7 @@ fn v_log2(x: vec4<f32>) -> vec4<f32> {
 }
 fn v_log10(x: vec4<f32>) -> vec4<f32> {
     let s = v_split_of(x);
-    return v_log_edges(x, fma(s.k, vec4<f32>(0.301025390625), fma(s.k, vec4<f32>(4.60503898e-6), v_log1p_core(s.f) * 0.434294482)));
+    return v_log_edges(x, fma(s.k, vec4<f32>(0.301025390625), v_keep(fma(s.k, vec4<f32>(4.60503898e-6), v_log1p_core(s.f) * 0.434294482))));
 }
 // Near 0 twice the inverse hyperbolic tangent of x / (2 + x); elsewhere 1 + x is exact enough.
 fn v_log1p(x: vec4<f32>) -> vec4<f32> {
@@ -227,28 +229,29 @@ fn v_pow(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let h = v_head(v);
     let m = 2.0 + s.f;
     let mh = v_head(m);
-    let l = ((s.f - h * mh) - h * ((s.f - mh) + 2.0)) / m; // v - h
+    let l = (v_keep(s.f - h * mh) - h * (v_keep(2.0 - mh) + s.f)) / m; // v - h
     let z = v * v;
     var p = fma(z, vec4<f32>(0.22222222), vec4<f32>(0.28571429));
     p = fma(z, p, vec4<f32>(0.4));
     p = fma(z, p, vec4<f32>(0.66666667));
     let tail = fma(v * z, p, 2.0 * l); // log(1 + f) = 2 h + tail
     // log2 = (2 h + tail) (C + c), C of 12 bits
-    let big = 2.0 * h * 1.4423828125;
+    let big = v_keep(2.0 * h * 1.4423828125);
     let low = fma(2.0 * h, vec4<f32>(0.00031222838), tail * 1.44269504);
     let lead = v_head(big + low);
     let rest = (big - lead) + low;
-    let bh = v_head(b);
-    let bl = b - bh;
-    let whole = clamp(bh * s.k, vec4<f32>(-1e6), vec4<f32>(1e6));
-    let part = clamp(bh * lead, vec4<f32>(-1e6), vec4<f32>(1e6));
-    let more = clamp(bl * (s.k + lead) + b * rest, vec4<f32>(-1e6), vec4<f32>(1e6));
+    let about = clamp(b * (s.k + lead), vec4<f32>(-200.0), vec4<f32>(200.0));
+    let far = abs(about) == vec4<f32>(200.0); // 0 or infinity
+    let exponent = select(b, vec4<f32>(), far);
+    let bh = v_head(exponent);
+    let bl = v_keep(exponent - bh);
+    let whole = bh * s.k;
+    let part = bh * lead;
     let n0 = round(whole);
     let n1 = round(part);
-    let r = ((whole - n0) + (part - n1)) + more;
-    let n2 = round(r);
-    let n = clamp(n0 + n1 + n2, vec4<f32>(-252.0), vec4<f32>(252.0));
-    var y = v_scale(v_exp2(r - n2), vec4<i32>(n));
+    let r = (v_keep(whole - n0) + v_keep(part - n1)) + (bl * (s.k + lead) + exponent * rest);
+    var y = v_scale(v_exp2(r), vec4<i32>(clamp(n0 + n1, vec4<f32>(-252.0), vec4<f32>(252.0))));
+    y = select(y, select(vec4<f32>(), vec4<f32>(v_inf()), about > vec4<f32>()), far);
     let zero = a == vec4<f32>();
     let wide = v_isinf(a);
     let bm = v_magnitude(b) == vec4<u32>();
@@ -265,15 +268,46 @@ fn v_pow(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
 
 // ---- trigonometry ----
 
-// x - n pi/2 and the quadrant n, |x| < 2^15; beyond, digits are lost.
+// x - n pi/2 and the quadrant n (but for multiples of 4).
 struct v_turn { r: vec4<f32>, n: vec4<i32> }
 fn v_turn_of(x: vec4<f32>) -> v_turn {
     let n = round(x * 0.63661977);
-    var r = fma(n, vec4<f32>(-1.5703125), x);
-    r = fma(n, vec4<f32>(-4.8351287841796875e-4), r);
-    r = fma(n, vec4<f32>(-3.138558939099312e-7), r);
-    r = fma(n, vec4<f32>(-6.0771005e-11), r);
-    return v_turn(r, vec4<i32>(n));
+    var r = v_keep(fma(n, vec4<f32>(-1.5703125), x));
+    r = v_keep(fma(n, vec4<f32>(-4.8351287841796875e-4), r));
+    r = v_keep(fma(n, vec4<f32>(-3.1385570764541626e-7), r));
+    r = fma(n, vec4<f32>(-6.07710051e-11), r);
+    var turn = v_turn(r, vec4<i32>(clamp(n, vec4<f32>(-1e6), vec4<f32>(1e6))));
+    for (var k = 0u; k < 4u; k++) {
+        if (abs(x[k]) > 1000.0) {
+            let far = v_far_turn(x[k]);
+            turn.r[k] = bitcast<f32>(far.x);
+            turn.n[k] = bitcast<i32>(far.y);
+        }
+    }
+    return turn;
+}
+fn v_high(a: u32, b: u32) -> u32 { // word of the product of 64 bits
+    let m = (a >> 16u) * (b & 0xffffu) + ((a & 0xffffu) * (b & 0xffffu) >> 16u);
+    return (a >> 16u) * (b >> 16u) + (m >> 16u) + (((m & 0xffffu) + (a & 0xffffu) * (b >> 16u)) >> 16u);
+}
+// The same for large x: the significand times those bits of 2 / pi that count (Payne and Hanek, 1983).
+fn v_far_turn(x: f32) -> vec2<u32> {
+    var bits = array<u32, 9>(0u, 0xa2f9836eu, 0x4e441529u, 0xfc2757d1u, 0xf534ddc0u, 0xdb629599u, 0x3c439041u, 0xfe5163abu, 0xdebbc561u);
+    let b = bitcast<u32>(x) & 0x7fffffffu;
+    if (b >= 0x7f800000u) { return vec2<u32>(); }
+    let m = (b & 0x7fffffu) | 0x800000u;
+    let first = (b >> 23u) - 120u;
+    let i = first >> 5u;
+    let s = first & 31u;
+    var w = vec3<u32>(bits[i], bits[i + 1u], bits[i + 2u]);
+    if (s > 0u) { w = (w << vec3<u32>(s)) | (vec3<u32>(bits[i + 1u], bits[i + 2u], bits[i + 3u]) >> vec3<u32>(32u - s)); }
+    let low = m * w.z;
+    let mid = m * w.y + v_high(m, w.z);
+    let high = m * w.x + v_high(m, w.y) + select(0u, 1u, mid < v_high(m, w.z));
+    let f = (high << 2u) | (mid >> 30u); // of a quarter turn, signed
+    let n = (high >> 30u) + (f >> 31u);
+    let r = (f32(bitcast<i32>(f)) + f32((mid << 2u) | (low >> 30u)) * 2.3283064e-10) * 3.657295198e-10; // pi / 2 / 2^32
+    return select(vec2<u32>(bitcast<u32>(r), n), vec2<u32>(bitcast<u32>(-r), 0u - n), x < 0.0);
 }
 fn v_sin_core(r: vec4<f32>) -> vec4<f32> {
     let z = r * r;

@@ -466,6 +466,12 @@ static ry_status fill_cpu(const ry_cpu *c) {
     if (c->part < j.parts) copy_run(&j, c->out[0], element, c->part);
     return RY_OK;
 }
+static ry_status fill_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    (void)v;
+    char element[8];
+    fused_element(element, n->out[0].spec.dtype, ((const ry_fill_args *)n->args)->value);
+    return move_launch(n, 0, NULL, element, l);
+}
 static const ry_arg fill_args[] = {RY_ARG(ry_fill_args, dtype, RY_ARG_I32),
                                    RY_ARG(ry_fill_args, rank, RY_ARG_I64),
                                    RY_ARG_ARRAY(ry_fill_args, dim, RY_ARG_I64, RY_MAX_RANK),
@@ -487,8 +493,8 @@ const ry_op ry_op_fill_row = {.name = "fill",
                               .infer = fill_infer,
                               .work = fill_work,
                               .cpu = fill_cpu,
-                              .wgsl = "fused.wgsl",
-                              .launch = chain_launch,
+                              .wgsl = "move.wgsl",
+                              .launch = fill_launch,
                               .samples = fill_samples};
 
 ry_tensor ry_fill(ry_graph *g, const ry_spec *s, double value) {
