@@ -191,7 +191,7 @@ static int64_t power_at_least(int64_t from, int64_t most, int64_t n) {
 /* How the kernels (sum_to.wgsl) share the work: by shapes alone. */
 static ry_status sum_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     (void)v;
-    enum { THREADS = 1 << 18, GROUP = 256 }; /* enough to fill any GPU */
+    enum { THREADS = 1 << 18, GROUP = 256, LONGEST = 2048 }; /* enough to fill any GPU; terms that a thread adds up, so that few are lost by rounding */
     sum_plan p;
     make_sum_plan(&p, n);
     int64_t dim[RY_MAX_RANK + 1], step[RY_MAX_RANK + 1];
@@ -206,10 +206,10 @@ static ry_status sum_launch(const ry_node *n, const ry_variant *v, ry_launch *l)
     int64_t quads = (p.n + 3) / 4, items = p.inner_red ? p.slots : p.slots * quads, terms = p.inner_red ? p.rows * p.n : p.rows, lanes, chunks = 1;
     if (p.inner_red) {
         lanes = power_at_least(1, GROUP, (terms + 15) / 16);
-        while (chunks < 256 && items * lanes * chunks < THREADS && terms / (lanes * chunks) > 64) chunks *= 2;
+        while ((chunks < 256 && items * lanes * chunks < THREADS && terms / (lanes * chunks) > 64) || terms / (lanes * chunks) > 4 * LONGEST) chunks *= 2;
     } else {
         for (lanes = 1; lanes < 32 && lanes * 4 <= terms && items * lanes < THREADS;) lanes *= 2;
-        while (chunks < 128 && items * lanes * chunks < THREADS && terms / (lanes * chunks) > 16) chunks *= 2;
+        while ((chunks < 128 && items * lanes * chunks < THREADS && terms / (lanes * chunks) > 16) || terms / (lanes * chunks) > LONGEST) chunks *= 2;
     }
     int64_t unit = p.inner_red ? 4 * lanes : lanes, chunk = ((terms + chunks - 1) / chunks + unit - 1) / unit * unit;
     chunks = chunk ? (terms + chunk - 1) / chunk : 1;

@@ -109,6 +109,8 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
         ry_launch_u32(l, "step_high", step >> 32);
         ry_launch_u32(l, "least", t == RY_I8 ? -128 : 0);
         ry_launch_u32(l, "most", t == RY_I8 ? 127 : 255);
+        if (t == RY_I64 && total > UINT32_MAX / 2)
+            return ry_fail_node(n, RY_EUNSUPPORTED, "%s has more words than kernels count (2^32 - 1)", ry_show(&n->out[0].spec).s);
         if (t == RY_I64) l->raw = RY_USES_OUT(0);
     }
     ry_launch_knob_set(l, "KIND", ry_is_float(t) ? FLOATS : t == RY_I32 ? I32S : t == RY_I64 ? I64S : NARROW);

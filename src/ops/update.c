@@ -181,6 +181,8 @@ static ry_status set_rows_launch(const ry_node *n, const ry_variant *v, ry_launc
     ry_dtype vt = n->src[0]->spec.dtype, it = n->src[2]->spec.dtype;
     bool raw = vt == n->src[1]->spec.dtype;
     int64_t inner = raw ? k.inner * ry_raw_units(vt) : k.inner, total = k.outer * inner, blocks = line_div_up(total, 1024);
+    if (raw && k.outer * k.len * inner > UINT32_MAX)
+        return ry_fail_node(n, RY_EUNSUPPORTED, "%s has more words than kernels count (2^32 - 1)", ry_show(&n->src[0]->spec).s);
     if (raw) l->raw = ~0u;
     ry_launch_knob_set(l, "RAW", raw);
     ry_launch_knob_set(l, "WORDS", it == RY_I64 ? 2 : 1);
