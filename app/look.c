@@ -165,9 +165,9 @@ static void ops_row(void *ud, const ry_bench_op *r) {
     fflush(stdout);
 }
 
-static int bench_train(ry_device *d, const char *config, int64_t batch, int64_t len, int64_t steps, ry_dtype precision, const ry_tune_options *tune, bool json) {
+static int bench_train(ry_device *d, const char *config, int64_t batch, int64_t len, int64_t steps, ry_dtype precision, const ry_bench_options *o, bool json) {
     ry_bench_train r;
-    ry_status st = ry_bench_train_run(&r, d, config, batch, len, steps, precision, tune);
+    ry_status st = ry_bench_train_run(&r, d, config, batch, len, steps, precision, o);
     app_progress_clear();
     if (st != RY_OK) return app_fail(st);
     if (json)
@@ -186,9 +186,9 @@ static int bench_train(ry_device *d, const char *config, int64_t batch, int64_t 
     return APP_OK;
 }
 
-static int bench_lm(ry_device *d, const char *model, ry_dtype weights, int64_t prompt, int64_t generate, const ry_tune_options *tune, bool json) {
+static int bench_lm(ry_device *d, const char *model, ry_dtype weights, int64_t prompt, int64_t generate, const ry_bench_options *o, bool json) {
     ry_bench_lm r;
-    ry_status st = ry_bench_lm_run(&r, d, model, weights, prompt, generate, tune);
+    ry_status st = ry_bench_lm_run(&r, d, model, weights, prompt, generate, o);
     app_progress_clear();
     if (st != RY_OK) return app_fail(st);
     if (json)
@@ -250,8 +250,8 @@ static int run_bench(const app_verb *v, int argc, char **argv) {
     if (!strcmp(what, "matmul")) code = app_matmul_table(d, sizes, n, dtype, layout, tune ? 0 : APP_TUNE_SECONDS, c.json);
     else if (whole) {
         ry_tune_options how = {.progress = c.json ? NULL : tune_progress};
-        code = !strcmp(what, "lm") ? bench_lm(d, model, dtype, prompt, generate, tune ? &how : NULL, c.json)
-                                   : bench_train(d, model, batch, len, steps, c.precision, tune ? &how : NULL, c.json);
+        ry_bench_options b = {.tune = tune ? &how : NULL, .on_profile = c.profile ? app_profile : NULL};
+        code = !strcmp(what, "lm") ? bench_lm(d, model, dtype, prompt, generate, &b, c.json) : bench_train(d, model, batch, len, steps, c.precision, &b, c.json);
     } else {
         ops_table t = {c.json};
         st = ry_bench_ops_run(d, filter, rows, ops_row, &t);

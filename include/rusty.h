@@ -511,6 +511,11 @@ typedef struct ry_bench_op { char name[48]; double ms, gbps, gflops, share; } ry
 /* filter: only operators whose name begins so; NULL: all. rows: so many times the rows of each sample (0 = 1): for memories that are fast. */
 RY_API ry_status ry_bench_ops_run(ry_device *d, const char *filter, int64_t rows, void (*row)(void *ud, const ry_bench_op *r), void *ud);
 /* Every row's samples: the device against the CPU (on the CPU: against the row's lowering, or the plain path). */
+typedef struct ry_bench_options {
+    const ry_tune_options *tune; /* NULL: with the kernels that are known */
+    void (*on_profile)(void *ud, size_t n, const ry_profile_row *rows); /* time by operator of a step, or of a token; then all runs are slower */
+    void *ud;
+} ry_bench_options;
 typedef struct ry_bench_train {
     int64_t params, batch, len, steps;
     double tok_per_s, ms_step, ms_first;   /* median step; the first one, with all that is made at start */
@@ -521,7 +526,7 @@ typedef struct ry_bench_train {
 } ry_bench_train;
 /* Trains a new model on random tokens, each batch anew: config as in ry_model_init. precision 0 = f32. */
 RY_API ry_status ry_bench_train_run(ry_bench_train *out, ry_device *d, const char *config, int64_t batch, int64_t len, int64_t steps, ry_dtype precision,
-                                    const ry_tune_options *tune);
+                                    const ry_bench_options *o);
 typedef struct ry_bench_lm {
     int64_t params, prompt, generated;
     double prompt_tok_per_s, tok_per_s, ms_token, ms_first; /* medians of whole prompts and of tokens; first token after opening */
@@ -529,7 +534,8 @@ typedef struct ry_bench_lm {
     size_t device_bytes;
 } ry_bench_lm;
 /* path: a model's folder, or a config as in ry_model_init, which gets random weights of dtype weights (0 = f32). */
-RY_API ry_status ry_bench_lm_run(ry_bench_lm *out, ry_device *d, const char *path, ry_dtype weights, int64_t prompt, int64_t generate, const ry_tune_options *tune);
+RY_API ry_status ry_bench_lm_run(ry_bench_lm *out, ry_device *d, const char *path, ry_dtype weights, int64_t prompt, int64_t generate,
+                                 const ry_bench_options *o);
 typedef struct ry_doctor_row { const char *op, *sample, *message; double err, tol; int result; } ry_doctor_row; /* 0 ok, 1 wrong, 2 skipped */
 /* filter: only operators whose name begins so; NULL: all. */
 RY_API ry_status ry_doctor_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_doctor_row *r), void *ud, int64_t *wrong);

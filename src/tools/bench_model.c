@@ -16,15 +16,29 @@ static ry_status open_model(ry_model **out, ry_device *d, const char *path, cons
     return os_kind(path) == OS_FOLDER ? ry_model_open(out, d, path, o) : ry_model_init(out, d, path, 0, 1, o);
 }
 
+/* Rows of a program's profile, to whoever asked. */
+static ry_status tell_profile(const ry_bench_options *o, size_t n, size_t (*rows_of)(const void *what, ry_profile_row *rows, size_t cap), const void *what) {
+    if (!o->on_profile || !n) return RY_OK;
+    ry_profile_row *rows = ry_mem_alloc(ry_mem_size(n, sizeof *rows, 0));
+    if (!rows) return RY_ENOMEM;
+    o->on_profile(o->ud, rows_of(what, rows, n), rows);
+    ry_mem_free(rows);
+    return RY_OK;
+}
+static size_t program_rows(const void *p, ry_profile_row *rows, size_t cap) { return ry_program_profile(p, rows, cap); }
+static size_t session_rows(const void *s, ry_profile_row *rows, size_t cap) { return ry_session_profile(s, rows, cap); }
+
 static size_t held(ry_device *d) { return d->api->held ? d->api->held(d) : ry_mem_peak(); }
 
 ry_status ry_bench_train_run(ry_bench_train *out, ry_device *d, const char *config, int64_t batch, int64_t len, int64_t steps, ry_dtype precision,
-                             const ry_tune_options *tune) {
+                             const ry_bench_options *how) {
+    static const ry_bench_options none;
+    if (!how) how = &none;
     RY_TRY(bench_real_device(d, "bench train"));
     if (batch < 1 || len < 1 || steps < 1 || batch > (int64_t)1 << 20 || len > (int64_t)1 << 20)
         RY_FAIL(RY_EARG, "bench train: batch, length and steps must be positive numbers below 2^20");
     *out = (ry_bench_train){.batch = batch, .len = len, .steps = steps};
-    const ry_train_options o = {.batch_size = batch, .grad_accum = 1, .lr = 1e-3, .clip = 1, .optimizer = "adamw", .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
+    const ry_train_options o = {.batch_size = batch, .grad_accum = 1, .lr = 1e-3, .clip = 1, .optimizer = "adamw", .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01, .profile = how->on_profile != NULL};
     size_t cells = (size_t)(batch * len);
     int32_t *ids = ry_mem_alloc(ry_mem_size(cells, 2 * sizeof *ids, 0));
     double *seconds = ry_mem_alloc(ry_mem_size((size_t)steps, sizeof *seconds, 0));
@@ -33,7 +47,7 @@ ry_status ry_bench_train_run(ry_bench_train *out, ry_device *d, const char *conf
     ry_plan_info plan;
     ry_status st = ids && seconds ? RY_OK : RY_ENOMEM;
     double begin = 0;
-    if (st == RY_OK) st = open_model(&m, d, config, &(ry_model_options){.master_f32 = true, .precision = precision, .tune = tune});
+    if (st == RY_OK) st = open_model(&m, d, config, &(ry_model_options){.master_f32 = true, .precision = precision, .tune = how->tune});
     if (st == RY_OK) begin = os_now();
     if (st == RY_OK) st = train_step_open(&s, m, &o, batch, len);
     for (int64_t k = 0; k <= steps && st == RY_OK; k++) {
@@ -58,6 +72,7 @@ ry_status ry_bench_train_run(ry_bench_train *out, ry_device *d, const char *conf
         out->gflops = plan.flops / median * 1e-9;
         out->plan_bytes = plan.peak;
         out->device_bytes = held(d);
+        st = tell_profile(how, ry_program_profile(s->whole, NULL, 0), program_rows, s->whole);
     }
     train_step_close(s);
     ry_model_close(m);
@@ -67,7 +82,9 @@ ry_status ry_bench_train_run(ry_bench_train *out, ry_device *d, const char *conf
     return st;
 }
 
-ry_status ry_bench_lm_run(ry_bench_lm *out, ry_device *d, const char *path, ry_dtype weights, int64_t prompt, int64_t generate, const ry_tune_options *tune) {
+ry_status ry_bench_lm_run(ry_bench_lm *out, ry_device *d, const char *path, ry_dtype weights, int64_t prompt, int64_t generate, const ry_bench_options *how) {
+    static const ry_bench_options none;
+    if (!how) how = &none;
     enum { PROMPTS = 5 };
     RY_TRY(bench_real_device(d, "bench lm"));
     if (prompt < 1 || generate < 1 || prompt > (int64_t)1 << 20 || generate > (int64_t)1 << 20)
@@ -78,7 +95,7 @@ ry_status ry_bench_lm_run(ry_bench_lm *out, ry_device *d, const char *path, ry_d
     ry_model *m = NULL;
     ry_session *s = NULL;
     ry_status st = ids && seconds ? RY_OK : RY_ENOMEM;
-    if (st == RY_OK) st = open_model(&m, d, path, &(ry_model_options){.weights = weights, .tune = tune});
+    if (st == RY_OK) st = open_model(&m, d, path, &(ry_model_options){.weights = weights, .tune = how->tune, .profile = how->on_profile != NULL});
     begin = os_now();
     if (st == RY_OK) st = ry_session_open(&s, m, prompt + generate + 1);
     for (int64_t i = 0; i < prompt && st == RY_OK; i++) ids[i] = (int32_t)(ry_rng_word(4, 0, (uint64_t)i) % (uint64_t)m->cfg.vocab_size);
@@ -107,6 +124,7 @@ ry_status ry_bench_lm_run(ry_bench_lm *out, ry_device *d, const char *path, ry_d
         if (!m->cfg.tie_word_embeddings) out->weight_bytes -= (double)m->vars.at[0]->bytes; /* one row of the embedding */
         out->gbps = out->weight_bytes / median * 1e-9;
         out->device_bytes = held(d);
+        st = tell_profile(how, ry_session_profile(s, NULL, 0), session_rows, s);
     }
     ry_session_close(s);
     ry_model_close(m);
