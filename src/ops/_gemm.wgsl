@@ -143,7 +143,7 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
 #if SPLIT
     let c_at = (z * u.splits + part) * u.m * u.n;
 #else
-    let c_at = z * u.m * u.n;
+    let c_at = z * u.c_z;
 #end
 #end
     let col_at = tn * ${BN}u;
@@ -373,7 +373,12 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     }
 
     let row = row_at + 4u * ty;
-    let c_row = c_at + row * u.n;
+#if SPLIT
+    let c_r = u.n;
+#else
+    let c_r = u.c_r;
+#end
+    let c_row = c_at + row * c_r;
 #for j 0 TN / 4
     {
         let col = col_at + 4u * tx + ${4 * j * (BN / TN)}u;
@@ -392,12 +397,12 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
             if (row + ${i / 4 * (BM / TM) * 4 + i % 4}u < m_end)
 #end
 #if SPLIT
-            { st4_tmp(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * u.n + col, n, c${i}_${j}); }
+            { st4_tmp(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * c_r + col, n, c${i}_${j}); }
 #else
 #if BIAS
-            { st4_o0(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * u.n + col, n, c${i}_${j} + bias); }
+            { st4_o0(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * c_r + col, n, c${i}_${j} + bias); }
 #else
-            { st4_o0(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * u.n + col, n, c${i}_${j}); }
+            { st4_o0(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * c_r + col, n, c${i}_${j}); }
 #end
 #end
 #end

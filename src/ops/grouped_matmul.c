@@ -299,6 +299,8 @@ static ry_status launch_grouped(const ry_node *n, const ry_variant *v, ry_launch
     ry_launch_u32(l, "rows", n->src[0]->spec.dim[0]);
     ry_launch_u32(l, "m", rows);
     ry_launch_u32(l, "n", columns);
+    ry_launch_u32(l, "c_r", columns);
+    ry_launch_u32(l, "c_z", rows * columns);
     ry_launch_u32(l, "gx", gx);
     ry_launch_u32(l, "gy", gy);
     ry_launch_u32(l, "tiles", gx * gy);

@@ -199,10 +199,11 @@ enum {
 typedef struct shape {
     layout l;
     gemm_side a, b;
+    int64_t ldc; /* from row to row of C: more than its columns in a piece of a cut node */
 } shape;
 
 static shape shape_of(const ry_node *n) {
-    shape s = {.l = rows_and_batches(n)};
+    shape s = {.l = rows_and_batches(n), .ldc = n->out[0].stride[n->out[0].spec.rank - 2]};
     const simd_gemm *g = &s.l.g;
     s.a = gemm_side_of(g->a.rs, g->a.cs, g->m, g->k);
     s.b = gemm_side_of(g->b.cs, g->b.rs, g->n, g->k);
@@ -243,7 +244,8 @@ static bool fits(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, 
     int64_t tiles = tiles_of(&s, bm, bn);
     return gemm_fits(caps, bm, bn, bk, tm, tn, db, s.l.g.k) && tiles >= least && (tiles <= most || !most);
 }
-/* Too few tiles to fill a chip, and a K long enough to be shared: among so many groups as are wanted, of at least SHARED_K each. */
+/* Too few tiles to fill a chip, and a K long enough to be shared: among so many groups as are wanted, of at least SHARED_K each. Not
+ * in pieces of columns: scratch was planned for the whole. */
 enum { SHARED_K = 256, GROUPS = 256, THIN_GROUPS = 512 };
 static int64_t splits_of(const shape *s, int bm, int bn) {
     int64_t tiles = tiles_of(s, bm, bn), splits = tiles ? (bm <= 32 ? THIN_GROUPS : GROUPS) / tiles : 1,
@@ -253,7 +255,8 @@ static int64_t splits_of(const shape *s, int bm, int bn) {
 }
 static bool may_split(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int db) {
     shape s = shape_of(n);
-    return s.l.g.k >= 1024 && gemm_fits(caps, bm, bn, bk, tm, tn, db, 0) && splits_of(&s, bm, bn) > 1;
+    return s.l.g.k >= 1024 && s.ldc == s.l.g.n && gemm_fits(caps, bm, bn, bk, tm, tn, db, 0) &&
+           splits_of(&s, bm, bn) > 1;
 }
 static bool when_thin_split(const ry_node *n, const ry_caps *caps) {
     return rows_and_batches(n).g.m <= 48 && may_split(n, caps, 32, 64, 32, 4, 4, 1);
@@ -341,11 +344,13 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_u32(l, "m", swap ? g->n : g->m);
     ry_launch_u32(l, "n", swap ? g->m : g->n);
     ry_launch_u32(l, "k", g->k);
+    ry_launch_u32(l, "c_r", s.ldc);
+    ry_launch_u32(l, "c_z", g->m * s.ldc);
     ry_launch_knob_set(l, "BF16", bf16 && !(g->a.dtype == RY_BF16 && g->b.dtype == RY_BF16));
     ry_launch_knob_set(l, "BIAS", bias_of(n) != NULL);
     ry_launch_knob_set(l, "SWAP", swap);
     if (kernel == TILES) split = v->when == when_split || v->when == when_thin_split;
-    if (!swap && g->n % 4 == 0 && (kernel != DOT || gemm_knob(v, "NR") == 4))
+    if (!swap && g->n % 4 == 0 && s.ldc % 4 == 0 && (kernel != DOT || gemm_knob(v, "NR") == 4))
         l->vec |= RY_USES_SRC(BIAS) | RY_USES_OUT(0);
     if (g->n % 4 == 0) l->vec |= RY_USES_SCRATCH;
     if (kernel == TILES) {
@@ -405,6 +410,29 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
         ry_launch_run(l, "main", div_up(quads, 64), 0);
     }
     return RY_OK;
+}
+
+/* In pieces: of N where b is the largest and its columns are its outermost dim, else of the outermost dim of C. */
+static bool cut(const ry_node *n, ry_cut *c) {
+    const matmul_args *args = n->args;
+    const ry_value *a = n->src[A], *b = n->src[W];
+    const ry_spec *o = &n->out[0].spec;
+    int ra = a->spec.rank, rb = b->spec.rank, r = o->rank, bn = args->b_rows ? rb - 2 : rb - 1,
+        bk = args->b_rows ? rb - 1 : rb - 2;
+    int64_t largest = ry_count(&a->spec) > ry_count(o) ? ry_count(&a->spec) : ry_count(o);
+    int8_t *out = &c->axis[RY_OPERAND_OUT];
+    if (ry_count(&b->spec) > largest && ry_count_range(&b->spec, 0, rb - 2) == 1 &&
+        b->stride[bn] >= b->stride[bk] * b->spec.dim[bk]) {
+        c->length = o->dim[r - 1];
+        c->axis[W] = (int8_t)bn, out[0] = (int8_t)(r - 1);
+        if (bias_of(n)) c->axis[BIAS] = 0;
+        return true;
+    }
+    c->length = o->dim[0];
+    out[0] = 0;
+    if (ra == r && a->spec.dim[0] == c->length) c->axis[A] = 0;
+    if (r > 2 && rb == r && b->spec.dim[0] == c->length) c->axis[W] = 0;
+    return true;
 }
 
 static ry_cost cost(const ry_node *n) {
@@ -541,6 +569,7 @@ static const ry_op matmul_row = {.name = "matmul",
                                  .cpu = cpu,
                                  .variants = variants,
                                  .launch = launch,
+                                 .cut = cut,
                                  .lower = lower,
                                  .vjp = vjp,
                                  .cost = cost,

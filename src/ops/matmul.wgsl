@@ -49,16 +49,16 @@ fn put(c_at: u32, i: u32, row: u32, n: u32, sum: vec4<f32>) {
 #if BIAS
     v += vec4<f32>(ld_s2(i));
 #end
-    let at = c_at + row * u.m + i;
+    let at = c_at + row * u.c_r + i;
     st_o0(at, v.x);
-    if (n > 1u) { st_o0(at + u.m, v.y); }
-    if (n > 2u) { st_o0(at + 2u * u.m, v.z); }
-    if (n > 3u) { st_o0(at + 3u * u.m, v.w); }
+    if (n > 1u) { st_o0(at + u.c_r, v.y); }
+    if (n > 2u) { st_o0(at + 2u * u.c_r, v.z); }
+    if (n > 3u) { st_o0(at + 3u * u.c_r, v.w); }
 #else
 #if BIAS
-    st4_o0(c_at + i * u.n + row, n, sum + ld4_s2(row, n));
+    st4_o0(c_at + i * u.c_r + row, n, sum + ld4_s2(row, n));
 #else
-    st4_o0(c_at + i * u.n + row, n, sum);
+    st4_o0(c_at + i * u.c_r + row, n, sum);
 #end
 #end
 }
@@ -74,7 +74,7 @@ var<workgroup> part_sums: array<vec4<f32>, ${WG}>;
     ${BEGIN}
     let z = group / u.tiles;
     let row = group % u.tiles * ${NR}u;
-    let c_at = z * u.m * u.n;
+    let c_at = z * u.c_z;
 #for j 0 NR
     let w_at${j} = batch_w(z) + min(row + ${j}u, u.n - 1u) * u.w_r;
 #end
@@ -170,7 +170,7 @@ var<workgroup> part_sums: array<vec4<f32>, ${WG}>;
 #if SPLIT
         st4_tmp(((z * u.splits + part) * u.m + ${i}u) * u.n + row, u.n - row, part_sums[t]);
 #else
-        put(z * u.m * u.n, ${i}u, row, u.n - row, part_sums[t]);
+        put(z * u.c_z, ${i}u, row, u.n - row, part_sums[t]);
 #end
     }
     workgroupBarrier();
@@ -209,7 +209,7 @@ var<workgroup> part_sums: array<vec4<f32>, ${WG}>;
 #end
         }
     }
-    put(z * u.m * u.n, i, row, left, sum);
+    put(z * u.c_z, i, row, left, sum);
 }
 #end
 
@@ -229,6 +229,6 @@ var<workgroup> part_sums: array<vec4<f32>, ${WG}>;
         at += u.m * u.n;
         sum += ld4_tmp(at, left);
     }
-    put(z * u.m * u.n, i, row, left, sum);
+    put(z * u.c_z, i, row, left, sum);
 }
 #end

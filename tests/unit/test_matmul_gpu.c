@@ -1,6 +1,9 @@
 /* test_matmul_gpu.c - the products' kernels on a GPU against double precision: ragged shapes, all ways in which operands may lie,
  * batches that broadcast, every storage type, and every variant in turn.  Skips where there is no adapter.
  * RUSTY_TEST_ROUNDS: random cases of each kind, more than the usual few dozen. */
+#if !defined(_WIN32)
+#define _POSIX_C_SOURCE 200809L
+#endif
 #include "base/rng.h"
 #include "core/launch.h"
 #include "core/sample.h"
@@ -11,6 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(_WIN32)
+#define setenv(name, value, replace) _putenv_s(name, value)
+#define unsetenv(name)               _putenv_s(name, "")
+#endif
 
 static ry_device *dev;
 static uint64_t draws;
@@ -160,11 +167,13 @@ static void batch_of(factor *f, const int64_t b[2]) {
     if (f->rank == 2) f->batch[0] = pick(4) ? b[0] : 1, f->batch[1] = pick(4) ? b[1] : 1;
 }
 
-static int one_product(int64_t m, int64_t n, int64_t k, const int64_t b[2], bool batched, bool plain) {
+typedef enum how { ANY, AS_IT_LIES, LINEAR } how;
+
+static int one_product(int64_t m, int64_t n, int64_t k, const int64_t b[2], bool batched, how h) {
     ry_graph *g = NULL;
-    factor a = {.t = number(), .rows = m, .cols = k, .lie = plain ? PLAIN : (lie)pick(LIES)};
-    factor w = {.t = number(), .rows = k, .cols = n, .lie = plain ? PLAIN : (lie)pick(LIES)}, bias = {0};
-    bool round = pick(4) == 0, linear = !batched && pick(2), with_bias = linear && pick(2), q8 = !batched && pick(5) == 0;
+    factor a = {.t = number(), .rows = m, .cols = k, .lie = h != ANY ? PLAIN : (lie)pick(LIES)};
+    factor w = {.t = number(), .rows = k, .cols = n, .lie = h != ANY ? PLAIN : (lie)pick(LIES)}, bias = {0};
+    bool round = pick(4) == 0, linear = h == LINEAR || (h == ANY && !batched && pick(2)), with_bias = linear && pick(2), q8 = !batched && pick(5) == 0;
     if (batched) batch_of(&a, b), batch_of(&w, b);
     else if (pick(3) == 0) a.rank = 1, a.batch[0] = b[1];
     if (linear) w.lie = TURNED;
@@ -212,15 +221,15 @@ static int one_product(int64_t m, int64_t n, int64_t k, const int64_t b[2], bool
 static void ragged(void **state) {
     int wrong = 0;
     (void)state;
-    for (int i = 0; i < rounds(12); i++) wrong += one_product(length(), length(), length(), (int64_t[]){1, 1 + pick(3)}, false, false);
+    for (int i = 0; i < rounds(12); i++) wrong += one_product(length(), length(), length(), (int64_t[]){1, 1 + pick(3)}, false, ANY);
     assert_int_equal(wrong, 0);
 }
 
 static void batches(void **state) {
     int wrong = 0;
     (void)state;
-    for (int i = 0; i < rounds(6); i++) wrong += one_product(1 + pick(70), 1 + pick(70), 1 + pick(40), (int64_t[]){1 + pick(3), 1 + pick(3)}, true, false);
-    wrong += one_product(3, 5, 4, (int64_t[]){20, 30}, true, true);
+    for (int i = 0; i < rounds(6); i++) wrong += one_product(1 + pick(70), 1 + pick(70), 1 + pick(40), (int64_t[]){1 + pick(3), 1 + pick(3)}, true, ANY);
+    wrong += one_product(3, 5, 4, (int64_t[]){20, 30}, true, AS_IT_LIES);
     assert_int_equal(wrong, 0);
 }
 
@@ -231,7 +240,7 @@ static void many_tiles(void **state) {
     for (int i = 0; i < rounds(3); i++) {
         bool even = i % 3 == 0;
         int64_t m = even ? 256 : 129 + pick(60), n = even ? 128 : 129 + pick(60);
-        wrong += one_product(m, n, even ? 16 : 1 + pick(30), (int64_t[]){even ? 14 : 7, 8}, true, i == 0);
+        wrong += one_product(m, n, even ? 16 : 1 + pick(30), (int64_t[]){even ? 14 : 7, 8}, true, i == 0 ? AS_IT_LIES : ANY);
     }
     assert_int_equal(wrong, 0);
 }
@@ -239,7 +248,7 @@ static void many_tiles(void **state) {
 static void shared_depth(void **state) {
     int wrong = 0;
     (void)state;
-    for (int i = 0; i < rounds(4); i++) wrong += one_product(length(), length(), 1024 + pick(100), (int64_t[]){1, 1}, false, false);
+    for (int i = 0; i < rounds(4); i++) wrong += one_product(length(), length(), 1024 + pick(100), (int64_t[]){1, 1}, false, ANY);
     assert_int_equal(wrong, 0);
 }
 
@@ -248,7 +257,8 @@ static void thin(void **state) {
     (void)state;
     for (int i = 0; i < rounds(6); i++) {
         int64_t few = 1 + pick(8), many = 1 + pick(300), k = length() * (1 + pick(8));
-        wrong += pick(3) ? one_product(few, many, k, (int64_t[]){1, 1}, false, i < 3) : one_product(many, few, k, (int64_t[]){1, 1}, false, false);
+        wrong += pick(3) ? one_product(few, many, k, (int64_t[]){1, 1}, false, i < 3 ? AS_IT_LIES : ANY)
+                         : one_product(many, few, k, (int64_t[]){1, 1}, false, ANY);
     }
     assert_int_equal(wrong, 0);
 }
@@ -321,9 +331,27 @@ static void experts(void **state) {
     assert_int_equal(wrong, 0);
 }
 
+/* A device whose kernels see 64 KiB of a tensor: b is cut by columns, or C and a by rows. */
+static void in_pieces(void **state) {
+    int wrong = 0;
+    ry_device *whole = dev;
+    (void)state;
+    setenv("RUSTY_WEBGPU_LIMITS", "binding=65536", 1);
+    assert_ok(ry_device_open(&dev, "webgpu", NULL));
+    unsetenv("RUSTY_WEBGPU_LIMITS");
+    wrong += one_product(5, 500, 96, (int64_t[]){1, 1}, false, LINEAR);
+    wrong += one_product(40, 333, 201, (int64_t[]){1, 1}, false, LINEAR);
+    wrong += one_product(333, 120, 50, (int64_t[]){1, 1}, false, AS_IT_LIES);
+    wrong += one_product(60, 70, 50, (int64_t[]){3, 5}, true, AS_IT_LIES);
+    ry_device_close(dev);
+    dev = whole;
+    assert_int_equal(wrong, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(ragged),       cmocka_unit_test(batches), cmocka_unit_test(many_tiles),
-                                       cmocka_unit_test(shared_depth), cmocka_unit_test(thin),    cmocka_unit_test(experts)};
+                                       cmocka_unit_test(shared_depth), cmocka_unit_test(thin),    cmocka_unit_test(experts),
+                                       cmocka_unit_test(in_pieces)};
     if (ry_device_open(&dev, "webgpu", NULL) != RY_OK) {
         print_message("skipped: %s\n", ry_message());
         return 77;
