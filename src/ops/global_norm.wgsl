@@ -12,7 +12,7 @@
     if (at >= u.start_${k} && at < u.start_${k + 1}) {
         let step = (u.start_${k + 1} - u.start_${k}) * ${4 * WG}u;
         for (var i = ((at - u.start_${k}) * ${WG}u + t) * 4u; i < u.n_${k}; i += step) {
-            let x = ld4_s${k}(i, u.n_${k} - i);
+            let x = select(vec4<f32>(), ld4_s${k}(i, u.n_${k} - i), mask4(u.n_${k} - i)); // what lies behind the last is anything
             s += x * x;
         }
     }
