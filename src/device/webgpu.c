@@ -691,6 +691,10 @@ static ry_status build_step(ry_device *d, ry_program *p, gpu_step *s, ry_launch 
     RY_TRY(launch_node(l, n, p->args[s->plan_step], s->variant, &d->caps, head));
     if (l->scratch > p->plan->steps[s->plan_step].work.scratch) return ry_fail_node(n, RY_EINTERNAL, "asks for more scratch than was planned");
     RY_TRY(find_bindings(d, p, l, s));
+    int some = 0;
+    for (int k = 0; k < l->n_dispatch; k++)
+        if (l->dispatch[k].groups > 0) l->dispatch[some++] = l->dispatch[k];
+    if (!(l->n_dispatch = some)) return RY_OK; /* empty tensors: nothing to compile */
     s->rounds = l->rounds > 1 ? l->rounds : 1;
     s->n_dispatch = l->n_dispatch;
     if (!(s->dispatch = RY_NEW(&p->arena, ry_dispatch, l->n_dispatch + 1)) || !(s->pipe = RY_NEW(&p->arena, int, l->n_dispatch + 1)) ||
@@ -792,7 +796,7 @@ static ry_status build(ry_device *d, ry_program *p) {
     os_mutex_lock(g->lock); /* while these compile, others wait: they are likely to want the same ones */
     for (size_t i = 0; i < x->step.n && st == RY_OK; i++) {
         module *m = x->step.at[i].mod, **slot;
-        if (m->n_made == m->n_pipe || m->queued) continue;
+        if (!m || m->n_made == m->n_pipe || m->queued) continue;
         if ((slot = RY_PUSH(&fresh))) *slot = m, m->queued = true;
         else st = RY_ENOMEM;
     }
