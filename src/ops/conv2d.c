@@ -197,7 +197,7 @@ static ry_status launch_of(const ry_node *n, const conv *c, int form, ry_launch 
     for (size_t i = 0; i < sizeof u / sizeof *u; i++) ry_launch_u32(l, u[i].name, u[i].value);
     ry_launch_run(l, "main", total ? tiles_m * tiles_n * c->G * slabs : 0, 0);
     if (slabs > 1) {
-        l->scratch = (size_t)(slabs * total) * sizeof(float);
+        l->scratch = (size_t)(slabs * total + 1) * sizeof(float); /* never none: the text names it */
         ry_launch_run(l, "total", div_up(total, 256), 0);
     }
     return RY_OK;
