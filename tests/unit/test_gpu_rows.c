@@ -62,6 +62,20 @@ static ry_tensor ids(ry_graph *g, feeds *f, int64_t n, int64_t classes) { /* som
     return t;
 }
 
+static ry_tensor whole(ry_graph *g, feeds *f, ry_spec s, float scale) { /* i64 or i32 in [-2 scale, 2 scale) */
+    int64_t n = ry_numel(&s);
+    int64_t *x = malloc((size_t)n * sizeof *x + 1);
+    assert_non_null(x);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t v = (int64_t)(scale * (4 * ry_rng_unit(ry_rng_word(3, (uint32_t)f->n, (uint64_t)i)) - 2));
+        if (s.dtype == RY_I64) x[i] = v;
+        else ((int32_t *)x)[i] = (int32_t)v;
+    }
+    ry_tensor t = feed(g, f, s, x);
+    free(x);
+    return t;
+}
+
 typedef struct trial {
     const char *what;
     size_t (*build)(ry_graph *g, feeds *f, const struct trial *c, ry_tensor want[WANTED]);
@@ -262,11 +276,11 @@ static size_t reductions(ry_graph *g, feeds *f, const trial *c, ry_tensor want[W
     return 8;
 }
 static size_t places(ry_graph *g, feeds *f, const trial *c, ry_tensor want[WANTED]) {
-    ry_tensor x = source(g, f, c), whole = ry_cast(g, ry_mul(g, x, ry_scalar(g, 9)), RY_I64);
+    ry_tensor x = source(g, f, c);
     want[0] = ry_argmax(g, x, (int)c->a, false);
     want[1] = ry_argmin(g, x, (int)c->a, true);
-    want[2] = ry_argmax(g, whole, (int)c->a, false);
-    want[3] = ry_argmin(g, ry_cast(g, whole, RY_I32), (int)c->a, false);
+    want[2] = ry_argmax(g, whole(g, f, ry_shape(RY_I64, c->rank, c->dim), 9), (int)c->a, false);
+    want[3] = ry_argmin(g, whole(g, f, ry_shape(RY_I32, c->rank, c->dim), 1e9f), (int)c->a, false);
     return 4;
 }
 static void test_reductions(void **state) {
@@ -293,11 +307,11 @@ static void test_reductions(void **state) {
     RUN(list);
 }
 
-/* a: axis; b: 1 exclusive, 2 reverse. The third one counts in integers. */
+/* a: axis; b: 1 exclusive, 2 reverse. The second one counts in integers, beyond 32 bits. */
 static size_t running(ry_graph *g, feeds *f, const trial *c, ry_tensor want[WANTED]) {
     ry_tensor x = ry_abs(g, source(g, f, c));
     want[0] = ry_cumsum(g, x, (int)c->a, c->b & 1, (c->b & 2) != 0);
-    want[1] = ry_cumsum(g, ry_cast(g, ry_mul(g, x, ry_scalar(g, 1e9)), RY_I64), (int)c->a, c->b & 1, (c->b & 2) != 0);
+    want[1] = ry_cumsum(g, whole(g, f, ry_shape(RY_I64, c->rank, c->dim), 1e9f), (int)c->a, c->b & 1, (c->b & 2) != 0);
     return 2;
 }
 static void test_running_sums(void **state) {
