@@ -261,26 +261,23 @@ static bool fits(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, 
     bool dw = n->op != &grouped_matmul_row;
     int64_t tiles = dw ? o->dim[0] * div_up(o->dim[1], bm) * div_up(o->dim[2], bn)
                        : (o->dim[0] / bm + n->src[W]->spec.dim[0] / 2) * div_up(o->dim[1], bn);
-    return gemm_fits(caps, bm, bn, bk, tm, tn, db, x->dim[dw ? 0 : 1]) && tiles >= least;
+    bool wide = o->dim[dw ? 2 : 1] * 2 >= bn && (!dw || o->dim[1] * 2 >= bm);
+    return gemm_fits(caps, bm, bn, bk, tm, tn, db, x->dim[dw ? 0 : 1]) && tiles >= least && wide;
 }
-#define TILE(name, bm, bn, bk, tm, tn, db, least)                  \
-    static bool name(const ry_node *n, const ry_caps *caps) {      \
-        return fits(n, caps, bm, bn, bk, tm, tn, db, least);       \
-    }
-#define KNOBS(bm, bn, bk, tm, tn, db) \
-    .knobs = {{"BM", bm}, {"BN", bn}, {"BK", bk}, {"TM", tm}, {"TN", tn}, {"DB", db}}
+#define TILE(name, bm, bn, bk, tm, tn, db, least) \
+    static bool name(const ry_node *n, const ry_caps *caps) { return fits(n, caps, bm, bn, bk, tm, tn, db, least); }
+#define KNOBS(bm, bn, bk, tm, tn, db) .knobs = {{"BM", bm}, {"BN", bn}, {"BK", bk}, {"TM", tm}, {"TN", tn}, {"DB", db}}
 TILE(when_128x128, 128, 128, 8, 8, 16, 1, 200)
 TILE(when_64x128, 64, 128, 8, 8, 8, 2, 96)
 TILE(when_64x64, 64, 64, 16, 4, 8, 1, 96)
-static const ry_variant variants[] = {
-    {.name = "128x128", .when = when_128x128, KNOBS(128, 128, 8, 8, 16, 1)},
-    {.name = "64x128", .when = when_64x128, KNOBS(64, 128, 8, 8, 8, 2)},
-    {.name = "64x64", .when = when_64x64, KNOBS(64, 64, 16, 4, 8, 1)},
-    {.name = "32x64", KNOBS(32, 64, 16, 4, 4, 2)},
-    {0}};
+static const ry_variant variants[] = {{.name = "128x128", .when = when_128x128, KNOBS(128, 128, 8, 8, 16, 1)},
+                                      {.name = "64x128", .when = when_64x128, KNOBS(64, 128, 8, 8, 8, 2)},
+                                      {.name = "64x64", .when = when_64x64, KNOBS(64, 64, 16, 4, 8, 1)},
+                                      {.name = "32x64", KNOBS(32, 64, 16, 4, 4, 2)},
+                                      {0}};
 
-static ry_status launch_grouped(const ry_node *n, const ry_variant *v, ry_launch *l, gemm_side a, gemm_side b, int64_t rows,
-                                int64_t columns, int64_t depth) {
+static ry_status launch_grouped(const ry_node *n, const ry_variant *v, ry_launch *l, gemm_side a, gemm_side b,
+                                int64_t rows, int64_t columns, int64_t depth) {
     const grouped_args *args = n->args;
     bool dw = n->op != &grouped_matmul_row, bf16 = product_of(args->product) == RY_BF16;
     int bm = gemm_knob(v, "BM"), bk = gemm_knob(v, "BK");

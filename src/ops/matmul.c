@@ -234,15 +234,18 @@ static bool when_across(const ry_node *n, const ry_caps *caps) {
     return is_thin(&s, 1, &swap) && (!(caps->features & RY_FEATURE_SOFTWARE) || s.l.g.k < 65000 * 64);
 }
 static bool when_tiny(const ry_node *n, const ry_caps *caps) {
-    shape s = shape_of(n);
+    const simd_gemm g = rows_and_batches(n).g;
     (void)caps;
-    return s.l.g.m <= 16 && s.l.g.n <= 16 && s.l.g.k <= 256;
+    return (g.m <= 16 && g.n <= 16 && g.k <= 256) || ((g.m <= FEW || g.n <= FEW) && g.k <= 32);
 }
+/* Enough tiles for the chip (and not more than `most`), not much of them beyond C. */
 static bool fits(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int db, int64_t least,
                  int64_t most) {
     shape s = shape_of(n);
     int64_t tiles = tiles_of(&s, bm, bn);
-    return gemm_fits(caps, bm, bn, bk, tm, tn, db, s.l.g.k) && tiles >= least && (tiles <= most || !most);
+    double covered = (double)tiles * bm * bn, used = (double)s.l.g.m * (double)s.l.g.n * (double)s.l.batches;
+    return gemm_fits(caps, bm, bn, bk, tm, tn, db, s.l.g.k) && tiles >= least && (tiles <= most || !most) &&
+           (!least || covered <= 1.4 * used);
 }
 /* Too few tiles to fill a chip, and a K long enough to be shared: among so many groups as are wanted, of at least SHARED_K each. Not
  * in pieces of columns: scratch was planned for the whole. */
@@ -281,11 +284,11 @@ static bool when_each(const ry_node *n, const ry_caps *caps) { /* slow where muc
     return !when_32x64(n, caps) || (double)g.m * (double)g.n * (double)g.k < 1e6;
 }
 static const ry_variant variants[] = {
+    {.name = "tiny", .when = when_tiny, .knobs = {{"KERNEL", EACH}}},
     {.name = "dot 4", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 4}}},
     {.name = "dot 2", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 2}}},
     {.name = "dot 1", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 1}}},
     {.name = "across", .when = when_across, .knobs = {{"KERNEL", ACROSS}, {"LANES", 16}}},
-    {.name = "tiny", .when = when_tiny, .knobs = {{"KERNEL", EACH}}},
     {.name = "split 32x64", .when = when_thin_split, KNOBS(32, 64, 32, 4, 4, 1)},
     {.name = "split 64x128", .when = when_split, KNOBS(64, 128, 8, 8, 8, 2)},
     {.name = "128x128", .when = when_128x128, KNOBS(128, 128, 8, 8, 16, 1)},
