@@ -101,9 +101,9 @@ typedef struct ry_caps {
 } ry_caps;
 /* How a node may be run in pieces where an operand is larger than a binding: operand i, or RY_OPERAND_OUT + j, goes along with its
  * axis[..], the outermost in its storage; -1: every piece sees the whole. A kernel that must know where its piece begins finds
- * u.cut_from and u.cut_length (of all pieces) in its text. */
+ * u.cut_from and u.cut_length (of all pieces; 0: it was not cut) in its text. */
 typedef struct ry_cut {
-    int64_t length;
+    int64_t length;                 /* of that axis; 0: launch() makes dispatches that see parts (ry_dispatch.part) */
     int8_t axis[RY_MAX_SRC + RY_MAX_OUT];
 } ry_cut;
 typedef struct ry_variant {
@@ -122,6 +122,9 @@ typedef struct ry_dispatch {
     int64_t groups;                 /* any number; the device folds it into its grid. 0: nothing to do */
     uint32_t uses;                  /* operands that this entry names: RY_USES_*; 0 = all.
                                      * Said where all are many: a device may bind as few as 8 storages (caps->max_bindings) */
+    uint32_t part;                  /* RY_USES_* of which this entry sees only [from, to) of axis 0, the outermost in their storage, because no
+                                     * binding holds the whole; elements keep their numbers. The text finds u.part_from and u.part_to */
+    int64_t from, to;
 } ry_dispatch;
 typedef struct ry_launch_value { char name[20]; bool real; double value; } ry_launch_value; /* f32 or u32 (negative ones wrap: strides) */
 typedef struct ry_launch_knob { char name[20]; int value; } ry_launch_knob;
@@ -142,6 +145,7 @@ typedef struct ry_launch {
     ry_text *text;                  /* functions made from the node, for the head of the text: a walk over strides, a chain's formulas */
 } ry_launch;
 RY_API void ry_launch_run(ry_launch *l, const char *entry, int64_t groups, uint32_t uses);
+RY_API void ry_launch_run_part(ry_launch *l, const char *entry, int64_t groups, uint32_t uses, uint32_t part, int64_t from, int64_t to);
 RY_API void ry_launch_u32(ry_launch *l, const char *name, int64_t value);
 RY_API void ry_launch_f32(ry_launch *l, const char *name, double value);
 RY_API void ry_launch_knob_set(ry_launch *l, const char *name, int value);
@@ -152,6 +156,11 @@ RY_API void ry_launch_walk(ry_launch *l, const char *name, const ry_value *v, in
  * elements and has a multiple of 4, close together. */
 RY_API void ry_launch_rows(ry_launch *l, const char *name, const ry_node *n, int of);
 RY_API void ry_launch_group(ry_launch *l, int64_t row); /* WG: threads of a group that works on a row of so many elements, 4 at a time */
+/* How much of axis 0 of v one binding may hold, for dispatches in parts: all of it, or a multiple of 64 (of 4, 1) below; 0: nothing. */
+RY_API int64_t ry_launch_part(const ry_caps *caps, const ry_value *v);
+/* The `cut` of elementwise rows: outputs and sources of their shape go together along the first dim longer than 1; what is broadcast
+ * along it is seen whole. */
+RY_API bool ry_cut_elements(const ry_node *n, ry_cut *c);
 /* walk over given strides. */
 RY_API void ry_launch_walk_strides(ry_launch *l, const char *name, int rank, const int64_t *dim, const int64_t *stride);
 

@@ -162,6 +162,7 @@ static ry_status var_new(ry_var **out, ry_device *d, const ry_spec *s, const cha
     }
     if (len) memcpy(v->name, name, len);
     v->dev = d, v->spec = *s, v->bytes = bytes, v->id = atomic_fetch_add(&next_var, 1);
+    v->buf.row = s->rank && s->dim[0] > 0 ? bytes / (size_t)s->dim[0] : 0;
     *out = v;
     return RY_OK;
 }

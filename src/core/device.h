@@ -9,6 +9,7 @@
 typedef struct ry_buffer {
     void *at;
     size_t bytes;
+    size_t row;                    /* bytes of a row of axis 0, where the owner says so before alloc: a device that gives memory in pieces ends them there; 0: no matter */
     bool borrowed;                 /* somebody else's memory, used in place */
     void (*release)(void *ud);     /* called when it is freed; may be NULL */
     void *release_ud;

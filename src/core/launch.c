@@ -32,7 +32,13 @@ const ry_variant *launch_variant(const ry_node *n, const ry_caps *caps, int *cou
 
 void ry_launch_run(ry_launch *l, const char *entry, int64_t groups, uint32_t uses) {
     assert(l->n_dispatch < RY_MAX_DISPATCH);
-    l->dispatch[l->n_dispatch++] = (ry_dispatch){entry, groups, uses};
+    l->dispatch[l->n_dispatch++] = (ry_dispatch){.entry = entry, .groups = groups, .uses = uses};
+}
+
+void ry_launch_run_part(ry_launch *l, const char *entry, int64_t groups, uint32_t uses, uint32_t part, int64_t from, int64_t to) {
+    ry_launch_run(l, entry, groups, uses);
+    ry_dispatch *x = &l->dispatch[l->n_dispatch - 1];
+    x->part = part, x->from = from, x->to = to;
 }
 
 static ry_launch_value *uniform(ry_launch *l, const char *name) {
@@ -107,6 +113,34 @@ void ry_launch_rows(ry_launch *l, const char *name, const ry_node *n, int of) {
     for (int i = 0; i < rank; i++) fours &= v->spec.dim[i] == 1 || v->stride[i] % 4 == 0;
     if (fours) l->vec |= 1u << of;
     ry_launch_walk_strides(l, name, rank, v->spec.dim, v->stride);
+}
+
+int64_t launch_piece(const ry_caps *caps, double row_bytes, int64_t length) {
+    double room = (double)caps->max_binding - (double)caps->align;
+    if (!caps->max_binding || row_bytes * (double)length <= room) return length;
+    int64_t n = (int64_t)(room / row_bytes);
+    return n >= 64 ? n / 64 * 64 : n >= 4 ? n / 4 * 4 : n; /* so that pieces begin where fast loads may */
+}
+
+int64_t ry_launch_part(const ry_caps *caps, const ry_value *v) {
+    int64_t rows = v->spec.rank ? v->spec.dim[0] : 1;
+    return launch_piece(caps, rows ? (double)ry_bytes_of(v->spec.dtype, ry_count(&v->spec)) / (double)rows : 0, rows);
+}
+
+bool ry_cut_elements(const ry_node *n, ry_cut *c) {
+    const ry_spec *o = &n->out[0].spec;
+    int a = 0;
+    while (a < o->rank && o->dim[a] == 1) a++;
+    if (a == o->rank) return false;
+    c->length = o->dim[a];
+    for (int i = 0; i < RY_OPERAND_SCRATCH; i++) {
+        const ry_value *v = launch_operand(n, i);
+        int own = v ? a - (o->rank - v->spec.rank) : -1;
+        if (own < 0 || v->spec.dim[own] == 1) continue;
+        if (v->spec.dim[own] != c->length) return false;
+        c->axis[i] = (int8_t)own;
+    }
+    return true;
 }
 
 void ry_launch_group(ry_launch *l, int64_t row) {

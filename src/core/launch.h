@@ -11,4 +11,6 @@ const ry_variant *launch_variant_at(const ry_node *n, const ry_caps *caps, int i
 /* Calls the row's launch. args: with the dynamic fields of this run. Scalar fields of the argument struct become uniforms by their
  * names (u64: NAME and NAME_hi), static flags knobs. EUNSUPPORTED by the node's name where the row has no kernel. */
 ry_status launch_node(ry_launch *l, const ry_node *n, const void *args, const ry_variant *v, const ry_caps *caps, ry_text *text);
+/* Rows of row_bytes, of length in all, that lie together in one binding and one buffer: all, or what a tensor is cut into. */
+int64_t launch_piece(const ry_caps *caps, double row_bytes, int64_t length);
 #endif

@@ -252,6 +252,8 @@ ry_status wgsl_module(ry_text *out, wgsl_kernel *k, const ry_node *n, const ry_v
     }
     if (names(body.at, "u.cut_from")) word(k, out, WGSL_CUT_FROM, 0, "cut_from", "u32");
     if (names(body.at, "u.cut_length")) word(k, out, WGSL_CUT_LENGTH, 0, "cut_length", "u32");
+    if (names(body.at, "u.part_from")) word(k, out, WGSL_PART_FROM, 0, "part_from", "u32");
+    if (names(body.at, "u.part_to")) word(k, out, WGSL_PART_TO, 0, "part_to", "u32");
     ry_text_puts(out, "}\n@group(0) @binding(0) var<uniform> u: Uniforms;\n");
     for (int b = 0; b < k->n_binding; b++) {
         if (form[b].atomic) form[b].words = 1;

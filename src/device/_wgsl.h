@@ -4,12 +4,12 @@
 #include "core/launch.h"
 
 /* One word of a dispatch's uniforms. Words are laid out in this order, each 4 bytes. */
-typedef enum wgsl_word_kind { WGSL_GROUPS, WGSL_GRID, WGSL_ROUND, WGSL_AT, WGSL_VALUE, WGSL_CUT_FROM, WGSL_CUT_LENGTH } wgsl_word_kind;
+typedef enum wgsl_word_kind { WGSL_GROUPS, WGSL_GRID, WGSL_ROUND, WGSL_AT, WGSL_VALUE, WGSL_CUT_FROM, WGSL_CUT_LENGTH, WGSL_PART_FROM, WGSL_PART_TO } wgsl_word_kind;
 typedef struct wgsl_word {
-    uint8_t kind;    /* the dispatch's groups; groups in a row of the grid; the round; where operand `of` begins; launch value `of`; the cut */
+    uint8_t kind;    /* the dispatch's groups; groups in a row of the grid; the round; where operand `of` begins; launch value `of`; the cut; the dispatch's part */
     uint8_t of;
 } wgsl_word;
-enum { WGSL_MAX_WORDS = 8 + RY_OPERANDS + RY_MAX_UNIFORM };
+enum { WGSL_MAX_WORDS = 10 + RY_OPERANDS + RY_MAX_UNIFORM };
 
 typedef struct wgsl_kernel {
     int binding[RY_OPERANDS];        /* in: by operand, -1: none. Binding b is @binding(b + 1); 0 is the uniforms */

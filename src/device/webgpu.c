@@ -78,22 +78,29 @@ typedef struct memory {
     WGPUBuffer at[];
 } memory;
 
+typedef struct bound {          /* a bind group: one for each distinct set of operands, and each part of them */
+    const layout *lay;
+    uint32_t part;
+    int64_t from, to;
+    WGPUBindGroup at;
+} bound;
+
 typedef struct gpu_step {       /* a step of the plan, or a piece of one that was cut */
     ry_node *node;
     int plan_step;
     int64_t cut_from, cut_length;
     wgsl_kernel k;              /* bindings and words */
+    uint32_t in_parts;          /* bindings that no dispatch sees whole */
     size_t window[RY_OPERANDS]; /* by binding: bytes from the storage's begin to the binding's */
     size_t window_bytes[RY_OPERANDS]; /* 0: the whole storage */
     const ry_variant *variant;
-    int n_dispatch, n_group;    /* bind groups: one for each distinct set of operands */
+    int n_dispatch, n_group;
     int64_t rounds;
     ry_dispatch *dispatch;
     module *mod;
     int *pipe;                  /* by dispatch: index in mod->pipe */
     int *group_of;              /* by dispatch */
-    const layout **group_layout;
-    WGPUBindGroup *group;
+    bound *group;
     size_t uniform_at, slot;    /* slot: bytes from one dispatch to the next */
     double estimate_s;
 } gpu_step;
@@ -204,11 +211,19 @@ static void memory_free(memory *m) {
     ry_mem_free(m);
 }
 
+/* Bytes of the buffers that a tensor gets: where they end, so do the pieces that kernels see of it, if that can be. */
+static size_t memory_piece(const ry_device *d, size_t whole, size_t row) {
+    size_t most = piece_bytes(d->impl);
+    if (whole <= most || !row) return most;
+    size_t part = (size_t)launch_piece(&d->caps, (double)row, (int64_t)(whole / row)) * row;
+    return !part || part > most || part % d->caps.align ? most : most / part * part;
+}
+
 static ry_status alloc(ry_device *d, ry_buffer *b, size_t bytes) {
     gpu *g = d->impl;
-    size_t whole = round_up(bytes ? bytes : 1, WHOLE), piece = piece_bytes(g), n = (whole + piece - 1) / piece;
+    size_t whole = round_up(bytes ? bytes : 1, WHOLE), piece = memory_piece(d, whole, b->row), n = (whole + piece - 1) / piece;
     memory *m = ry_mem_zalloc(sizeof *m + n * sizeof *m->at);
-    *b = (ry_buffer){.bytes = bytes};
+    *b = (ry_buffer){.bytes = bytes, .row = b->row};
     if (!m) return RY_ENOMEM;
     m->piece = piece;
     ry_status st = wgpu_check(&g->trouble);
@@ -376,17 +391,6 @@ static ry_status sync_gpu(ry_device *d) {
 
 static const ry_variant *choose(ry_device *d, const ry_node *n) { return tune_choose(d->tuning, n, &d->caps); }
 
-static ry_status work(ry_device *d, const ry_node *n, ry_work *w) {
-    ry_launch *l = ry_mem_alloc(sizeof *l);
-    ry_text text = {0};
-    if (!l) return RY_ENOMEM;
-    ry_status st = launch_node(l, n, n->args, choose(d, n), &d->caps, &text);
-    w->scratch = l->scratch;
-    ry_text_free(&text);
-    ry_mem_free(l);
-    return st;
-}
-
 static ry_status layout_get(gpu *g, const layout **out, uint32_t mask, uint32_t read_only) { /* under g->lock */
     read_only &= mask;
     for (*out = g->layouts; *out; *out = (*out)->next)
@@ -513,17 +517,32 @@ static void reach(const ry_value *v, int64_t *lo, int64_t *hi) {
     *hi += 1;
 }
 
-static size_t value_bytes(const ry_program *p, const ry_value *v) { return p->plan->storages[plan_storage_of(p->plan, v)].bytes; }
-
-/* The bytes of v's storage that a binding must hold, begin and length; the whole where it fits. */
+/* The bytes of v's storage that a binding must hold, begin and length; the whole where it fits. p NULL: the storage is not known yet. */
 static void window_of(const ry_device *d, const ry_program *p, const ry_value *v, size_t *from, size_t *bytes) {
-    size_t whole = value_bytes(p, v), align = d->caps.align > WHOLE ? d->caps.align : WHOLE;
+    size_t whole = p ? p->plan->storages[plan_storage_of(p->plan, v)].bytes : 0, align = d->caps.align > WHOLE ? d->caps.align : WHOLE;
     int64_t lo, hi, block = ry_dtype_row(v->spec.dtype)->block;
     *from = 0, *bytes = whole;
-    if (whole <= d->caps.max_binding) return;
+    if (p && whole <= d->caps.max_binding) return;
     reach(v, &lo, &hi);
     *from = ry_bytes_of(v->spec.dtype, lo) / align * align;
     *bytes = ry_bytes_of(v->spec.dtype, (hi + block - 1) / block * block) - *from;
+}
+
+/* Bindings that every dispatch sees in parts: their operand is alone in them. */
+static ry_status check_parts(const ry_node *n, const ry_launch *l, gpu_step *s) {
+    uint32_t whole = 0, parts = 0, many = 0, seen = 0;
+    for (int i = 0; i < RY_OPERANDS; i++) {
+        if (s->k.binding[i] < 0) continue;
+        uint32_t b = 1u << s->k.binding[i];
+        many |= seen & b, seen |= b;
+        for (int k = 0; k < l->n_dispatch; k++) {
+            if (l->dispatch[k].part >> i & 1u) parts |= b;
+            else if (!l->dispatch[k].uses || l->dispatch[k].uses >> i & 1u) whole |= b;
+        }
+    }
+    if (parts & many) return ry_fail_node(n, RY_EUNSUPPORTED, "two of its tensors share the memory of one that runs in parts");
+    s->in_parts = parts & ~whole;
+    return RY_OK;
 }
 
 /* The storages of a step's operands become its bindings: operands of one storage share one. */
@@ -558,8 +577,9 @@ static ry_status find_bindings(const ry_device *d, const ry_program *p, const ry
         if (s->k.binding[i] >= 0 && p->plan->storages[storage[s->k.binding[i]]].where != PLAN_SLAB) s->k.read_only |= 1u << s->k.binding[i];
     for (int i = RY_OPERAND_OUT; i < RY_OPERANDS; i++)
         if (s->k.binding[i] >= 0) s->k.read_only &= ~(1u << s->k.binding[i]);
+    RY_TRY(check_parts(n, l, s));
     for (int b = 0; b < s->k.n_binding; b++)
-        if (s->window_bytes[b] > d->caps.max_binding)
+        if (s->window_bytes[b] > d->caps.max_binding && !(s->in_parts >> b & 1u))
             return ry_fail_node(n, RY_EUNSUPPORTED, "one of its tensors has %.1f MB, a kernel of this device sees %.1f MB at most", (double)s->window_bytes[b] / 1e6,
                                 (double)d->caps.max_binding / 1e6);
     for (int i = 0; i < RY_OPERANDS; i++) {
@@ -587,20 +607,24 @@ static ry_status cut_piece(const ry_device *d, const ry_program *p, const ry_nod
     for (int i = 0; i < RY_OPERAND_SCRATCH; i++) any |= too_large(d, p, launch_operand(n, i));
     if (!any) return RY_OK;
     memset(c->axis, -1, sizeof c->axis);
-    if (!n->op->cut || !n->op->cut(n, c) || c->length < 1)
+    if (n->op->cut && n->op->cut(n, c) && !c->length) return RY_OK; /* its dispatches see to it */
+    if (!n->op->cut || c->length < 1)
         return ry_fail_node(n, RY_EUNSUPPORTED, "one of its tensors is larger than the %.1f MB that a kernel of this device sees, and it does not run in pieces",
                             (double)d->caps.max_binding / 1e6);
     *piece = c->length;
     for (int i = 0; i < RY_OPERAND_SCRATCH; i++) {
         const ry_value *v = launch_operand(n, i);
         if (!v || !too_large(d, p, v)) continue;
-        int64_t lo, hi;
-        reach(v, &lo, &hi);
-        double bytes = (double)ry_bytes_of(v->spec.dtype, hi - lo), fits = floor((double)(d->caps.max_binding - d->caps.align) / bytes * (double)c->length);
         if (c->axis[i] < 0) return ry_fail_node(n, RY_EUNSUPPORTED, "%s is larger than the %.1f MB that a kernel of this device sees, and is needed whole", ry_show(&v->spec).s, (double)d->caps.max_binding / 1e6);
-        if (fits < (double)*piece) *piece = (int64_t)fits;
+        int64_t lo, hi, fits;
+        reach(v, &lo, &hi);
+        fits = launch_piece(&d->caps, (double)ry_bytes_of(v->spec.dtype, hi - lo) / (double)c->length, c->length);
+        if (fits < *piece) *piece = fits;
     }
-    if (*piece >= 64) *piece = *piece / 64 * 64; /* so that pieces begin where whole words do */
+    for (int i = 0; i < RY_OPERAND_SCRATCH; i++) { /* stores by fours may reach beyond a piece's end: into what is read next, where they work in place */
+        const ry_value *v = launch_operand(n, i);
+        if (v && c->axis[i] >= 0 && *piece % 4 && *piece * v->stride[c->axis[i]] % 4) *piece = 0;
+    }
     return *piece > 0 ? RY_OK : ry_fail_node(n, RY_EUNSUPPORTED, "one row of its tensors is larger than a kernel of this device sees");
 }
 
@@ -622,6 +646,36 @@ static ry_node *cut_node(ry_arena *a, const ry_node *n, const ry_cut *c, int64_t
     return x;
 }
 
+/* Pieces of a node may take other variants than the whole. */
+static ry_status work_of_pieces(ry_device *d, const ry_node *n, ry_launch *l, ry_text *text, ry_work *w) {
+    ry_arena a = {0};
+    ry_cut c = {0};
+    int64_t piece, from[2] = {0, 0};
+    ry_status st = RY_OK;
+    if (cut_piece(d, NULL, n, &c, &piece) != RY_OK || !piece) return RY_OK; /* what cannot be is said when it is built */
+    from[1] = (c.length - 1) / piece * piece;
+    for (int i = 0; i < 2 && st == RY_OK; i++) {
+        const ry_node *x = cut_node(&a, n, &c, from[i], from[i] + piece < c.length ? from[i] + piece : c.length);
+        text->n = 0;
+        st = x ? launch_node(l, x, n->args, choose(d, x), &d->caps, text) : RY_ENOMEM;
+        if (st == RY_OK && l->scratch > w->scratch) w->scratch = l->scratch;
+    }
+    ry_arena_free(&a);
+    return st;
+}
+
+static ry_status work(ry_device *d, const ry_node *n, ry_work *w) {
+    ry_launch *l = ry_mem_alloc(sizeof *l);
+    ry_text text = {0};
+    if (!l) return RY_ENOMEM;
+    ry_status st = launch_node(l, n, n->args, choose(d, n), &d->caps, &text);
+    w->scratch = l->scratch;
+    if (st == RY_OK) st = work_of_pieces(d, n, l, &text, w);
+    ry_text_free(&text);
+    ry_mem_free(l);
+    return st;
+}
+
 static uint32_t dispatch_mask(const gpu_step *s, const ry_dispatch *x) {
     uint32_t mask = 0;
     for (int i = 0; i < RY_OPERANDS; i++)
@@ -635,10 +689,18 @@ static int64_t grid_row(const gpu *g, int64_t groups) {
     return rows > 1 ? (groups + rows - 1) / rows : groups;
 }
 
-/* Where operand i begins in its binding: elements, bytes of block dtypes. */
-static uint32_t place_of(const gpu_step *s, const ry_value *v, int i) {
+/* The bytes of its storage that a dispatch, or bind group, that sees operand i in a part binds. */
+static void part_window(const gpu *g, const ry_value *v, int64_t from, int64_t to, size_t *begin, size_t *bytes) {
+    size_t align = g->lim.minStorageBufferOffsetAlignment > WHOLE ? g->lim.minStorageBufferOffsetAlignment : WHOLE;
+    *begin = ry_bytes_of(v->spec.dtype, v->offset + from * v->stride[0]) / align * align;
+    *bytes = ry_bytes_of(v->spec.dtype, v->offset + to * v->stride[0]) - *begin;
+}
+
+/* Where operand i begins in its binding: elements, bytes of block dtypes. Before it, modulo 2^32, where the binding holds a later part. */
+static uint32_t place_of(const gpu *g, const gpu_step *s, const ry_dispatch *x, const ry_value *v, int i) {
     const ry_dtype_info *t = ry_dtype_row(v->spec.dtype);
-    size_t window = s->window[s->k.binding[i]];
+    size_t window = s->window[s->k.binding[i]], bytes;
+    if (x->part >> i & 1u) part_window(g, v, x->from, x->to, &window, &bytes);
     return t->kind == RY_KIND_BLOCK ? (uint32_t)(ry_bytes_of(v->spec.dtype, v->offset) - window) : (uint32_t)(v->offset - (int64_t)(window / (size_t)t->bytes));
 }
 
@@ -659,10 +721,12 @@ static void fill_slot(gpu *g, gpu_program *x, const gpu_step *s, const ry_launch
                 case WGSL_ROUND: w[k] = (uint32_t)r; break;
                 case WGSL_AT:
                     v = launch_operand(n, word->of);
-                    w[k] = !v ? 0 : place_of(s, v, word->of);
+                    w[k] = !v ? 0 : place_of(g, s, &s->dispatch[d], v, word->of);
                     break;
                 case WGSL_CUT_FROM: w[k] = (uint32_t)s->cut_from; break;
                 case WGSL_CUT_LENGTH: w[k] = (uint32_t)s->cut_length; break;
+                case WGSL_PART_FROM: w[k] = (uint32_t)s->dispatch[d].from; break;
+                case WGSL_PART_TO: w[k] = (uint32_t)s->dispatch[d].to; break;
                 case WGSL_VALUE: break;
                 }
             }
@@ -698,8 +762,7 @@ static ry_status build_step(ry_device *d, ry_program *p, gpu_step *s, ry_launch 
     s->rounds = l->rounds > 1 ? l->rounds : 1;
     s->n_dispatch = l->n_dispatch;
     if (!(s->dispatch = RY_NEW(&p->arena, ry_dispatch, l->n_dispatch + 1)) || !(s->pipe = RY_NEW(&p->arena, int, l->n_dispatch + 1)) ||
-        !(s->group_of = RY_NEW(&p->arena, int, l->n_dispatch + 1)) || !(s->group_layout = RY_NEW(&p->arena, const layout *, l->n_dispatch + 1)) ||
-        !(s->group = RY_NEW(&p->arena, WGPUBindGroup, l->n_dispatch + 1)))
+        !(s->group_of = RY_NEW(&p->arena, int, l->n_dispatch + 1)) || !(s->group = RY_NEW(&p->arena, bound, l->n_dispatch + 1)))
         return RY_ENOMEM;
     memcpy(s->dispatch, l->dispatch, (size_t)l->n_dispatch * sizeof *l->dispatch);
     s->estimate_s = estimate(g, n) + 1e-6 * (double)(s->rounds * s->n_dispatch);
@@ -719,8 +782,9 @@ static ry_status build_step(ry_device *d, ry_program *p, gpu_step *s, ry_launch 
         if (st == RY_OK) st = pipeline_get(s->mod, &s->pipe[k], s->dispatch[k].entry, lay);
         if (st != RY_OK) break;
         int q = 0;
-        while (q < s->n_group && s->group_layout[q] != lay) q++;
-        if (q == s->n_group) s->group_layout[s->n_group++] = lay;
+        const ry_dispatch *run = &s->dispatch[k];
+        while (q < s->n_group && (s->group[q].lay != lay || s->group[q].part != run->part || s->group[q].from != run->from || s->group[q].to != run->to)) q++;
+        if (q == s->n_group) s->group[s->n_group++] = (bound){.lay = lay, .part = run->part, .from = run->from, .to = run->to};
         s->group_of[k] = q;
     }
     os_mutex_unlock(g->lock);
@@ -737,6 +801,36 @@ static ry_status build_step(ry_device *d, ry_program *p, gpu_step *s, ry_launch 
     }
     x->uniform_bytes += s->slot * slots;
     fill_slot(g, x, s, l, true);
+    return RY_OK;
+}
+
+/* Where a step's binding of operand i lies: storage, first byte, bytes. */
+static void place_binding(const ry_device *d, const ry_program *p, const gpu_step *s, const bound *q, int i, const ry_buffer **buf, size_t *at, size_t *bytes) {
+    int b = s->k.binding[i];
+    const ry_value *v = launch_operand(s->node, i);
+    size_t from = s->window[b], unused;
+    *bytes = s->window_bytes[b];
+    *buf = &d->slab, *at = p->plan->steps[s->plan_step].scratch_at;
+    if (v) program_storage(p, v, buf, at, &unused);
+    if (q && q->part >> i & 1u) part_window(d->impl, v, q->from, q->to, &from, bytes);
+    *bytes = round_up(*bytes ? *bytes : 1, WHOLE);
+    *at += from;
+}
+
+/* No binding reaches from one buffer into the next: plans see to that in the slab, cuts elsewhere if they can. */
+static ry_status check_buffers(const ry_device *d, const ry_program *p, const gpu_step *s) {
+    for (int i = 0; i < RY_OPERAND_SCRATCH; i++)
+        for (int q = 0; q < s->n_group && s->k.binding[i] >= 0; q++) {
+            const ry_buffer *buf;
+            size_t at, bytes, offset, follow;
+            if (!(s->group[q].lay->mask >> s->k.binding[i] & 1u)) continue;
+            place_binding(d, p, s, &s->group[q], i, &buf, &at, &bytes);
+            if (buf == &d->slab || ((const memory *)buf->at)->n == 1 || at >= buf->bytes) continue;
+            (void)memory_at(buf, at, &offset, &follow);
+            if (bytes > follow)
+                return ry_fail_node(s->node, RY_EUNSUPPORTED, "one of its tensors lies in several buffers of this device, %.1f MB each, and a kernel needs more than one at once",
+                                    (double)((const memory *)buf->at)->piece / 1e6);
+        }
     return RY_OK;
 }
 
@@ -757,6 +851,7 @@ static ry_status build_plan_step(ry_device *d, ry_program *p, int i, ry_launch *
             if (!s->node) return RY_ENOMEM;
         }
         RY_TRY(build_step(d, p, s, l, head));
+        RY_TRY(check_buffers(d, p, s));
         if (!piece) break;
     }
     return RY_OK;
@@ -772,7 +867,7 @@ static void unbuild(ry_device *d, ry_program *p) {
     }
     for (size_t i = 0; i < x->step.n; i++)
         for (int k = 0; x->step.at[i].group && k < x->step.at[i].n_group; k++)
-            if (x->step.at[i].group[k]) wgpu.BindGroupRelease(x->step.at[i].group[k]);
+            if (x->step.at[i].group[k].at) wgpu.BindGroupRelease(x->step.at[i].group[k].at);
     RY_VEC_FREE(&x->step);
     if (x->uniform) wgpu.BufferRelease(x->uniform);
     if (x->queries) wgpu.QuerySetRelease(x->queries);
@@ -837,28 +932,25 @@ static ry_status build(ry_device *d, ry_program *p) {
 static void bind_step(ry_device *d, const ry_program *p, gpu_step *s) {
     gpu *g = d->impl;
     gpu_program *x = p->impl;
-    const plan_step *ps = &p->plan->steps[s->plan_step];
     WGPUBindGroupEntry all[RY_OPERANDS + 1], e[RY_OPERANDS + 1];
-    memset(all, 0, sizeof all);
-    all[0] = (WGPUBindGroupEntry){.binding = 0, .buffer = x->uniform, .size = round_up((size_t)s->k.n_word * 4, WHOLE)};
-    for (int k = 0; k < RY_OPERANDS; k++) {
-        int b = s->k.binding[k];
-        if (b < 0) continue;
-        const ry_value *v = launch_operand(s->node, k);
-        const ry_buffer *buf = &d->slab;
-        size_t at = ps->scratch_at, unused, offset, follow, size = round_up(s->window_bytes[b] ? s->window_bytes[b] : 1, WHOLE);
-        if (v) program_storage(p, v, &buf, &at, &unused);
-        at += s->window[b];
-        if (at >= round_up(buf->bytes ? buf->bytes : 1, WHOLE)) at = 0; /* empty tensors at the slab's end: something to bind */
-        WGPUBuffer buffer = memory_at(buf, at, &offset, &follow);
-        all[b + 1] = (WGPUBindGroupEntry){.binding = (uint32_t)b + 1, .buffer = buffer, .offset = offset, .size = size < follow ? size : follow};
-    }
     for (int q = 0; q < s->n_group; q++) {
+        memset(all, 0, sizeof all);
+        all[0] = (WGPUBindGroupEntry){.binding = 0, .buffer = x->uniform, .size = round_up((size_t)s->k.n_word * 4, WHOLE)};
+        for (int i = 0; i < RY_OPERANDS; i++) {
+            int b = s->k.binding[i];
+            if (b < 0) continue;
+            const ry_buffer *buf;
+            size_t at, offset, follow, size;
+            place_binding(d, p, s, &s->group[q], i, &buf, &at, &size);
+            if (at >= round_up(buf->bytes ? buf->bytes : 1, WHOLE)) at = 0; /* empty tensors at the slab's end: something to bind */
+            WGPUBuffer buffer = memory_at(buf, at, &offset, &follow);
+            all[b + 1] = (WGPUBindGroupEntry){.binding = (uint32_t)b + 1, .buffer = buffer, .offset = offset, .size = size < follow ? size : follow};
+        }
         size_t n = 0;
         for (int b = 0; b <= s->k.n_binding; b++)
-            if (!b || s->group_layout[q]->mask >> (b - 1) & 1u) e[n++] = all[b];
-        if (s->group[q]) wgpu.BindGroupRelease(s->group[q]);
-        s->group[q] = wgpu.DeviceCreateBindGroup(g->dev, &(WGPUBindGroupDescriptor){.layout = s->group_layout[q]->bind, .entryCount = n, .entries = e});
+            if (!b || s->group[q].lay->mask >> (b - 1) & 1u) e[n++] = all[b];
+        if (s->group[q].at) wgpu.BindGroupRelease(s->group[q].at);
+        s->group[q].at = wgpu.DeviceCreateBindGroup(g->dev, &(WGPUBindGroupDescriptor){.layout = s->group[q].lay->bind, .entryCount = n, .entries = e});
     }
 }
 
@@ -889,7 +981,7 @@ static void encode_step(gpu *g, WGPUComputePassEncoder c, const gpu_step *s) {
             uint32_t at = (uint32_t)(s->uniform_at + (size_t)(r * s->n_dispatch + k) * s->slot);
             if (n <= 0) continue;
             wgpu.ComputePassEncoderSetPipeline(c, s->mod->pipe[s->pipe[k]].at);
-            wgpu.ComputePassEncoderSetBindGroup(c, 0, s->group[s->group_of[k]], 1, &at);
+            wgpu.ComputePassEncoderSetBindGroup(c, 0, s->group[s->group_of[k]].at, 1, &at);
             wgpu.ComputePassEncoderDispatchWorkgroups(c, (uint32_t)gx, (uint32_t)((n + gx - 1) / gx), 1);
         }
 }

@@ -344,6 +344,7 @@ const ry_op ry_op_copy_row = {.name = "copy",
                               .cpu = copy_cpu,
                               .wgsl = "move.wgsl",
                               .launch = copy_launch,
+                              .cut = ry_cut_elements,
                               .vjp = copy_vjp,
                               .samples = copy_samples};
 const ry_op ry_op_contiguous_row = {.name = "contiguous",
@@ -356,6 +357,7 @@ const ry_op ry_op_contiguous_row = {.name = "contiguous",
                                     .cpu = copy_cpu,
                                     .wgsl = "move.wgsl",
                                     .launch = copy_launch,
+                                    .cut = ry_cut_elements,
                                     .vjp = copy_vjp,
                                     .samples = copy_samples};
 
@@ -436,6 +438,7 @@ const ry_op ry_op_cast_row = {
     .cpu = chain_cpu,
     .wgsl = "fused.wgsl",
     .launch = chain_launch,
+    .cut = ry_cut_elements,
     .vjp = cast_vjp,
     .samples = cast_samples};
 
@@ -495,6 +498,7 @@ const ry_op ry_op_fill_row = {.name = "fill",
                               .cpu = fill_cpu,
                               .wgsl = "move.wgsl",
                               .launch = fill_launch,
+                              .cut = ry_cut_elements,
                               .samples = fill_samples};
 
 ry_tensor ry_fill(ry_graph *g, const ry_spec *s, double value) {
@@ -601,6 +605,7 @@ static const ry_op row_dequantize = {.name = "dequantize",
                                      .cpu = dequantize_cpu,
                                      .wgsl = "fused.wgsl",
                                      .launch = dequantize_launch,
+                                     .cut = ry_cut_elements,
                                      .samples = dequantize_samples};
 static const ry_op row_quantize = {.name = "quantize",
                                    .doc = "x [..,N], N a multiple of 32 -> q8_0",

@@ -107,6 +107,15 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     return RY_OK;
 }
 
+/* Slices along axis 0 of a table: a piece writes the slices that it holds, the first one those that nobody has. */
+static bool cut(const ry_node *n, ry_cut *c) {
+    const ry_spec *x = &n->src[0]->spec;
+    if (axis_of(n) || ry_count_range(x, 1, x->rank) % 4) return false;
+    c->length = x->dim[0];
+    c->axis[0] = 0;
+    return true;
+}
+
 static ry_cost cost(const ry_node *n) { /* only the rows that are asked for are read */
     const ry_spec *y = &n->out[0].spec;
     double e = (double)ry_count(y);
@@ -235,6 +244,14 @@ static ry_status take_grad_launch(const ry_node *n, const ry_variant *v, ry_laun
     return RY_OK;
 }
 
+/* Rows of the table: to a piece, ids of other pieces are out of range. */
+static bool take_grad_cut(const ry_node *n, ry_cut *c) {
+    if (((const take_grad_args *)n->args)->axis) return false;
+    c->length = n->out[0].spec.dim[0];
+    c->axis[RY_OPERAND_OUT] = 0;
+    return true;
+}
+
 static ry_status take_grad_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     gx[0] = ry_take(g, gy[0], ry_src(g, n, 1), ((const take_grad_args *)n->args)->axis);
     return RY_OK;
@@ -282,7 +299,7 @@ static const ry_sample take_grad_samples[] = {
 static const ry_op take_grad_row = {
     .name = "take_grad", .doc = "gy [..,ids..,..], ids -> f32 [..,len,..]: rows with one id are added",
     .arg_size = sizeof(take_grad_args), .args = take_grad_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED,
-    .infer = take_grad_infer, .work = take_grad_work, .cpu = take_grad_cpu, .launch = take_grad_launch, .vjp = take_grad_vjp, .tol = 1e-4f,
+    .infer = take_grad_infer, .work = take_grad_work, .cpu = take_grad_cpu, .launch = take_grad_launch, .cut = take_grad_cut, .vjp = take_grad_vjp, .tol = 1e-4f,
     .samples = take_grad_samples};
 
 static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
@@ -294,12 +311,12 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
 
 static const ry_op embedding_row = {
     .name = "embedding", .doc = "w [V,C], ids [..] -> [..,C]; Q8_0 rows give f32", .min_src = 2, .max_src = 2,
-    .flags = RY_OP_CHECKED, .infer = embedding_infer, .work = work, .cpu = cpu, .launch = launch, .vjp = vjp, .cost = cost,
+    .flags = RY_OP_CHECKED, .infer = embedding_infer, .work = work, .cpu = cpu, .launch = launch, .cut = cut, .vjp = vjp, .cost = cost,
     .samples = embedding_samples};
 static const ry_op take_row = {
     .name = "take", .doc = "x [..,N,..], ids [R..] -> [..,R..,..]: slices along axis", .arg_size = sizeof(take_args),
     .args = take_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED, .infer = take_infer, .work = work, .cpu = cpu,
-    .wgsl = "embedding.wgsl", .launch = launch, .vjp = vjp, .cost = cost, .samples = take_samples};
+    .wgsl = "embedding.wgsl", .launch = launch, .cut = cut, .vjp = vjp, .cost = cost, .samples = take_samples};
 
 ry_tensor ry_embedding(ry_graph *g, ry_tensor w, ry_tensor ids) { return RY_APPLY(g, &embedding_row, NULL, w, ids); }
 ry_tensor ry_take(ry_graph *g, ry_tensor x, ry_tensor ids, int axis) {

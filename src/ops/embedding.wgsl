@@ -1,5 +1,5 @@
 // embedding.wgsl - y[o, r, c] = x[o, ids[r], c]: whole slices by number, x as [outer, len, inner]. Four elements of y a thread.
-// A number out of range gives NaN, or 0 where y is no float.
+// A number out of range gives NaN, or 0 where y is no float. Where x runs in pieces, each writes its own slices, the first one also those.
 fn missing() -> ${T_O0} {
 #if FLOATS
     return bitcast<f32>(u.nan);
@@ -22,9 +22,12 @@ fn element(i: u32) -> ${T_O0} {
 #if FOURS
     let row = i / u.inner;
     let id = u32(ld_s1(row % u.count));
-    var v = vec4<${T_O0}>(missing());
-    if (id < u.len) { v = ld4_s0((row / u.count * u.len + id) * u.inner + (i - row * u.inner), 4u); }
-    st4_o0(i, 4u, v);
+    let own = id - u.cut_from;
+    if (own < u.len) {
+        st4_o0(i, 4u, ld4_s0((row / u.count * u.len + own) * u.inner + (i - row * u.inner), 4u));
+    } else if (u.cut_from == 0u && id >= u.cut_length) {
+        st4_o0(i, 4u, vec4<${T_O0}>(missing()));
+    }
 #else
     var v = vec4<${T_O0}>(element(i));
     if (i + 1u < u.total) { v.y = element(i + 1u); }

@@ -734,6 +734,7 @@ static const ry_op row_fused = {.name = "fused",
                                 .cpu = cpu,
                                 .lower = lower,
                                 .launch = launch,
+                                .cut = ry_cut_elements,
                                 .cost = cost,
                                 .samples = samples};
 RY_OP_MODULE(fused, &row_fused);

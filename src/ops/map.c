@@ -219,7 +219,7 @@ static const ry_sample samples_S[] = {
 #define ROW(title, text, lo_, hi_, no_grad, op_, form_, uses, vjp_, lower_, samples_) \
     {.name = title, .doc = text, .min_src = BITS(uses), .max_src = BITS(uses), \
      .flags = RY_OP_MAP | RY_OP_INPLACE0 | (no_grad), .strided = 31, .infer = infer, .work = work, .cpu = cpu, \
-     .lower = lower_, .wgsl = "fused.wgsl", .launch = launch, .vjp = vjp_, .samples = samples_, .map = op_, .form = form_, .lo = (float)(lo_), \
+     .lower = lower_, .wgsl = "fused.wgsl", .launch = launch, .cut = ry_cut_elements, .vjp = vjp_, .samples = samples_, .map = op_, .form = form_, .lo = (float)(lo_), \
      .hi = (float)(hi_), .tol = 2e-6f}
 #define GRAD(name, cls, lo, hi, form, FORM, text) \
     static const ry_op row_##name##_##form = ROW(#name "_" #form, text, lo, hi, 0, MAP_##name, FORM, \

@@ -378,13 +378,13 @@ static const ry_op sgd_row = {
     .name = "sgd",
     .doc = "w, grad, momentum or none, scale [] or none -> w, momentum (torch.optim.SGD); lr, step dynamic",
     .arg_size = sizeof(sgd_args), .args = sgd_arg, .min_src = 4, .max_src = 4, .flags = RY_OP_NO_GRAD, .writes = 1 | 4,
-    .optional = 4 | 8, .infer = sgd_infer, .work = work, .cpu = sgd_cpu, .lower = sgd_lower, .launch = sgd_launch,
+    .optional = 4 | 8, .infer = sgd_infer, .work = work, .cpu = sgd_cpu, .lower = sgd_lower, .launch = sgd_launch, .cut = ry_cut_elements,
     .samples = sgd_samples};
 static const ry_op adamw_row = {
     .name = "adamw", .doc = "w, grad, m, v, scale [] or none -> w, m, v (torch.optim.AdamW); lr, step dynamic",
     .arg_size = sizeof(adamw_args), .args = adamw_arg, .min_src = 5, .max_src = 5, .flags = RY_OP_NO_GRAD,
     .writes = 1 | 4 | 8, .optional = 16, .infer = adamw_infer, .work = work, .cpu = adamw_cpu, .lower = adamw_lower,
-    .launch = adamw_launch, .cost = adamw_cost, .samples = adamw_samples};
+    .launch = adamw_launch, .cut = ry_cut_elements, .cost = adamw_cost, .samples = adamw_samples};
 static const ry_op global_norm_row = {
     .name = "global_norm", .doc = "1 to 12 tensors -> f32 []: square root of the sum of all squares", .min_src = 1,
     .max_src = RY_MAX_SRC, .infer = global_norm_infer, .work = global_norm_work, .cpu = global_norm_cpu,

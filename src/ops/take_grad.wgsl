@@ -10,7 +10,7 @@ const TILE = 2048u;
 var<workgroup> tile: array<vec4<u32>, ${2048 / 4}>;
 var<workgroup> part: array<u32, 256>;
 
-fn key(i: u32) -> u32 { return min(u32(ld_s1(i)), u.len); }
+fn key(i: u32) -> u32 { return min(u32(ld_s1(i)) - u.cut_from, u.len); } // of a piece of the table: its own rows
 fn sorted(place: u32) -> u32 { return bitcast<u32>(ld_tmp(2u * place)); }
 fn position(place: u32) -> u32 { return bitcast<u32>(ld_tmp(2u * place + 1u)); }
 fn line(outer: u32, chunk: u32, column: u32) -> u32 { return u.lines + 4u * ((outer * u.chunks + chunk) * u.columns + column); }

@@ -257,11 +257,11 @@ static const ry_sample set_rows_samples[] = {
 
 static const ry_op assign_row = {
     .name = "assign", .doc = "v variable, x of its shape -> v = x", .min_src = 2, .max_src = 2, .writes = 1,
-    .infer = whole_infer, .work = whole_work, .cpu = assign_cpu, .wgsl = "fused.wgsl", .launch = assign_launch, .vjp = assign_vjp, .lower = assign_lower,
+    .infer = whole_infer, .work = whole_work, .cpu = assign_cpu, .wgsl = "fused.wgsl", .launch = assign_launch, .cut = ry_cut_elements, .vjp = assign_vjp, .lower = assign_lower,
     .samples = whole_samples};
 static const ry_op add_into_row = {
     .name = "add_into", .doc = "v variable, x of its shape -> v = v + x", .min_src = 2, .max_src = 2, .writes = 1,
-    .infer = add_into_infer, .work = whole_work, .cpu = add_into_cpu, .wgsl = "fused.wgsl", .launch = add_into_launch, .vjp = add_into_vjp, .lower = add_into_lower,
+    .infer = add_into_infer, .work = whole_work, .cpu = add_into_cpu, .wgsl = "fused.wgsl", .launch = add_into_launch, .cut = ry_cut_elements, .vjp = add_into_vjp, .lower = add_into_lower,
     .samples = whole_samples};
 static const ry_op set_rows_row = {
     .name = "set_rows", .doc = "v variable, rows, idx [R] -> v[.., idx[r], ..] = rows[.., r, ..] along axis",
