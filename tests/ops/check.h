@@ -10,11 +10,14 @@ typedef struct check {
     const ry_op *op;
     const ry_sample *sample;
     ry_dtype floats;
-    const char *path;              /* instruction set in use */
-    ry_device *dev[CHECK_DEVICES]; /* 1, 2 and 3 threads */
+    const char *path; /* instruction set in use */
+    const char
+        *device; /* NULL: the CPU. Another one finds numbers out of range no error: what may hold some is left out */
+    ry_device *dev[CHECK_DEVICES]; /* 1, 2 and 3 threads; another device is one and the same */
     double usual
         [RY_MAX_OUT]; /* largest entry of each output on the sample as it is: where a variant's result nearly cancels,
                                        * its errors are still measured against this */
+    bool brief;       /* the row as it stands alone, against the oracle */
     bool stale;       /* a run ended in an error that it may end in: the device is void, open another */
     int64_t compared, failed;
 } check;

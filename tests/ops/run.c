@@ -23,7 +23,7 @@ bool check_fail(check *c, const char *how, const char *fmt, ...) {
 
 void check_devices_close(check *c) {
     for (int t = 0; t < CHECK_DEVICES; t++) {
-        ry_device_close(c->dev[t]);
+        if (!t || !c->device) ry_device_close(c->dev[t]);
         c->dev[t] = NULL;
     }
     c->stale = false;
@@ -32,8 +32,12 @@ void check_devices_close(check *c) {
 bool check_devices(check *c) {
     if (c->dev[0] && !c->stale) return true;
     check_devices_close(c);
+    if (c->device && ry_device_open(&c->dev[0], c->device, NULL) != RY_OK)
+        return check_fail(c, "device", "%s", ry_message());
     for (int t = 0; t < CHECK_DEVICES; t++)
-        if (ry_device_open(&c->dev[t], "cpu", &(ry_device_options){.threads = t + 1}) != RY_OK)
+        if (c->device)
+            c->dev[t] = c->dev[0];
+        else if (ry_device_open(&c->dev[t], "cpu", &(ry_device_options){.threads = t + 1}) != RY_OK)
             return check_fail(c, "device", "%s", ry_message());
     return true;
 }

@@ -1,0 +1,21 @@
+# run_op_tests.cmake - script: rows on the device webgpu in one process; after a failure each row in its own, to see which it was.
+#
+# -DPROGRAM=test_ops  -DROWS="row row .."
+separate_arguments(rows UNIX_COMMAND "${ROWS}")
+execute_process(COMMAND ${PROGRAM} --device webgpu ${rows} RESULT_VARIABLE result)
+if(result EQUAL 0 OR result EQUAL 77)
+    return()
+endif()
+message(STATUS "ended with ${result}; each row by itself:")
+set(failed "")
+foreach(row IN LISTS rows)
+    execute_process(COMMAND ${PROGRAM} --device webgpu ${row} RESULT_VARIABLE single)
+    if(NOT single EQUAL 0)
+        list(APPEND failed "${row} (${single})")
+    endif()
+endforeach()
+if(failed)
+    list(JOIN failed ", " failed)
+    message(FATAL_ERROR "failed: ${failed}")
+endif()
+message(FATAL_ERROR "failed together, none failed by itself")
