@@ -80,13 +80,16 @@ static ry_status body_text(ry_text *out, const ry_node *n, const ry_variant *v, 
     if (!file && !n->op->text) return ry_fail_node(n, RY_EUNSUPPORTED, "has no WGSL text");
     vars *x = ry_mem_zalloc(sizeof *x);
     if (!x) return RY_ENOMEM;
-    bool subgroups = l->caps->features & RY_FEATURE_SUBGROUPS, has_wg = false;
+    bool subgroups = l->caps->features & RY_FEATURE_SUBGROUPS;
+    int wg = 0, lanes = 0;
     char name[24], operand[8];
     for (int i = 0; i < l->n_knob; i++) {
         var_int(x, l->knob[i].name, l->knob[i].value);
-        has_wg |= !strcmp(l->knob[i].name, "WG");
+        if (!strcmp(l->knob[i].name, "WG")) wg = l->knob[i].value;
+        if (!strcmp(l->knob[i].name, "LANES")) lanes = l->knob[i].value;
     }
-    if (!has_wg) var_int(x, "WG", 256);
+    if (!wg) var_int(x, "WG", wg = 256);
+    if (!lanes) var_int(x, "LANES", wg);
     var_int(x, "N_SRC", n->n_src);
     var_int(x, "N_OUT", n->n_out);
     var_int(x, "WIDE", l->wide);

@@ -76,7 +76,8 @@ ry_status reduce_launch(const ry_node *n, ry_launch *l, reduce_kind kind, unsign
     const int64_t outputs = ry_count(&n->out[0].spec), group = line_min(GPU_GROUP, l->caps->max_invocations);
     const bool columns = n_kept && len && kept[n_kept - 1].in == 1 && !(n_red && red[n_red - 1].in == 1);
     const bool wide = t == RY_I64;
-    const bool quads = !wide && (columns ? by_fours(kept, n_kept) && all_fours(red, n_red) : by_fours(red, n_red) && all_fours(kept, n_kept));
+    const bool quads = !wide && (columns ? by_fours(kept, n_kept) && all_fours(red, n_red)
+                                         : by_fours(red, n_red) && all_fours(kept, n_kept));
     const int state = state_of(kind, t);
     const size_t words = state == 6 ? 3 : state == 2 || state == 3 || state == 5 ? 2 : 1;
     int64_t pieces, per, groups;

@@ -5,7 +5,16 @@
 
 /* In the order of KIND in reduce.wgsl. */
 typedef enum reduce_kind {
-    REDUCE_SUM, REDUCE_MEAN, REDUCE_NORM, REDUCE_AMAX, REDUCE_AMIN, REDUCE_LOGSUMEXP, REDUCE_ANY, REDUCE_ALL, REDUCE_ARGMAX, REDUCE_ARGMIN
+    REDUCE_SUM,
+    REDUCE_MEAN,
+    REDUCE_NORM,
+    REDUCE_AMAX,
+    REDUCE_AMIN,
+    REDUCE_LOGSUMEXP,
+    REDUCE_ANY,
+    REDUCE_ALL,
+    REDUCE_ARGMAX,
+    REDUCE_ARGMIN
 } reduce_kind;
 
 /* Source 0 over the axes in bits (argmax and argmin: one, whose index is the place) to output 0. */

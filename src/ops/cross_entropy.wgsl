@@ -1,6 +1,6 @@
 // cross_entropy.wgsl - loss = log(sum(exp(x))) - x[target], 0 where the target is ignored. LANES threads a row (row_launch.h), read once:
 // the greatest so far and the sum of exp(x - it) go along.
-#include rows
+#include reduce
 #include online
 
 @compute @workgroup_size(${WG}) fn main(${ARGS}) {

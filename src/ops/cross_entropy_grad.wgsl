@@ -1,6 +1,6 @@
 // cross_entropy_grad.wgsl - gx = gy (softmax(x) - onehot(target)), 0 where the target is ignored or no class. LANES threads a row
 // (row_launch.h), which stays in registers where it fits and else is read twice.
-#include rows
+#include reduce
 #include online
 
 @compute @workgroup_size(${WG}) fn main(${ARGS}) {

@@ -163,8 +163,10 @@ static ry_status cumsum_launch(const ry_node *n, const ry_variant *v, ry_launch 
     int64_t a_group = line_min(GROUP, l->caps->max_invocations);
     (void)v;
     blocks = line_max(1, line_div_up(s.len, line_max(1, per)));
-    if (rows) a_group = row_launch(l, lines * blocks, per, 0).together;
-    else ry_launch_knob_set(l, "WG", (int)a_group);
+    if (rows)
+        a_group = row_launch(l, lines * blocks, per, 0).together;
+    else
+        ry_launch_knob_set(l, "WG", (int)a_group);
     ry_launch_knob_set(l, "ROWS", rows);
     ry_launch_knob_set(l, "QUADS", quads);
     ry_launch_knob_set(l, "INTS", ints);

@@ -18,7 +18,7 @@
     }
 #end
 #end
-    let sum = group_sum(sum4(s), t);
+    let sum = row_sum(sum4(s), t);
     if (t == 0u) { st_tmp(at, sum); }
 }
 #end
@@ -26,6 +26,6 @@
     ${BEGIN}
     var s = 0.0;
     for (var i = t; i < u.parts; i += ${WG}u) { s += ld_tmp(i); }
-    s = group_sum(s, t);
+    s = row_sum(s, t);
     if (t == 0u) { st_o0(0u, sqrt(s)); }
 }

@@ -1,5 +1,5 @@
 // layer_norm.wgsl - y = (x - mean) / sqrt(variance + eps) w + b. LANES threads a row (row_launch.h), which stays in registers where it fits.
-#include rows
+#include reduce
 
 fn affine(h: vec4<f32>, i: u32) -> vec4<f32> {
     var y = h;

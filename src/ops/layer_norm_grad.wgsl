@@ -1,7 +1,7 @@
 // layer_norm_grad.wgsl - with h = (x - mean) r and t = gy w:  gx = r (t - mean(t) - h mean(t h)),  gw = sum over rows of gy h,  gb = of gy.
 // LANES threads walk over every u.walkers-th row (row_launch.h) with the sums for gw and gb in registers, which go to tmp [walkers, SUMS,
 // wide]; `columns` adds them up. Rows too long for registers (PER 0) are read again, and leave mean and r in tmp for `columns`.
-#include rows
+#include reduce
 #if SUMS
 #include columns
 #end

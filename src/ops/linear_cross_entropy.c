@@ -355,12 +355,12 @@ static ry_cost cost(const ry_node *n) {
 /* ---- the same on a GPU ---- */
 
 enum {
-    GPU_CHUNK_BYTES = 256 << 20, /* of logits; half of what may be bound, where that is less */
-    GPU_GROUPS = 528,            /* that keep a large GPU busy */
+    GPU_CHUNK_BYTES = 256 << 20,    /* of logits; half of what may be bound, where that is less */
+    GPU_GROUPS = 528,               /* that keep a large GPU busy */
     SOFTWARE_CHUNK_BYTES = 2 << 20, /* the same where a CPU computes */
     SOFTWARE_GROUPS = 16,
-    GPU_LEAST_K = 256,           /* of a part of dx */
-    GPU_STEP = 8                 /* BK of _tile.wgsl */
+    GPU_LEAST_K = 256, /* of a part of dx */
+    GPU_STEP = 8       /* BK of _tile.wgsl */
 };
 
 static int64_t up_to(int64_t x, int64_t unit) { return div_up(x, unit) * unit; }
@@ -372,8 +372,10 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     const int64_t ld = up_to(V, GPU_STEP), wide = up_to(C, 4);
     const bool software = l->caps->features & RY_FEATURE_SOFTWARE;
     const int64_t busy = software ? SOFTWARE_GROUPS : GPU_GROUPS;
-    const int64_t chunk = least(software ? SOFTWARE_CHUNK_BYTES : GPU_CHUNK_BYTES, (int64_t)(l->caps->max_binding / 2)) / 4 / most(ld, 1);
-    int64_t fit = most(chunk >= 128 ? chunk / 128 * 128 : chunk / GPU_STEP * GPU_STEP, GPU_STEP), rounds = most(1, div_up(R, fit));
+    const int64_t chunk =
+        least(software ? SOFTWARE_CHUNK_BYTES : GPU_CHUNK_BYTES, (int64_t)(l->caps->max_binding / 2)) / 4 / most(ld, 1);
+    int64_t fit = most(chunk >= 128 ? chunk / 128 * 128 : chunk / GPU_STEP * GPU_STEP, GPU_STEP),
+            rounds = most(1, div_up(R, fit));
     const int64_t rows = least(fit, up_to(div_up(R, rounds), fit >= 128 && R >= 128 ? 128 : GPU_STEP));
     (void)v;
     if (rows) rounds = most(1, div_up(R, rows));
@@ -386,7 +388,8 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     row_deal d = row_launch(l, rows, V, 0);
     const int64_t z_at = up_to(R, 4), dx_at = z_at + rows * ld;
     l->rounds = rounds;
-    l->scratch = ry_mem_size((size_t)(dx_at + (a->with_grad && parts > 1 ? parts * rows * wide : 0) + 4), sizeof(float), 0);
+    l->scratch =
+        ry_mem_size((size_t)(dx_at + (a->with_grad && parts > 1 ? parts * rows * wide : 0) + 4), sizeof(float), 0);
     l->vec = RY_USES_SCRATCH;
     if (C % 4 == 0) l->vec |= RY_USES_SRC(X) | RY_USES_SRC(W) | RY_USES_OUT(DX) | RY_USES_OUT(DW);
     ry_launch_knob_set(l, "BM", (int)tile);
@@ -534,25 +537,25 @@ static const ry_sample samples[] = {
      .flags = RY_SAMPLE_BENCH},
     {0}};
 
-static const ry_op linear_cross_entropy_row = {
-    .name = "linear_cross_entropy",
-    .doc = "x [R,C], w [V,C], targets [R], scale [] or none -> loss [], and with_grad: dx [R,C], dw [V,C] in f32; on a GPU a "
-           "target that is no class gives a loss of NaN and no gradient",
-    .arg_size = sizeof(lce_args),
-    .args = args_of,
-    .min_src = 3,
-    .max_src = 4,
-    .flags = RY_OP_CHECKED,
-    .optional = 1u << SCALE,
-    .infer = infer,
-    .work = work,
-    .cpu = cpu,
-    .lower = lower,
-    .launch = launch,
-    .vjp = vjp,
-    .cost = cost,
-    .tol = 1e-5f,
-    .samples = samples};
+static const ry_op linear_cross_entropy_row = {.name = "linear_cross_entropy",
+                                               .doc = "x [R,C], w [V,C], targets [R], scale [] or none -> loss [], and "
+                                                      "with_grad: dx [R,C], dw [V,C] in f32; on a GPU a "
+                                                      "target that is no class gives a loss of NaN and no gradient",
+                                               .arg_size = sizeof(lce_args),
+                                               .args = args_of,
+                                               .min_src = 3,
+                                               .max_src = 4,
+                                               .flags = RY_OP_CHECKED,
+                                               .optional = 1u << SCALE,
+                                               .infer = infer,
+                                               .work = work,
+                                               .cpu = cpu,
+                                               .lower = lower,
+                                               .launch = launch,
+                                               .vjp = vjp,
+                                               .cost = cost,
+                                               .tol = 1e-5f,
+                                               .samples = samples};
 
 ry_tensor ry_linear_cross_entropy(ry_graph *g, ry_tensor x, ry_tensor w, ry_tensor targets,
                                   const ry_linear_ce_options *o) {

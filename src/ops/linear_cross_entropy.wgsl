@@ -5,7 +5,7 @@
 // classes) is cut into parts, which `dx_sum` adds. `total` adds the losses in the last round.
 // Columns of z beyond the classes, and rows up to a multiple of 8, are 0 once `rows` has run: products may read them.
 //   tmp: losses [R], z [rows, ld], parts of dx [SPLITS, rows, wide]
-#include rows
+#include reduce
 #include online
 #include tile
 #if BF16

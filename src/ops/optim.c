@@ -284,7 +284,7 @@ static ry_status global_norm_cpu(const ry_cpu *c) {
 
 static ry_status global_norm_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     enum { PIECES = 1024 }; /* of a source: so many groups fill a large GPU */
-    static const char *const entry[] = {"parts0", "parts1", "parts2", "parts3", "parts4", "parts5",
+    static const char *const entry[] = {"parts0", "parts1", "parts2", "parts3", "parts4",  "parts5",
                                         "parts6", "parts7", "parts8", "parts9", "parts10", "parts11"};
     int64_t group = line_min(256, l->caps->max_invocations), start[RY_MAX_SRC + 1] = {0};
     int batch = (int)line_max(1, line_min(n->n_src, (int64_t)l->caps->max_bindings - 1));

@@ -1,5 +1,5 @@
 // rms_norm.wgsl - y = x / sqrt(mean(x^2) + eps) w. LANES threads a row (row_launch.h), which stays in registers where it fits.
-#include rows
+#include reduce
 
 @compute @workgroup_size(${WG}) fn main(${ARGS}) {
     ${BEGIN}

@@ -1,7 +1,7 @@
 // rms_norm_grad.wgsl - with t = gy w:  gx = r t - r^3 mean(t x) x,  gw = sum over rows of r gy x.
 // LANES threads walk over every u.walkers-th row (row_launch.h) with sums for gw in registers, which go to tmp [walkers, wide]; `columns`
 // adds them up. Rows too long for registers (PER 0) are read again, and leave r in tmp for `columns`.
-#include rows
+#include reduce
 #if HAS_S2
 #include columns
 #end

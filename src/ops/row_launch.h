@@ -6,7 +6,13 @@
 #define RY_OPS_ROW_LAUNCH_H
 #include "lines.h"
 
-enum { ROW_COLUMNS = 32 /* of a group of _columns.wgsl */, ROW_GROUP = 128, ROW_GROUP_MAX = 256, ROW_PER = 4, ROW_BUSY = 131072 /* threads that keep a large GPU busy */ };
+enum {
+    ROW_COLUMNS = 32 /* of a group of _columns.wgsl */,
+    ROW_GROUP = 128,
+    ROW_GROUP_MAX = 256,
+    ROW_PER = 4,
+    ROW_BUSY = 131072 /* threads that keep a large GPU busy */
+};
 
 typedef struct row_deal {
     int64_t lanes, group, together; /* threads of a row and of a group; rows of a group */
@@ -17,7 +23,8 @@ typedef struct row_deal {
 static inline row_deal row_launch(ry_launch *l, int64_t rows, int64_t len, int64_t per) {
     int64_t quads = line_max(1, line_div_up(len, 4)), most = line_min(ROW_GROUP_MAX, l->caps->max_invocations);
     row_deal d = {.lanes = 1};
-    while (2 * d.lanes <= most && (quads > ROW_PER * d.lanes || (2 * d.lanes <= quads && rows * d.lanes < ROW_BUSY))) d.lanes *= 2;
+    while (2 * d.lanes <= most && (quads > ROW_PER * d.lanes || (2 * d.lanes <= quads && rows * d.lanes < ROW_BUSY)))
+        d.lanes *= 2;
     d.group = line_max(d.lanes, line_min(ROW_GROUP, most));
     d.together = d.group / d.lanes;
     d.per = line_div_up(quads, d.lanes) <= per ? line_div_up(quads, d.lanes) : 0;

@@ -160,10 +160,10 @@ static ry_status launch(const ry_node *n, ry_launch *l, int kind) {
     ry_launch_run(l, "lines", len ? line_div_up(lines, across) : 0, 0);
     return RY_OK;
 }
-#define LAUNCH(id, kind) \
+#define LAUNCH(id, kind)                                                                \
     static ry_status id##_launch(const ry_node *n, const ry_variant *v, ry_launch *l) { \
-        (void)v; \
-        return launch(n, l, kind); \
+        (void)v;                                                                        \
+        return launch(n, l, kind);                                                      \
     }
 LAUNCH(softmax, 0)
 LAUNCH(log_softmax, 1)

@@ -2,7 +2,7 @@
 // 2: y (gy - sum(y gy)); 3: gy - exp(y) sum(gy).
 //   rows   a line's numbers lie together: LANES threads a line (row_launch.h), in registers where it fits
 //   lines  they do not: u.across neighbouring lines, WG / u.across threads each
-#include rows
+#include reduce
 #include online
 
 // A line makes two numbers of all of its own: where a thread begins, how two join, what four numbers add, what is made of the two at last;

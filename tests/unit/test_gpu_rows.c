@@ -56,7 +56,8 @@ static ry_tensor noise(ry_graph *g, feeds *f, ry_spec s) {
 static ry_tensor ids(ry_graph *g, feeds *f, int64_t n, int64_t classes) { /* some are ignored */
     int32_t *x = malloc((size_t)n * sizeof *x + 1);
     assert_non_null(x);
-    for (int64_t i = 0; i < n; i++) x[i] = i % 7 == 3 ? -100 : (int32_t)(ry_rng_word(5, 1, (uint64_t)i) % (uint64_t)classes);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = i % 7 == 3 ? -100 : (int32_t)(ry_rng_word(5, 1, (uint64_t)i) % (uint64_t)classes);
     ry_tensor t = feed(g, f, RY_SHAPE(RY_I32, n), x);
     free(x);
     return t;
@@ -68,8 +69,10 @@ static ry_tensor whole(ry_graph *g, feeds *f, ry_spec s, float scale) { /* i64 o
     assert_non_null(x);
     for (int64_t i = 0; i < n; i++) {
         int64_t v = (int64_t)(scale * (4 * ry_rng_unit(ry_rng_word(3, (uint32_t)f->n, (uint64_t)i)) - 2));
-        if (s.dtype == RY_I64) x[i] = v;
-        else ((int32_t *)x)[i] = (int32_t)v;
+        if (s.dtype == RY_I64)
+            x[i] = v;
+        else
+            ((int32_t *)x)[i] = (int32_t)v;
     }
     ry_tensor t = feed(g, f, s, x);
     free(x);
@@ -121,7 +124,8 @@ static int differ(const trial *c, const results *have, const results *want) {
     for (size_t k = 0; k < want->n; k++) {
         assert_int_equal(have->bytes[k], want->bytes[k]);
         if (want->dtype[k] != RY_F32) {
-            if (memcmp(have->data[k], want->data[k], want->bytes[k])) print_error("%s: output %zu differs\n", c->what, k), wrong++;
+            if (memcmp(have->data[k], want->data[k], want->bytes[k]))
+                print_error("%s: output %zu differs\n", c->what, k), wrong++;
             continue;
         }
         const float *a = have->data[k], *b = want->data[k];
@@ -133,7 +137,8 @@ static int differ(const trial *c, const results *have, const results *want) {
             if (fabs((double)b[i]) > most) most = fabs((double)b[i]);
         }
         if (off <= allowed * most) continue;
-        print_error("%s: output %zu is off by %g of %g at %zu: %g, not %g\n", c->what, k, off, most, at, (double)a[at], (double)b[at]);
+        print_error("%s: output %zu is off by %g of %g at %zu: %g, not %g\n", c->what, k, off, most, at, (double)a[at],
+                    (double)b[at]);
         wrong++;
     }
     return wrong;
@@ -235,7 +240,8 @@ static size_t cross_entropy(ry_graph *g, feeds *f, const trial *c, ry_tensor wan
 }
 /* dim: rows, inner, classes; a: 1 without gradients; b: 1 with softcap and scale */
 static size_t linear_cross_entropy(ry_graph *g, feeds *f, const trial *c, ry_tensor want[WANTED]) {
-    ry_tensor x[3] = {noise(g, f, RY_SHAPE(RY_F32, c->dim[0], c->dim[1])), noise(g, f, RY_SHAPE(RY_F32, c->dim[2], c->dim[1]))};
+    ry_tensor x[3] = {noise(g, f, RY_SHAPE(RY_F32, c->dim[0], c->dim[1])),
+                      noise(g, f, RY_SHAPE(RY_F32, c->dim[2], c->dim[1]))};
     ry_linear_ce_options o = {.ignore = -100, .with_grad = !c->a};
     if (c->b) o.softcap = 3, o.scale = x[2] = noise(g, f, RY_SHAPE(RY_F32, 1));
     want[0] = ry_linear_cross_entropy(g, x[0], x[1], ids(g, f, c->dim[0], c->dim[2]), &o);
@@ -334,14 +340,18 @@ static size_t norm_of_many(ry_graph *g, feeds *f, const trial *c, ry_tensor want
     return 1;
 }
 static void test_global_norm(void **state) {
-    static const trial list[] = {{"norm of 14", norm_of_many, 0, {0}, 20, 0, 0}, {"norm of a large one", norm_of_many, 0, {0}, 3000003, 0, 0}};
+    static const trial list[] = {{"norm of 14", norm_of_many, 0, {0}, 20, 0, 0},
+                                 {"norm of a large one", norm_of_many, 0, {0}, 3000003, 0, 0}};
     (void)state;
     RUN(list);
 }
 
 /* What samples cannot hold: NaN and infinities, sums beyond 32 bits, ids that are no class. */
 static size_t odd_numbers(ry_graph *g, feeds *f, const trial *c, ry_tensor want[WANTED]) {
-    static const float rows[4][5] = {{1, NAN, 3, -2, 0}, {-INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY}, {2, INFINITY, 1, 0, -1}, {-0.0f, 0, -5, -0.0f, -1}};
+    static const float rows[4][5] = {{1, NAN, 3, -2, 0},
+                                     {-INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY},
+                                     {2, INFINITY, 1, 0, -1},
+                                     {-0.0f, 0, -5, -0.0f, -1}};
     static const int64_t large[2][3] = {{3000000000, 3000000000, -1}, {-5000000000, 7, INT64_MAX}};
     (void)c;
     ry_tensor x = feed(g, f, RY_SHAPE(RY_F32, 4, 5), rows), i = feed(g, f, RY_SHAPE(RY_I64, 2, 3), large);
@@ -389,8 +399,9 @@ static void test_no_class(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_norms),        cmocka_unit_test(test_softmax),     cmocka_unit_test(test_losses),
-                                       cmocka_unit_test(test_reductions),   cmocka_unit_test(test_running_sums), cmocka_unit_test(test_global_norm),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_norms),        cmocka_unit_test(test_softmax),
+                                       cmocka_unit_test(test_losses),       cmocka_unit_test(test_reductions),
+                                       cmocka_unit_test(test_running_sums), cmocka_unit_test(test_global_norm),
                                        cmocka_unit_test(test_odd_numbers),  cmocka_unit_test(test_no_class)};
     return cmocka_run_group_tests(tests, open_devices, close_devices);
 }
