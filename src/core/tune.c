@@ -30,14 +30,14 @@ static uint64_t hash(uint64_t h, const char *s, size_t n) {
     return h;
 }
 
-/* Changes when the kernel does: its file, and the library's version where the row writes text of its own. */
+/* Changes when the kernel does: its file, any that may be included (_*.wgsl), and the library's version where the row writes text of its own. */
 static uint64_t text_version(const ry_op *op) {
     char file[64];
     uint64_t h = hash(14695981039346656037u, op->text ? ry_version() : "", op->text ? strlen(ry_version()) : 0);
     snprintf(file, sizeof file, "%.48s.wgsl", op->name);
     const char *name = op->wgsl ? op->wgsl : file;
     for (size_t i = 0; i < ry_kernel_text_count; i++)
-        if (!strcmp(ry_kernel_texts[i].name, name)) h = hash(h, ry_kernel_texts[i].text, ry_kernel_texts[i].n);
+        if (ry_kernel_texts[i].name[0] == '_' || !strcmp(ry_kernel_texts[i].name, name)) h = hash(h, ry_kernel_texts[i].text, ry_kernel_texts[i].n);
     return h;
 }
 

@@ -431,10 +431,13 @@ static bool cut(const ry_node *n, ry_cut *c) {
         if (bias_of(n)) c->axis[BIAS] = 0;
         return true;
     }
-    c->length = o->dim[0];
-    out[0] = 0;
-    if (ra == r && a->spec.dim[0] == c->length) c->axis[A] = 0;
-    if (r > 2 && rb == r && b->spec.dim[0] == c->length) c->axis[W] = 0;
+    int axis = 0;
+    while (axis < r - 2 && o->dim[axis] == 1) axis++;
+    int ia = axis - (r - ra), ib = axis - (r - rb);
+    c->length = o->dim[axis];
+    out[0] = (int8_t)axis;
+    if (ia >= 0 && a->spec.dim[ia] == c->length) c->axis[A] = (int8_t)ia;
+    if (ib >= 0 && ib < rb - 2 && b->spec.dim[ib] == c->length) c->axis[W] = (int8_t)ib;
     return true;
 }
 

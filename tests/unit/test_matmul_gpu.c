@@ -231,7 +231,7 @@ static int one_product(int64_t m, int64_t n, int64_t k, const int64_t b[2], bool
 static void ragged(void **state) {
     int wrong = 0;
     (void)state;
-    for (int i = 0; i < rounds(12); i++)
+    for (int i = 0; i < rounds(8); i++)
         wrong += one_product(length(), length(), length(), (int64_t[]){1, 1 + pick(3)}, false, ANY);
     assert_int_equal(wrong, 0);
 }
@@ -239,7 +239,7 @@ static void ragged(void **state) {
 static void batches(void **state) {
     int wrong = 0;
     (void)state;
-    for (int i = 0; i < rounds(6); i++)
+    for (int i = 0; i < rounds(4); i++)
         wrong +=
             one_product(1 + pick(70), 1 + pick(70), 1 + pick(40), (int64_t[]){1 + pick(3), 1 + pick(3)}, true, ANY);
     wrong += one_product(3, 5, 4, (int64_t[]){20, 30}, true, AS_IT_LIES);
@@ -270,7 +270,7 @@ static void shared_depth(void **state) {
 static void thin(void **state) {
     int wrong = 0;
     (void)state;
-    for (int i = 0; i < rounds(6); i++) {
+    for (int i = 0; i < rounds(4); i++) {
         int64_t few = 1 + pick(8), many = 1 + pick(300), k = length() * (1 + pick(8));
         wrong += pick(3) ? one_product(few, many, k, (int64_t[]){1, 1}, false, i < 3 ? AS_IT_LIES : ANY)
                          : one_product(many, few, k, (int64_t[]){1, 1}, false, ANY);
@@ -344,7 +344,7 @@ static int one_grouped(bool dw, int64_t rows, int64_t m, int64_t n, int64_t expe
 static void experts(void **state) {
     int wrong = 0;
     (void)state;
-    for (int i = 0; i < rounds(4); i++) {
+    for (int i = 0; i < rounds(3); i++) {
         wrong += one_grouped(false, 1 + pick(200), length(), length(), 1 + pick(8));
         wrong += one_grouped(true, 1 + pick(200), length(), length(), 1 + pick(8));
     }
