@@ -360,7 +360,8 @@ enum {
     SOFTWARE_CHUNK_BYTES = 2 << 20, /* the same where a CPU computes */
     SOFTWARE_GROUPS = 16,
     GPU_LEAST_K = 256, /* of a part of dx */
-    GPU_STEP = 8       /* BK of _tile.wgsl */
+    GPU_STEP = 8,      /* BK of _tile.wgsl */
+    MOST_WINDOWS = 10  /* of classes, where w or its gradient is larger than a binding: three dispatches each */
 };
 
 static int64_t up_to(int64_t x, int64_t unit) { return div_up(x, unit) * unit; }
@@ -379,11 +380,17 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     const int64_t rows = least(fit, up_to(div_up(R, rounds), fit >= 128 && R >= 128 ? 128 : GPU_STEP));
     (void)v;
     if (rows) rounds = most(1, div_up(R, rows));
+    const int64_t piece = least(ry_launch_part(l->caps, n->src[W]), dw ? ry_launch_part(l->caps, &n->out[DW]) : V),
+                  windows = piece ? most(1, div_up(V, piece)) : 1;
+    if (windows > MOST_WINDOWS || (V && !piece))
+        return ry_fail_node(n, RY_EUNSUPPORTED, "w %s is larger than %d times what a kernel of this device sees",
+                            ry_show(&n->src[W]->spec).s, MOST_WINDOWS);
     const bool large = div_up(rows, 128) * div_up(V, 128) >= busy && div_up(V, 128) * div_up(C, 128) >= busy;
     const int64_t tile = large ? 128 : 64, threads = 128;
     const int64_t tall = div_up(rows, tile), wide_c = div_up(C, tile), wide_z = div_up(V, tile), tall_v = wide_z;
-    int64_t parts = least(div_up(busy, most(1, tall * wide_c)), most(1, ld / GPU_LEAST_K));
+    int64_t parts = windows > 1 ? 1 : least(div_up(busy, most(1, tall * wide_c)), most(1, ld / GPU_LEAST_K));
     const int64_t per_part = up_to(div_up(ld, parts), GPU_STEP);
+    ry_launch_knob_set(l, "WINDOWS", windows > 1);
     parts = per_part ? most(1, div_up(ld, per_part)) : 1;
     row_deal d = row_launch(l, rows, V, 0);
     const int64_t z_at = up_to(R, 4), dx_at = z_at + rows * ld;
@@ -421,15 +428,32 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_u32(l, "nan_bits", 0x7fc00000);
     const uint32_t x = RY_USES_SRC(X), w = RY_USES_SRC(W), t = RY_USES_SRC(TARGETS), tmp = RY_USES_SCRATCH,
                    scale = n->n_src > SCALE && n->src[SCALE] ? RY_USES_SRC(SCALE) : 0;
-    ry_launch_run(l, "logits", tall * wide_z, x | w | tmp);
+    for (int64_t i = 0; i < windows && windows > 1; i++) {
+        const int64_t from = i * piece, to = least(V, from + piece);
+        ry_launch_run_part(l, "logits", tall * div_up(to - from, tile), x | w | tmp, w, from, to);
+    }
+    if (windows == 1) ry_launch_run(l, "logits", tall * wide_z, x | w | tmp);
     ry_launch_run(l, "rows", div_up(rows, d.together), t | scale | tmp);
-    if (a->with_grad) {
+    for (int64_t i = 0; i < windows && windows > 1 && a->with_grad; i++) {
+        const int64_t from = i * piece, to = least(V, from + piece);
+        ry_launch_run_part(l, "dx", tall * wide_c, w | tmp | RY_USES_OUT(DX), w, from, to);
+        if (dw)
+            ry_launch_run_part(l, "dw", div_up(to - from, tile) * wide_c, x | tmp | RY_USES_OUT(DW), RY_USES_OUT(DW),
+                               from, to);
+    }
+    if (windows == 1 && a->with_grad) {
         ry_launch_run(l, "dx", tall * wide_c * parts, w | tmp | RY_USES_OUT(DX));
         if (parts > 1) ry_launch_run(l, "dx_sum", div_up(rows * wide, 4 * d.group), tmp | RY_USES_OUT(DX));
         if (dw) ry_launch_run(l, "dw", tall_v * wide_c, x | tmp | RY_USES_OUT(DW));
     }
     ry_launch_run(l, "total", 1, scale | tmp | RY_USES_OUT(LOSS));
     return RY_OK;
+}
+
+static bool in_windows(const ry_node *n, ry_cut *c) { /* of w and dw, by launch() */
+    (void)n;
+    c->length = 0;
+    return true;
 }
 
 /* ---- gradients and the composed form ---- */
@@ -552,6 +576,7 @@ static const ry_op linear_cross_entropy_row = {.name = "linear_cross_entropy",
                                                .cpu = cpu,
                                                .lower = lower,
                                                .launch = launch,
+                                               .cut = in_windows,
                                                .vjp = vjp,
                                                .cost = cost,
                                                .tol = 1e-5f,

@@ -3,6 +3,7 @@
 // A round takes u.rows rows of x: `logits` makes their z [rows, ld] in tmp; `rows` turns each row into its loss and, in place, the
 // gradient of its logits; `dx` and `dw` multiply that by w and x. dw adds up over the rounds, in their order. Where dx has few tiles, K (all
 // classes) is cut into parts, which `dx_sum` adds. `total` adds the losses in the last round.
+// Where no binding holds w or dw, all dispatches but `rows` see a window of the classes; dx then adds up over them.
 // Columns of z beyond the classes, and rows up to a multiple of 8, are 0 once `rows` has run: products may read them.
 //   tmp: losses [R], z [rows, ld], parts of dx [SPLITS, rows, wide]
 #include reduce
@@ -12,6 +13,13 @@
 #include bf16
 #end
 
+#if WINDOWS
+fn seen_from() -> u32 { return u.part_from; } // classes that this dispatch sees
+fn seen_to() -> u32 { return u.part_to; }
+#else
+fn seen_from() -> u32 { return 0u; }
+fn seen_to() -> u32 { return u.V; }
+#end
 fn first() -> u32 { return u.round * u.rows; }
 fn count() -> u32 { return min(u.rows, u.R - min(u.R, first())); } // rows of this round
 #if BF16
@@ -49,9 +57,9 @@ fn store_0(row: u32, column: u32, v: vec4<f32>, part: u32) {
 }
 @compute @workgroup_size(${TT}) fn logits(${ARGS}) {
     ${BEGIN}
-    let at = tile_of(group, u.tall, u.wide_z);
+    let at = tile_of(group, u.tall, (seen_to() - seen_from() + ${BN - 1}u) / ${BN}u) + vec2<u32>(0u, seen_from());
     if (at.x >= count()) { return; }
-    product_0(at, count(), u.V, 0u, u.C, 0u, t);
+    product_0(at, count(), seen_to(), 0u, u.C, 0u, t);
 }
 
 @compute @workgroup_size(${WG}) fn rows(${ARGS}) {
@@ -111,7 +119,14 @@ fn store_1(row: u32, column: u32, v: vec4<f32>, part: u32) {
 #if SPLIT
     st4_tmp(u.dx_at + (part * u.rows + row) * u.wide + column, 4u, v);
 #else
-    st4_o1((first() + row) * u.C + column, u.C - column, v);
+    let at = (first() + row) * u.C + column;
+#if WINDOWS
+    if (seen_from() > 0u) {
+        st4_o1(at, u.C - column, ld4_o1(at, u.C - column) + v);
+        return;
+    }
+#end
+    st4_o1(at, u.C - column, v);
 #end
 }
 @compute @workgroup_size(${TT}) fn dx(${ARGS}) {
@@ -119,7 +134,11 @@ fn store_1(row: u32, column: u32, v: vec4<f32>, part: u32) {
     let part = group / (u.tall * u.wide_c);
     let at = tile_of(group % (u.tall * u.wide_c), u.tall, u.wide_c);
     if (at.x >= count()) { return; }
+#if WINDOWS
+    product_1(at, count(), u.C, seen_from(), seen_to(), 0u, t);
+#else
     product_1(at, count(), u.C, part * u.per_part, min((part + 1u) * u.per_part, u.ld), part, t);
+#end
 }
 #if SPLIT
 @compute @workgroup_size(${WG}) fn dx_sum(${ARGS}) {
@@ -141,7 +160,7 @@ fn store_2(row: u32, column: u32, v: vec4<f32>, part: u32) {
 }
 @compute @workgroup_size(${TT}) fn dw(${ARGS}) {
     ${BEGIN}
-    product_2(tile_of(group, u.tall_v, u.wide_c), u.V, u.C, 0u, count(), 0u, t);
+    product_2(tile_of(group, (seen_to() - seen_from() + ${BM - 1}u) / ${BM}u, u.wide_c) + vec2<u32>(seen_from(), 0u), seen_to(), u.C, 0u, count(), 0u, t);
 }
 #end
 

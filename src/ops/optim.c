@@ -282,14 +282,54 @@ static ry_status global_norm_cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
+static const char *const norm_entry[] = {"parts0", "parts1", "parts2", "parts3", "parts4", "parts5", "parts6", "parts7", "parts8", "parts9", "parts10", "parts11"};
+
+static ry_status norm_of_windows(const ry_node *n, ry_launch *l) {
+    enum { PIECES = 256 }; /* of a window */
+    int64_t group = line_min(256, l->caps->max_invocations), start = 0;
+    char name[20];
+    ry_launch_knob_set(l, "WG", (int)group);
+    ry_launch_knob_set(l, "BATCH", 1);
+    ry_launch_knob_set(l, "BATCHES", n->n_src);
+    for (int i = 0; i < n->n_src; i++) {
+        const ry_value *x = n->src[i];
+        int64_t rows = x->spec.rank ? x->spec.dim[0] : 1, row = rows ? ry_count(&x->spec) / rows : 0, piece = ry_launch_part(l->caps, x),
+                per = line_max(1, line_min(PIECES, line_div_up(piece * row, 8 * group)));
+        const struct { const char *name; int64_t value; } field[] = {{"start", start}, {"row", row}, {"piece", line_max(1, piece)}, {"per", per}};
+        for (size_t k = 0; k < sizeof field / sizeof *field; k++) {
+            snprintf(name, sizeof name, "%s_%d", field[k].name, i);
+            ry_launch_u32(l, name, field[k].value);
+        }
+        l->vec |= RY_USES_SRC(i);
+        for (int64_t from = 0; from < rows; from += piece) {
+            if (!piece || l->n_dispatch == RY_MAX_DISPATCH - 1)
+                return ry_fail_node(n, RY_EUNSUPPORTED, "%s is too large for what a kernel of this device sees", ry_show(&x->spec).s);
+            ry_launch_run_part(l, norm_entry[i], per, RY_USES_SCRATCH | RY_USES_SRC(i), piece < rows ? RY_USES_SRC(i) : 0, from, line_min(rows, from + piece));
+            start += per;
+        }
+    }
+    ry_launch_u32(l, "parts", start);
+    l->scratch = (size_t)line_max(1, start) * sizeof(float);
+    ry_launch_run(l, "finish", 1, RY_USES_SCRATCH | RY_USES_OUT(0));
+    return RY_OK;
+}
+
+static bool norm_in_windows(const ry_node *n, ry_cut *c) { /* by launch() */
+    (void)n;
+    c->length = 0;
+    return true;
+}
+
 static ry_status global_norm_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     enum { PIECES = 1024 }; /* of a source: so many groups fill a large GPU */
-    static const char *const entry[] = {"parts0", "parts1", "parts2", "parts3", "parts4",  "parts5",
-                                        "parts6", "parts7", "parts8", "parts9", "parts10", "parts11"};
     int64_t group = line_min(256, l->caps->max_invocations), start[RY_MAX_SRC + 1] = {0};
     int batch = (int)line_max(1, line_min(n->n_src, (int64_t)l->caps->max_bindings - 1));
     char name[20];
+    bool windows = false; /* a source that no binding holds: all are seen one by one, in parts of rows */
     (void)v;
+    for (int i = 0; i < n->n_src; i++) windows |= n->src[i]->spec.rank && ry_launch_part(l->caps, n->src[i]) < n->src[i]->spec.dim[0];
+    ry_launch_knob_set(l, "WINDOWS", windows);
+    if (windows) return norm_of_windows(n, l);
     for (int i = 0; i < n->n_src; i++) {
         int64_t count = ry_count(&n->src[i]->spec);
         snprintf(name, sizeof name, "n_%d", i);
@@ -309,7 +349,7 @@ static ry_status global_norm_launch(const ry_node *n, const ry_variant *v, ry_la
         int from = b * batch, to = from + batch < n->n_src ? from + batch : n->n_src;
         uint32_t uses = RY_USES_SCRATCH;
         for (int i = from; i < to; i++) uses |= RY_USES_SRC(i);
-        ry_launch_run(l, entry[b], start[to] - start[from], uses);
+        ry_launch_run(l, norm_entry[b], start[to] - start[from], uses);
     }
     l->scratch = (size_t)line_max(1, start[n->n_src]) * sizeof(float);
     ry_launch_run(l, "finish", 1, RY_USES_SCRATCH | RY_USES_OUT(0));
@@ -388,7 +428,7 @@ static const ry_op adamw_row = {
 static const ry_op global_norm_row = {
     .name = "global_norm", .doc = "1 to 12 tensors -> f32 []: square root of the sum of all squares", .min_src = 1,
     .max_src = RY_MAX_SRC, .infer = global_norm_infer, .work = global_norm_work, .cpu = global_norm_cpu,
-    .lower = global_norm_lower, .launch = global_norm_launch, .vjp = global_norm_vjp, .samples = global_norm_samples};
+    .lower = global_norm_lower, .launch = global_norm_launch, .cut = norm_in_windows, .vjp = global_norm_vjp, .samples = global_norm_samples};
 
 /* ---- builders ---- */
 
