@@ -192,13 +192,13 @@ static int bench_lm(ry_device *d, const char *model, ry_dtype weights, int64_t p
     app_progress_clear();
     if (st != RY_OK) return app_fail(st);
     if (json)
-        printf("{\"bench\":\"lm\",\"params\":%lld,\"prompt\":%lld,\"generated\":%lld,\"prompt_tok_per_s\":%.6g,\"tok_per_s\":%.6g,\"ms_token\":%.6g,\"ms_first\":%.6g,"
+        printf("{\"bench\":\"lm\",\"params\":%lld,\"prompt\":%lld,\"generated\":%lld,\"prompt_tok_per_s\":%.6g,\"tok_per_s\":%.6g,\"ms_token\":%.6g,\"ms_device\":%.6g,\"ms_first\":%.6g,"
                "\"gbps\":%.6g,\"copy_gbps\":%.6g,\"device_bytes\":%zu}\n",
-               (long long)r.params, (long long)r.prompt, (long long)r.generated, r.prompt_tok_per_s, r.tok_per_s, r.ms_token, r.ms_first, r.gbps, r.copy_gbps, r.device_bytes);
+               (long long)r.params, (long long)r.prompt, (long long)r.generated, r.prompt_tok_per_s, r.tok_per_s, r.ms_token, r.ms_device, r.ms_first, r.gbps, r.copy_gbps, r.device_bytes);
     else {
         printf("  %.1f M parameters, %.1f MB of weights\n", (double)r.params / 1e6, r.weight_bytes / 1e6);
         printf("  prompt of %-5lld %9.0f tokens/s  │ first one after opening: %.2f s\n", (long long)r.prompt, r.prompt_tok_per_s, r.ms_first / 1e3);
-        printf("  generation      %9.1f tokens/s  │ %.3f ms a token, weights read at %.1f GB/s (copying: %.1f GB/s read and written)\n", r.tok_per_s, r.ms_token, r.gbps, r.copy_gbps);
+        printf("  generation      %9.1f tokens/s  │ %.3f ms a token (%.3f on the device), weights read at %.1f GB/s (copying: %.1f GB/s read and written)\n", r.tok_per_s, r.ms_token, r.ms_device, r.gbps, r.copy_gbps);
         printf("  memory          %9.1f MB held\n", (double)r.device_bytes / 1e6);
     }
     return APP_OK;

@@ -530,6 +530,7 @@ RY_API ry_status ry_bench_train_run(ry_bench_train *out, ry_device *d, const cha
 typedef struct ry_bench_lm {
     int64_t params, prompt, generated;
     double prompt_tok_per_s, tok_per_s, ms_token, ms_first; /* medians of whole prompts and of tokens; first token after opening */
+    double ms_device;                      /* of a token, by the device's clock; 0: unknown */
     double weight_bytes, gbps, copy_gbps;  /* read a token; what that comes to; the device's own copy */
     size_t device_bytes;
 } ry_bench_lm;

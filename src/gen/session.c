@@ -2,6 +2,8 @@
 #include "base/mem.h"
 #include "core/device.h"
 #include "core/op.h"
+#include "core/program.h"
+#include "gen/gen.h"
 #include "model/model.h"
 #include <rusty/ops.h>
 #include <string.h>
@@ -173,6 +175,8 @@ ry_status ry_session_next(ry_session *s, const ry_sampling *o, int32_t *id) {
     s->pending = *id;
     return RY_OK;
 }
+
+double gen_device_ms(const ry_session *s) { return s->token ? s->token->ms[0] + s->token->ms[1] + s->token->ms[2] : 0; }
 
 static const ry_program *shown(const ry_session *s) { return s->token ? s->token : s->chunk[SHORT] ? s->chunk[SHORT] : s->chunk[LONG] ? s->chunk[LONG] : s->every[SHORT]; }
 

@@ -125,6 +125,7 @@ ry_status ry_bench_lm_run(ry_bench_lm *out, ry_device *d, const char *path, ry_d
         out->params = ry_model_params(m);
         out->ms_token = median * 1e3;
         out->tok_per_s = 1 / median;
+        out->ms_device = gen_device_ms(s);
         for (size_t i = 0; i < m->vars.n; i++) out->weight_bytes += (double)m->vars.at[i]->bytes;
         if (!m->cfg.tie_word_embeddings) out->weight_bytes -= (double)m->vars.at[0]->bytes; /* one row of the embedding */
         out->gbps = out->weight_bytes / median * 1e-9;
