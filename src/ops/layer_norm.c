@@ -146,7 +146,7 @@ static ry_status layer_norm_grad_launch(const ry_node *n, const ry_variant *v, r
     (void)v;
     int64_t len = width(n, 1), rows = rows_of(n, 1), wide = line_div_up(len, 4) * 4, sums = sums_of(n);
     row_deal d = row_launch(l, rows, len, 2 * ROW_PER);
-    int64_t walkers = sums && d.per ? row_walkers(&d, rows) : line_div_up(rows, d.together) * d.together;
+    int64_t walkers = sums ? row_walkers(l, &d, rows) : line_div_up(rows, d.together) * d.together;
     int64_t blocks = line_div_up(len, ROW_COLUMNS);
     ry_launch_rows(l, "g_row", n, 0);
     ry_launch_rows(l, "x_row", n, 1);

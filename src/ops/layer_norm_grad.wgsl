@@ -109,7 +109,7 @@ fn weighted(v: vec4<f32>, i: u32) -> vec4<f32> {
 }
 #end
 #if SUMS
-@compute @workgroup_size(${WG}) fn columns(${ARGS}) {
+@compute @workgroup_size(${CG}) fn columns(${ARGS}) {
     ${BEGIN}
     let block = group % u.blocks;
     let which = group / u.blocks; // of the sums
@@ -118,7 +118,7 @@ fn weighted(v: vec4<f32>, i: u32) -> vec4<f32> {
     let sum = column_sum(which * u.wide + i, u.wide * ${SUMS}u, u.walkers, t);
 #else
     var part = vec4<f32>();
-    for (var row = t / 8u; row < u.rows; row += ${WG / 8}u) {
+    for (var row = t / 8u; row < u.rows; row += ${CG / 8}u) {
         let g = ld4_s0(g_row(row) + i, u.len - i);
         if (${HAS_S2} == 0 || which == 1u) {
             part += g;

@@ -134,7 +134,7 @@ static ry_status rms_norm_grad_launch(const ry_node *n, const ry_variant *v, ry_
     (void)v;
     int64_t len = width(n, 1), rows = rows_of(n, 1), wide = line_div_up(len, 4) * 4;
     row_deal d = row_launch(l, rows, len, 2 * ROW_PER);
-    int64_t walkers = n->src[2] && d.per ? row_walkers(&d, rows) : line_div_up(rows, d.together) * d.together;
+    int64_t walkers = n->src[2] ? row_walkers(l, &d, rows) : line_div_up(rows, d.together) * d.together;
     ry_launch_rows(l, "g_row", n, 0);
     ry_launch_rows(l, "x_row", n, 1);
     if (len % 4 == 0) l->vec |= RY_USES_SRC(2) | RY_USES_OUT(0) | RY_USES_OUT(1);

@@ -76,14 +76,14 @@ fn weighted(v: vec4<f32>, i: u32) -> vec4<f32> {
 }
 #end
 #if HAS_S2
-@compute @workgroup_size(${WG}) fn columns(${ARGS}) {
+@compute @workgroup_size(${CG}) fn columns(${ARGS}) {
     ${BEGIN}
     let i = 4u * min(8u * group + t % 8u, (u.len - 1u) / 4u);
 #if PER
     let sum = column_sum(i, u.wide, u.walkers, t);
 #else
     var part = vec4<f32>();
-    for (var row = t / 8u; row < u.rows; row += ${WG / 8}u) {
+    for (var row = t / 8u; row < u.rows; row += ${CG / 8}u) {
         part += ld_tmp(row) * ld4_s0(g_row(row) + i, u.len - i) * ld4_s1(x_row(row) + i, u.len - i);
     }
     let sum = column_join(part, t);

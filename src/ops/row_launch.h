@@ -7,7 +7,7 @@
 #include "lines.h"
 
 enum {
-    ROW_COLUMNS = 32 /* of a group of _columns.wgsl */,
+    ROW_COLUMNS = 32, /* of a group of _columns.wgsl */
     ROW_GROUP = 128,
     ROW_GROUP_MAX = 256,
     ROW_PER = 4,
@@ -37,9 +37,11 @@ static inline row_deal row_launch(ry_launch *l, int64_t rows, int64_t len, int64
 }
 
 /* Sums over rows beside the rows' own work (_columns.wgsl): so many sets of LANES threads, each over every walkers-th row with sums of its
- * own; whole groups of them. */
-static inline int64_t row_walkers(const row_deal *d, int64_t rows) {
-    int64_t turns = line_max(4, line_div_up(rows, 2 * ROW_BUSY / d->lanes));
-    return line_div_up(line_div_up(rows, turns), d->together) * d->together;
+ * own; whole groups of them. The more a thread reads at once, the fewer threads keep memory busy. Says CG, the threads of `columns`. */
+static inline int64_t row_walkers(ry_launch *l, const row_deal *d, int64_t rows) {
+    int64_t busy = line_max(1, 3 * ROW_BUSY / line_max(1, d->per * d->lanes)),
+            turns = line_max(2, line_div_up(rows, busy));
+    ry_launch_knob_set(l, "CG", (int)line_min(ROW_GROUP_MAX, l->caps->max_invocations));
+    return line_div_up(line_div_up(rows, d->per ? turns : 1), d->together) * d->together;
 }
 #endif
