@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_REGS = RY_MAX_SRC + RY_MAX_LINKS, FOUR = 4, GROUP = 256 };
+enum { MAX_REGS = RY_MAX_SRC + RY_MAX_LINKS, FOUR = 4, GROUP = 256, MANY = 1 << 21 };
 
 typedef enum reg { F, I, L, B } reg; /* f32, i32, i64, bool */
 static const char *const vec_of[] = {"vec4<f32>", "vec4<i32>", "vec4<i64>", "vec4<bool>"};
@@ -218,7 +218,7 @@ static int merge(int64_t *dim, source *s, int n, const ry_spec *o) {
     return rank;
 }
 
-/* Reads register r of each source: elements i .. i + 3 of the outputs' shape. */
+/* `load` reads register r of each source: elements i .. i + 3 of the outputs' shape; `finish` will find them under the same names. */
 static void print_sources(ry_text *t, ry_launch *l, const ry_node *n, const reg *type, const int16_t *last_read) {
     const ry_spec *o = &n->out[0].spec;
     source s[RY_MAX_SRC];
@@ -230,6 +230,10 @@ static void print_sources(ry_text *t, ry_launch *l, const ry_node *n, const reg 
         if (last_read[r] < 0) s[r].kind = SPLAT; /* nobody asks */
         strided |= s[r].kind == STRIDED;
     }
+    ry_text_puts(t, "struct sources { i: u32");
+    for (int r = 0; r < n->n_src; r++)
+        if (last_read[r] >= 0) ry_text_printf(t, ", r%d: %s", r, vec_of[type[r]]);
+    ry_text_puts(t, " }\nfn load(i: u32, n: u32) -> sources {\n");
     int rank = strided ? merge(dim, s, n->n_src, o) : 0, last = rank - 1;
     bool fours = strided && dim[last] % FOUR == 0;
     if (strided) ry_text_puts(t, fours ? "    var k = i;\n" : "    var k = min(vec4<u32>(i, i + 1u, i + 2u, i + 3u), vec4<u32>(i + n - 1u));\n");
@@ -279,6 +283,12 @@ static void print_sources(ry_text *t, ry_launch *l, const ry_node *n, const reg 
             ry_text_printf(t, "    let r%d = %s(ld_s%d(a%d.x), ld_s%d(a%d.y), ld_s%d(a%d.z), ld_s%d(a%d.w));\n", r, vec_of[type[r]], r, r, r, r, r, r, r, r);
         }
     }
+    ry_text_puts(t, "    return sources(i");
+    for (int r = 0; r < n->n_src; r++)
+        if (last_read[r] >= 0) ry_text_printf(t, ", r%d", r);
+    ry_text_puts(t, ");\n}\nfn finish(s: sources, n: u32) {\n    let i = s.i;\n");
+    for (int r = 0; r < n->n_src; r++)
+        if (last_read[r] >= 0) ry_text_printf(t, "    let r%d = s.r%d;\n", r, r);
 }
 
 /* ---------------------------------------------------------------- the whole */
@@ -333,7 +343,6 @@ ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l) {
     ry_text body = {0};
     printer p = {.t = &body};
     ry_status st = RY_OK;
-    ry_text_puts(&body, "fn chain(i: u32, n: u32) {\n");
     print_sources(&body, l, n, type, last);
     for (int k = 0; k < ch->n_link; k++) RY_GO(st, done, print_link(&p, ch, k, type, wide, last[ch->n_src + k] >= 0));
     for (int j = 0; j < ch->n_out; j++) {
@@ -346,10 +355,17 @@ ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l) {
     if (p.chain) ry_text_puts(l->text, "#include chain\n");
     ry_text_puts(l->text, body.at);
     int64_t total = ry_count(&n->out[0].spec);
+    int bytes = 1, times; /* of the widest operand; fours of a thread: enough bytes must be on their way */
+    for (int r = 0; r < ch->n_src; r++)
+        if (last[r] >= 0 && ry_dtype_row(n->src[r]->spec.dtype)->bytes > bytes) bytes = ry_dtype_row(n->src[r]->spec.dtype)->bytes;
+    for (int j = 0; j < ch->n_out; j++)
+        if (ry_dtype_row(n->out[j].spec.dtype)->bytes > bytes) bytes = ry_dtype_row(n->out[j].spec.dtype)->bytes;
+    times = bytes < 4 && total >= MANY && total <= INT32_MAX ? 2 : 1;
+    ry_launch_knob_set(l, "TIMES", times);
     l->wide = wide;
     ry_launch_u32(l, "total", total);
     ry_launch_u32(l, "zero", 0);
-    ry_launch_run(l, "main", (total + FOUR * GROUP - 1) / (FOUR * GROUP), 0);
+    ry_launch_run(l, "main", (total + times * FOUR * GROUP - 1) / (times * FOUR * GROUP), 0);
 done:
     ry_text_free(&body);
     return st;

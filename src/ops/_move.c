@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RANK = RY_MAX_RANK + 1, FOUR = 4, GROUP = 256, TILE = 32 }; /* a dim more: units of an element */
+enum { RANK = RY_MAX_RANK + 1, FOUR = 4, GROUP = 256, TILE = 32, MANY = 1 << 21 }; /* a dim more: units of an element */
 
 typedef struct box { /* in units */
     int src;
@@ -267,6 +267,8 @@ ry_status move_launch(const ry_node *n, int n_box, const move_box *boxes, const 
     }
     l->vec |= RY_USES_OUT(0);
     print_moved(l, &m, fill != NULL, t->block > 1);
-    ry_launch_run(l, "main", groups, 0);
+    int times = t->bytes % 4 && total >= MANY && total <= INT32_MAX ? 2 : 1; /* fours of a thread: enough bytes must be on their way */
+    ry_launch_knob_set(l, "TIMES", times);
+    ry_launch_run(l, "main", (groups + times - 1) / times, 0);
     return RY_OK;
 }

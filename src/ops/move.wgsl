@@ -1,4 +1,5 @@
-// move.wgsl - outputs put together from sources, as units of bits (_move.c prints `moved`): four neighbouring units a thread.
+// move.wgsl - outputs put together from sources, as units of bits (_move.c prints `moved`): four neighbouring units a thread, or TIMES
+// fours that lie a group apart.
 #if TILES
 // A transposed source: tiles of 32 x 32 through shared memory, so that reads and writes are both along rows.
 var<workgroup> tile: array<u32, 1056>;
@@ -32,8 +33,15 @@ var<workgroup> tile: array<u32, 1056>;
 #else
 @compute @workgroup_size(256) fn main(${ARGS}) {
     ${BEGIN}
-    let i = 4u * (group * 256u + t);
-    if (i < u.total) { st4_o0(i, u.total - i, moved(i, u.total - i)); }
+    let i = 4u * (group * ${256 * TIMES}u + t);
+#for K 0 TIMES
+    let i${K} = i + ${1024 * K}u;
+    var v${K} = vec4<u32>();
+    if (i${K} < u.total) { v${K} = moved(i${K}, u.total - i${K}); }
+#end
+#for K 0 TIMES
+    if (i${K} < u.total) { st4_o0(i${K}, u.total - i${K}, v${K}); }
+#end
 }
 #end
 #end

@@ -234,6 +234,20 @@ static size_t build_copy(ry_graph *g, feeds *f, const void *ud, ry_tensor want[W
 static const int64_t shapes[][3] = {{3, 5, 8}, {2, 3, 7}, {4, 64, 33}, {1, 40, 36}, {5, 1, 300}, {2, 70, 9}};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
+static size_t build_large(ry_graph *g, feeds *f, const void *ud, ry_tensor want[WANTED]) { /* several fours a thread */
+    (void)ud;
+    ry_tensor a = noise(g, f, RY_SHAPE(RY_BF16, 1030, 2049)), b = noise(g, f, RY_SHAPE(RY_BF16, 2049));
+    want[0] = ry_mul(g, a, b);
+    want[1] = ry_contiguous(g, ry_slice(g, a, 0, 3, 1030, 1));
+    want[2] = ry_contiguous(g, ry_slice(g, a, 1, 1, 2049, 1));
+    return 3;
+}
+static void test_large(void **state) {
+    (void)state;
+    if (!cpu) skip();
+    assert_int_equal(check("large", build_large, NULL, 0), 0);
+}
+
 static void test_layouts(void **state) {
     (void)state;
     if (!cpu) skip();
@@ -348,7 +362,7 @@ static void test_numbers(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_formulas), cmocka_unit_test(test_layouts), cmocka_unit_test(test_moves),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_formulas), cmocka_unit_test(test_layouts), cmocka_unit_test(test_large), cmocka_unit_test(test_moves),
                                        cmocka_unit_test(test_sums), cmocka_unit_test(test_numbers)};
     return cmocka_run_group_tests(tests, open_devices, close_devices);
 }
