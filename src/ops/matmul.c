@@ -249,9 +249,9 @@ static bool fits(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, 
 }
 /* Too few tiles to fill a chip, and a K long enough to be shared: among so many groups as are wanted, of at least SHARED_K each. Not
  * in pieces of columns: scratch was planned for the whole. */
-enum { SHARED_K = 256, GROUPS = 256, THIN_GROUPS = 512 };
+enum { SHARED_K = 256, ENOUGH = 96, GROUPS = 256, THIN_GROUPS = 512 };
 static int64_t splits_of(const shape *s, int bm, int bn) {
-    int64_t tiles = tiles_of(s, bm, bn), splits = tiles ? (bm <= 32 ? THIN_GROUPS : GROUPS) / tiles : 1,
+    int64_t tiles = tiles_of(s, bm, bn), splits = tiles ? (bm <= 32 || bn <= 32 ? THIN_GROUPS : GROUPS) / tiles : 1,
             most = s->l.g.k / SHARED_K;
     if (splits > most) splits = most;
     return splits > 1 ? splits : 1;
@@ -264,7 +264,14 @@ static bool may_split(const ry_node *n, const ry_caps *caps, int bm, int bn, int
 static bool when_thin_split(const ry_node *n, const ry_caps *caps) {
     return rows_and_batches(n).g.m <= 48 && may_split(n, caps, 32, 64, 32, 4, 4, 1);
 }
-static bool when_split(const ry_node *n, const ry_caps *caps) { return may_split(n, caps, 64, 128, 8, 8, 8, 2); }
+static bool when_narrow_split(const ry_node *n, const ry_caps *caps) {
+    const simd_gemm g = rows_and_batches(n).g;
+    return g.n <= 48 && g.m >= 128 && may_split(n, caps, 128, 32, 16, 8, 4, 1);
+}
+static bool when_split(const ry_node *n, const ry_caps *caps) {
+    shape s = shape_of(n);
+    return tiles_of(&s, 64, 128) < ENOUGH && may_split(n, caps, 64, 128, 8, 8, 8, 2);
+}
 
 /* Larger tiles read less, smaller ones fill the chip: a tile is tried where it gives enough groups (to NVIDIA's 132 multiprocessors). */
 #define TILE(name, bm, bn, bk, tm, tn, db, least, most)            \
@@ -273,12 +280,30 @@ static bool when_split(const ry_node *n, const ry_caps *caps) { return may_split
     }
 #define KNOBS(bm, bn, bk, tm, tn, db) \
     .knobs = {{"KERNEL", TILES}, {"BM", bm}, {"BN", bn}, {"BK", bk}, {"TM", tm}, {"TN", tn}, {"DB", db}}
-TILE(when_128x128, 128, 128, 8, 8, 16, 1, 200, 0)
+TILE(may_128x128, 128, 128, 8, 8, 16, 1, 16, 0)
+TILE(may_64x128, 64, 128, 8, 8, 8, 2, 16, 0)
+TILE(may_64x64, 64, 64, 16, 4, 8, 1, 16, 0)
+/* Two such groups fill a multiprocessor; a last round that leaves most of them one or none costs as much as a full one. */
+static bool when_128x128(const ry_node *n, const ry_caps *caps) {
+    enum { AT_ONCE = 2 * 132 };
+    shape s = shape_of(n);
+    int64_t tiles = tiles_of(&s, 128, 128);
+    return may_128x128(n, caps) && tiles >= 200 && tiles * 5 >= div_up(tiles, AT_ONCE) * AT_ONCE * 4;
+}
 TILE(when_128x128_256, 128, 128, 8, 8, 8, 1, 200, 0)
-TILE(when_64x128_k16, 64, 128, 16, 8, 8, 2, 96, 144)
-TILE(when_64x128, 64, 128, 8, 8, 8, 2, 96, 0)
-TILE(when_64x64, 64, 64, 16, 4, 8, 1, 96, 0)
+TILE(when_64x128_k16, 64, 128, 16, 8, 8, 2, ENOUGH, 144)
+TILE(when_64x128, 64, 128, 8, 8, 8, 2, ENOUGH, 0)
+TILE(when_64x64, 64, 64, 16, 4, 8, 1, ENOUGH, 0)
 TILE(when_32x64, 32, 64, 16, 4, 4, 2, 0, 0)
+static bool when_128x32(const ry_node *n, const ry_caps *caps) {
+    return rows_and_batches(n).g.n <= 48 && fits(n, caps, 128, 32, 16, 8, 4, 1, 0, 0);
+}
+/* For the search alone: chips differ. */
+static bool late_128x128(const ry_node *n, const ry_caps *caps) {
+    return may_128x128(n, caps) && !when_128x128(n, caps);
+}
+static bool late_64x128(const ry_node *n, const ry_caps *caps) { return may_64x128(n, caps) && !when_64x128(n, caps); }
+static bool late_64x64(const ry_node *n, const ry_caps *caps) { return may_64x64(n, caps) && !when_64x64(n, caps); }
 static bool when_each(const ry_node *n, const ry_caps *caps) { /* slow where much is to be done, but always possible */
     const simd_gemm g = rows_and_batches(n).g;
     return !when_32x64(n, caps) || (double)g.m * (double)g.n * (double)g.k < 1e6;
@@ -290,13 +315,18 @@ static const ry_variant variants[] = {
     {.name = "dot 1", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 1}}},
     {.name = "across", .when = when_across, .knobs = {{"KERNEL", ACROSS}, {"LANES", 16}}},
     {.name = "split 32x64", .when = when_thin_split, KNOBS(32, 64, 32, 4, 4, 1)},
+    {.name = "split 128x32", .when = when_narrow_split, KNOBS(128, 32, 16, 8, 4, 1)},
+    {.name = "128x32", .when = when_128x32, KNOBS(128, 32, 16, 8, 4, 1)},
     {.name = "split 64x128", .when = when_split, KNOBS(64, 128, 8, 8, 8, 2)},
     {.name = "128x128", .when = when_128x128, KNOBS(128, 128, 8, 8, 16, 1)},
-    {.name = "128x128 by 256", .when = when_128x128_256, KNOBS(128, 128, 8, 8, 8, 1)},
     {.name = "64x128 k16", .when = when_64x128_k16, KNOBS(64, 128, 16, 8, 8, 2)},
     {.name = "64x128", .when = when_64x128, KNOBS(64, 128, 8, 8, 8, 2)},
+    {.name = "128x128 by 256", .when = when_128x128_256, KNOBS(128, 128, 8, 8, 8, 1)},
     {.name = "64x64", .when = when_64x64, KNOBS(64, 64, 16, 4, 8, 1)},
     {.name = "32x64", .when = when_32x64, KNOBS(32, 64, 16, 4, 4, 2)},
+    {.name = "late 128x128", .when = late_128x128, KNOBS(128, 128, 8, 8, 16, 1)},
+    {.name = "late 64x128", .when = late_64x128, KNOBS(64, 128, 8, 8, 8, 2)},
+    {.name = "late 64x64", .when = late_64x64, KNOBS(64, 64, 16, 4, 8, 1)},
     {.name = "each", .when = when_each, .knobs = {{"KERNEL", EACH}}},
     {0}};
 
@@ -352,7 +382,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_knob_set(l, "BF16", bf16 && !(g->a.dtype == RY_BF16 && g->b.dtype == RY_BF16));
     ry_launch_knob_set(l, "BIAS", bias_of(n) != NULL);
     ry_launch_knob_set(l, "SWAP", swap);
-    if (kernel == TILES) split = v->when == when_split || v->when == when_thin_split;
+    if (kernel == TILES) split = v->when == when_split || v->when == when_thin_split || v->when == when_narrow_split;
     if (!swap && g->n % 4 == 0 && s.ldc % 4 == 0 && (kernel != DOT || gemm_knob(v, "NR") == 4))
         l->vec |= RY_USES_SRC(BIAS) | RY_USES_OUT(0);
     if (g->n % 4 == 0) l->vec |= RY_USES_SCRATCH;

@@ -264,6 +264,8 @@ static void shared_depth(void **state) {
     (void)state;
     for (int i = 0; i < rounds(4); i++)
         wrong += one_product(length(), length(), 1024 + pick(100), (int64_t[]){1, 1}, false, ANY);
+    wrong += one_product(150, 20, 1030, (int64_t[]){1, 1}, false, AS_IT_LIES);
+    wrong += one_product(20, 150, 1030, (int64_t[]){1, 1}, false, LINEAR);
     assert_int_equal(wrong, 0);
 }
 
