@@ -100,8 +100,10 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
             threads = s->dim[0] * s->dim[1] * units * chunks;
     double scale = scale_of(a);
     ry_launch_rows(l, "x_row", n, X);
-    if (rotary % 4 == 0 && D % 4 == 0 && (a->interleaved || half % 4 == 0)) l->vec |= RY_USES_SRC(FREQ) | RY_USES_OUT(0);
-    else l->vec &= ~RY_USES_SRC(X);
+    if (rotary % 4 == 0 && D % 4 == 0 && (a->interleaved || half % 4 == 0))
+        l->vec |= RY_USES_SRC(FREQ) | RY_USES_OUT(0);
+    else
+        l->vec &= ~RY_USES_SRC(X);
     if (half % 4) l->vec &= ~RY_USES_SRC(FREQ);
     ry_launch_knob_set(l, "HEADS", HEADS);
     ry_launch_knob_set(l, "WG", THREADS);

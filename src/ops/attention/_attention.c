@@ -186,6 +186,11 @@ bool attention_large(const ry_node *n, const ry_caps *caps, uint32_t shared_byte
     return n->src[ATT_Q]->spec.dim[1] > ROWS && caps->shared_bytes >= shared_bytes;
 }
 
+bool attention_software(const ry_node *n, const ry_caps *caps) {
+    (void)n;
+    return (caps->features & RY_FEATURE_SOFTWARE) != 0;
+}
+
 void attention_launch_operand(ry_launch *l, const ry_node *n, int i) {
     static const char *const axis = "bth";
     const ry_value *v = n->src[i];
@@ -199,7 +204,8 @@ void attention_launch_operand(ry_launch *l, const ry_node *n, int i) {
 
 void attention_launch(ry_launch *l, const ry_node *n, const attention_job *j, int options) {
     static const char *const mask[] = {"mask_b", "mask_h", "mask_t", "mask_s"};
-    int tx = attention_knob(l, "TX"), ty = attention_knob(l, "TY"), wide = 4 * tx * attention_knob(l, "NO"), deep = attention_knob(l, "KD");
+    int tx = attention_knob(l, "TX"), ty = attention_knob(l, "TY"), wide = 4 * tx * attention_knob(l, "NO"),
+        deep = attention_knob(l, "KD");
     for (int i = ATT_Q; i <= ATT_V; i++) attention_launch_operand(l, n, i);
     for (int i = 0; i < 4; i++) ry_launch_u32(l, mask[i], j->mask_step[i]);
     ry_launch_u32(l, "batches", j->B);

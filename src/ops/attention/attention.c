@@ -254,35 +254,49 @@ static ry_status cpu(const ry_cpu *c) {
 
 /* Variants by columns of v, and by workgroup memory: weights take most of it, 4 NS TX (4 R TY + 4) floats. */
 static int64_t columns_of(const ry_node *n) { return n->src[ATT_V]->spec.dim[3]; }
-static bool to_64(const ry_node *n, const ry_caps *caps) { return columns_of(n) <= 64 && attention_large(n, caps, 40500); }
-static bool to_64_less(const ry_node *n, const ry_caps *caps) { return columns_of(n) <= 64 && attention_large(n, caps, 24000); }
-static bool to_96(const ry_node *n, const ry_caps *caps) { return columns_of(n) > 64 && columns_of(n) <= 96 && attention_large(n, caps, 42000); }
-static bool above_64(const ry_node *n, const ry_caps *caps) { return columns_of(n) > 64 && attention_large(n, caps, 42000); }
-static bool above_64_less(const ry_node *n, const ry_caps *caps) { return columns_of(n) > 64 && attention_large(n, caps, 24500); }
-static bool above_128(const ry_node *n, const ry_caps *caps) { return columns_of(n) > 128 && attention_large(n, caps, 28500); }
+static bool to_64(const ry_node *n, const ry_caps *caps) {
+    return columns_of(n) <= 64 && attention_large(n, caps, 40500);
+}
+static bool to_64_less(const ry_node *n, const ry_caps *caps) {
+    return columns_of(n) <= 64 && attention_large(n, caps, 24000);
+}
+static bool to_96(const ry_node *n, const ry_caps *caps) {
+    return columns_of(n) > 64 && columns_of(n) <= 96 && attention_large(n, caps, 42000);
+}
+static bool above_64(const ry_node *n, const ry_caps *caps) {
+    return columns_of(n) > 64 && attention_large(n, caps, 42000);
+}
+static bool above_64_less(const ry_node *n, const ry_caps *caps) {
+    return columns_of(n) > 64 && attention_large(n, caps, 24500);
+}
+static bool above_128(const ry_node *n, const ry_caps *caps) {
+    return columns_of(n) > 128 && attention_large(n, caps, 28500);
+}
 static bool small_64(const ry_node *n, const ry_caps *caps) { return (void)caps, columns_of(n) <= 64; }
-static const ry_variant variants[] = {{"64", to_64, ATTENTION_TILES(8, 16, 2, 2, 2)},
-                                      {"64 less", to_64_less, ATTENTION_TILES(8, 16, 2, 1, 2)},
-                                      {"96", to_96, ATTENTION_TILES(8, 16, 2, 2, 3)},
-                                      {"256", above_128, ATTENTION_TILES(16, 8, 2, 1, 4)},
-                                      {"128", above_64, ATTENTION_TILES(16, 8, 2, 2, 2)},
-                                      {"128 less", above_64_less, ATTENTION_TILES(16, 8, 2, 1, 2)},
-                                      {"small 64", small_64, ATTENTION_TILES(8, 16, 1, 1, 2)},
-                                      {"small", NULL, ATTENTION_TILES(8, 16, 1, 1, 4)},
+static const ry_variant variants[] = {ATTENTION_SOFTWARE,
+                                      {"64", to_64, ATTENTION_TILES(8, 16, 2, 2, 2, 8)},
+                                      {"64_less", to_64_less, ATTENTION_TILES(8, 16, 2, 1, 2, 8)},
+                                      {"96", to_96, ATTENTION_TILES(8, 16, 2, 2, 3, 8)},
+                                      {"256", above_128, ATTENTION_TILES(16, 8, 2, 1, 4, 8)},
+                                      {"128", above_64, ATTENTION_TILES(16, 8, 2, 2, 2, 8)},
+                                      {"128_less", above_64_less, ATTENTION_TILES(16, 8, 2, 1, 2, 8)},
+                                      {"small_64", small_64, ATTENTION_TILES(8, 16, 1, 1, 2, 8)},
+                                      {"small", NULL, ATTENTION_TILES(8, 16, 1, 1, 4, 8)},
                                       {0}};
 
 /* Few queries: the keys are cut into parts, so that there are groups enough for a large chip. */
 enum { FEW_QUERIES = 4, SPLIT_THREADS = 256, SPLIT_KEYS_LEAST = 64, SPLIT_MOST_DEPTH = 256, SPLIT_GROUPS = 512 };
 
 static bool is_split(const attention_job *j, const ry_caps *caps) {
-    return j->T > 0 && j->T <= FEW_QUERIES && j->S && j->D && j->D <= SPLIT_MOST_DEPTH && j->Dv && j->Dv <= 4 * SPLIT_THREADS &&
-           caps->max_invocations >= SPLIT_THREADS;
+    return j->T > 0 && j->T <= FEW_QUERIES && j->S && j->D && j->D <= SPLIT_MOST_DEPTH && j->Dv &&
+           j->Dv <= 4 * SPLIT_THREADS && caps->max_invocations >= SPLIT_THREADS;
 }
 
 static ry_status launch_split(const attention_job *j, ry_launch *l) {
     int64_t share = j->H / j->G, rows = j->T * share, most = l->caps->shared_bytes >= 28672 ? 8 : 4;
     int64_t each = rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 || most == 4 ? 4 : 8, chunks = (rows + each - 1) / each;
-    int64_t fit = (j->S + SPLIT_KEYS_LEAST - 1) / SPLIT_KEYS_LEAST, splits = SPLIT_GROUPS / (j->B * j->G * chunks), all = j->B * j->H * j->T;
+    int64_t fit = (j->S + SPLIT_KEYS_LEAST - 1) / SPLIT_KEYS_LEAST, splits = SPLIT_GROUPS / (j->B * j->G * chunks),
+            all = j->B * j->H * j->T;
     if (splits > fit) splits = fit;
     if (splits < 1) splits = 1;
     ry_launch_knob_set(l, "WG", SPLIT_THREADS);
@@ -316,9 +330,11 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_u32(l, "columns", columns);
     if (j.Dv % 4 == 0) l->vec |= RY_USES_OUT(0);
     uint32_t uses = ~RY_USES_SCRATCH;
-    if (n->n_src == OPTIONS + ATT_OPTIONS && n->src[OPTIONS + ATT_MASK] && n->src[OPTIONS + ATT_SEG_Q]) { /* nine storages */
+    if (n->n_src == OPTIONS + ATT_OPTIONS && n->src[OPTIONS + ATT_MASK] &&
+        n->src[OPTIONS + ATT_SEG_Q]) { /* nine storages */
         attention_launch_pack(l, n, &j, OPTIONS, 0);
-        uses = ~(RY_USES_SRC(OPTIONS + ATT_SEG_Q) | RY_USES_SRC(OPTIONS + ATT_SEG_K) | RY_USES_SRC(OPTIONS + ATT_LENGTH));
+        uses =
+            ~(RY_USES_SRC(OPTIONS + ATT_SEG_Q) | RY_USES_SRC(OPTIONS + ATT_SEG_K) | RY_USES_SRC(OPTIONS + ATT_LENGTH));
     }
     ry_launch_run(l, "flash", tiles * columns * j.H * j.B, uses);
     return RY_OK;

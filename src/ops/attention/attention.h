@@ -77,14 +77,23 @@ ry_tensor attention_compose_ds(ry_graph *g, const attention_composed *c, ry_tens
 
 /* What kernels of both rows count on: shapes, strides, sizes of tiles from the variant's knobs, which keys a query sees. */
 void attention_launch(ry_launch *l, const ry_node *n, const attention_job *j, int options);
-void attention_launch_operand(ry_launch *l, const ry_node *n, int i); /* strides of source i [B,T,H,D]; its bit of vec */
+void attention_launch_operand(ry_launch *l, const ry_node *n,
+                              int i); /* strides of source i [B,T,H,D]; its bit of vec */
 int attention_knob(const ry_launch *l, const char *name);
 /* Segments and lengths copied to tmp, from cell `at` on, which is behind all other uses. */
 void attention_launch_pack(ry_launch *l, const ry_node *n, const attention_job *j, int options, int64_t at);
 /* Large tiles pay: there are rows for them, and this much workgroup memory. */
 bool attention_large(const ry_node *n, const ry_caps *caps, uint32_t shared_bytes);
+bool attention_software(const ry_node *n, const ry_caps *caps);
 /* TX x TY threads, TX a multiple of 8, TY of 4; 4 R rows, 4 NS columns of scores and 4 NO columns of the result each; KD deep. */
-#define ATTENTION_TILES(tx, ty, r, ns, no) {{"TX", tx}, {"TY", ty}, {"R", r}, {"NS", ns}, {"NO", no}, {"KD", 8}}
+#define ATTENTION_TILES(tx, ty, r, ns, no, kd)                                 \
+    {                                                                          \
+        {"TX", tx}, {"TY", ty}, {"R", r}, {"NS", ns}, {"NO", no}, { "KD", kd } \
+    }
+#define ATTENTION_SOFTWARE                                                \
+    {                                                                     \
+        "software", attention_software, ATTENTION_TILES(8, 8, 1, 1, 2, 4) \
+    } /* short texts: compiling takes longest there */
 
 extern const ry_op attention_grad_row;
 #endif

@@ -297,15 +297,20 @@ static int64_t columns_of(const ry_node *n) {
     int64_t k = n->src[ATT_K]->spec.dim[3], v = n->src[ATT_V]->spec.dim[3];
     return k > v ? k : v;
 }
-static bool to_64(const ry_node *n, const ry_caps *caps) { return columns_of(n) <= 64 && attention_large(n, caps, 24500); }
-static bool above_64(const ry_node *n, const ry_caps *caps) { return columns_of(n) > 64 && attention_large(n, caps, 24500); }
+static bool to_64(const ry_node *n, const ry_caps *caps) {
+    return columns_of(n) <= 64 && attention_large(n, caps, 24500);
+}
+static bool above_64(const ry_node *n, const ry_caps *caps) {
+    return columns_of(n) > 64 && attention_large(n, caps, 24500);
+}
 static bool small_64(const ry_node *n, const ry_caps *caps) { return (void)caps, columns_of(n) <= 64; }
-static const ry_variant variants[] = {{"64", to_64, ATTENTION_TILES(8, 16, 2, 1, 2)},
-                                      {"64 light", to_64, ATTENTION_TILES(8, 16, 1, 2, 2)},
-                                      {"128", above_64, ATTENTION_TILES(16, 8, 2, 1, 2)},
-                                      {"128 light", above_64, ATTENTION_TILES(16, 8, 1, 2, 2)},
-                                      {"small 64", small_64, ATTENTION_TILES(8, 16, 1, 1, 2)},
-                                      {"small", NULL, ATTENTION_TILES(8, 16, 1, 1, 4)},
+static const ry_variant variants[] = {ATTENTION_SOFTWARE,
+                                      {"64", to_64, ATTENTION_TILES(8, 16, 2, 1, 2, 8)},
+                                      {"64_light", to_64, ATTENTION_TILES(8, 16, 1, 2, 2, 8)},
+                                      {"128", above_64, ATTENTION_TILES(16, 8, 2, 1, 2, 8)},
+                                      {"128_light", above_64, ATTENTION_TILES(16, 8, 1, 2, 2, 8)},
+                                      {"small_64", small_64, ATTENTION_TILES(8, 16, 1, 1, 2, 8)},
+                                      {"small", NULL, ATTENTION_TILES(8, 16, 1, 1, 4, 8)},
                                       {0}};
 
 static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
@@ -317,8 +322,10 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     attention_launch_operand(l, n, UP);
     if (j.D % 4 == 0) l->vec |= RY_USES_OUT(ATT_Q) | RY_USES_OUT(ATT_K);
     if (j.Dv % 4 == 0) l->vec |= RY_USES_OUT(ATT_V);
-    int64_t rows = attention_knob(l, "BM"), width = attention_knob(l, "OC"), each = attention_knob(l, "WG") / 8, all = j.B * j.H * j.T;
-    int64_t columns_k = (j.D + width - 1) / width, columns_v = (j.Dv + width - 1) / width, columns1 = columns_k > columns_v ? columns_k : columns_v;
+    int64_t rows = attention_knob(l, "BM"), width = attention_knob(l, "OC"), each = attention_knob(l, "WG") / 8,
+            all = j.B * j.H * j.T;
+    int64_t columns_k = (j.D + width - 1) / width, columns_v = (j.Dv + width - 1) / width,
+            columns1 = columns_k > columns_v ? columns_k : columns_v;
     int64_t tiles0 = (j.T + rows - 1) / rows, tiles1 = (j.S + rows - 1) / rows;
     ry_launch_u32(l, "all_rows", all);
     ry_launch_u32(l, "kv_heads", j.G);
@@ -327,7 +334,8 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_u32(l, "tiles1", tiles1);
     ry_launch_u32(l, "columns1", columns1);
     attention_launch_pack(l, n, &j, OPTIONS, 2 * all);
-    uint32_t factors = RY_USES_SRC(ATT_Q) | RY_USES_SRC(ATT_K) | RY_USES_SRC(ATT_V) | RY_USES_SRC(UP) | RY_USES_SRC(OPTIONS + ATT_MASK) | RY_USES_SCRATCH;
+    uint32_t factors = RY_USES_SRC(ATT_Q) | RY_USES_SRC(ATT_K) | RY_USES_SRC(ATT_V) | RY_USES_SRC(UP) |
+                       RY_USES_SRC(OPTIONS + ATT_MASK) | RY_USES_SCRATCH;
     ry_launch_run(l, "prepare", (all + each - 1) / each,
                   RY_USES_SRC(OUT) | RY_USES_SRC(UP) | RY_USES_SRC(LSE) | RY_USES_SRC(UP_LSE) | RY_USES_SCRATCH);
     ry_launch_run(l, "grad0", tiles0 * columns_k * j.B * j.H, factors | RY_USES_OUT(ATT_Q));
