@@ -252,6 +252,9 @@ static ry_status cpu(const ry_cpu *c) {
 
 /* ---- on GPUs ---- */
 
+/* Few queries: the keys are cut into parts, so that there are groups enough for a large chip. */
+enum { FEW_QUERIES = 4, SPLIT_THREADS = 256, SPLIT_KEYS_LEAST = 64, SPLIT_MOST_DEPTH = 256, SPLIT_GROUPS = 512 };
+
 /* Variants by columns of v, and by workgroup memory: weights take most of it, 4 NS TX (4 R TY + 4) floats. */
 static int64_t columns_of(const ry_node *n) { return n->src[ATT_V]->spec.dim[3]; }
 static bool to_64(const ry_node *n, const ry_caps *caps) {
@@ -272,7 +275,10 @@ static bool above_64_less(const ry_node *n, const ry_caps *caps) {
 static bool above_128(const ry_node *n, const ry_caps *caps) {
     return columns_of(n) > 128 && attention_large(n, caps, 28500);
 }
-static bool small_64(const ry_node *n, const ry_caps *caps) { return (void)caps, columns_of(n) <= 64; }
+static bool small_64(const ry_node *n, const ry_caps *caps) {
+    (void)caps;
+    return columns_of(n) <= 64 && n->src[ATT_Q]->spec.dim[1] > FEW_QUERIES;
+}
 static const ry_variant variants[] = {ATTENTION_SOFTWARE,
                                       {"64", to_64, ATTENTION_TILES(8, 16, 2, 2, 2, 8)},
                                       {"64_less", to_64_less, ATTENTION_TILES(8, 16, 2, 1, 2, 8)},
@@ -283,9 +289,6 @@ static const ry_variant variants[] = {ATTENTION_SOFTWARE,
                                       {"small_64", small_64, ATTENTION_TILES(8, 16, 1, 1, 2, 8)},
                                       {"small", NULL, ATTENTION_TILES(8, 16, 1, 1, 4, 8)},
                                       {0}};
-
-/* Few queries: the keys are cut into parts, so that there are groups enough for a large chip. */
-enum { FEW_QUERIES = 4, SPLIT_THREADS = 256, SPLIT_KEYS_LEAST = 64, SPLIT_MOST_DEPTH = 256, SPLIT_GROUPS = 512 };
 
 static bool is_split(const attention_job *j, const ry_caps *caps) {
     return j->T > 0 && j->T <= FEW_QUERIES && j->S && j->D && j->D <= SPLIT_MOST_DEPTH && j->Dv &&
@@ -443,6 +446,11 @@ static const ry_sample samples[] = {
      .flags = RY_SAMPLE_BENCH},
     {.name = "train 1024",
      .src = {Q4(1, 1024, 12, 64), Q4(1, 1024, 12, 64), Q4(1, 1024, 12, 64)},
+     .n_src = 3,
+     .args = &causal,
+     .flags = RY_SAMPLE_BENCH},
+    {.name = "4096, heads of 128",
+     .src = {Q4(1, 4096, 16, 128), Q4(1, 4096, 16, 128), Q4(1, 4096, 16, 128)},
      .n_src = 3,
      .args = &causal,
      .flags = RY_SAMPLE_BENCH},

@@ -434,6 +434,12 @@ static const ry_sample samples[] = {
      .n_src = 6,
      .args = &causal,
      .flags = RY_SAMPLE_BENCH},
+    {.name = "4096, heads of 128",
+     .src = {Q4(1, 4096, 16, 128), Q4(1, 4096, 16, 128), Q4(1, 4096, 16, 128), Q4(1, 4096, 16, 128), LSE3(1, 16, 4096),
+             Q4(1, 4096, 16, 128)},
+     .n_src = 6,
+     .args = &causal,
+     .flags = RY_SAMPLE_BENCH},
     {0}};
 
 const ry_op attention_grad_row = {.name = "attention_grad",
