@@ -94,6 +94,10 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     (void)v;
     int64_t outer, len, inner, count = ry_count(&n->src[1]->spec), total = ry_count(&n->out[0].spec);
     ry_around(&n->src[0]->spec, axis_of(n), &outer, &len, &inner);
+    if (n->src[0]->spec.dtype == RY_I64) { /* moved as pairs of words */
+        l->raw = RY_USES_SRC(0) | RY_USES_OUT(0);
+        inner *= ry_raw_units(RY_I64), total *= ry_raw_units(RY_I64);
+    }
     ry_launch_knob_set(l, "FOURS", inner % 4 == 0);
     ry_launch_knob_set(l, "FLOATS", ry_is_float(n->out[0].spec.dtype));
     if (inner % 4 == 0) l->vec |= RY_USES_SRC(0);
@@ -275,7 +279,7 @@ static const ry_sample take_samples[] = {
     {.name = "first", .src = {SRC_F(7, 5), SRC_LIST(RY_I32, five, 5)}, .n_src = 2, .args = &(const take_args){0}},
     {.name = "middle", .src = {SRC_F(2, 3, 4), SRC_LIST(RY_I64, six, 6)}, .n_src = 2, .args = &(const take_args){1}},
     {.name = "last", .src = {SRC_F(3, 7), SRC_LIST(RY_I32, five, 5)}, .n_src = 2, .args = &(const take_args){-1}},
-    {.name = "integers", .src = {SRC_I(RY_I64, -9, 9, 7, 2), SRC_LIST(RY_I32, five, 5)}, .n_src = 2,
+    {.name = "integers", .src = {SRC_I(RY_I64, -9e15f, 9e15f, 7, 2), SRC_LIST(RY_I32, five, 5)}, .n_src = 2,
      .args = &(const take_args){0}},
     {0}};
 #define A(axis, len) &(const take_grad_args){(axis), (len)}

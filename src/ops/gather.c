@@ -171,12 +171,15 @@ static ry_status gather_launch(const ry_node *n, const ry_variant *v, ry_launch 
     for (int i = 0; i < x.spec.rank; i++) stride[i] = i == axis ? 0 : x.stride[i]; /* the number says where along it */
     ry_launch_walk_strides(l, "x_at", count ? idx.spec.rank : 0, idx.spec.dim, stride);
     l->vec = RY_USES_SRC(1) | RY_USES_OUT(0);
+    int units = x.spec.dtype == RY_I64 ? ry_raw_units(RY_I64) : 1;
+    if (units > 1) l->raw = RY_USES_SRC(0) | RY_USES_OUT(0);
+    ry_launch_knob_set(l, "UNITS", units);
     ry_launch_knob_set(l, "FLOATS", ry_is_float(x.spec.dtype));
     ry_launch_u32(l, "step", x.stride[axis]);
     ry_launch_u32(l, "len", x.spec.dim[axis]);
     ry_launch_u32(l, "count", count);
     ry_launch_u32(l, "nan", 0x7fc00000);
-    ry_launch_run(l, "main", line_div_up(count, 4 * 256), 0);
+    ry_launch_run(l, "main", line_div_up(count, units > 1 ? 256 : 4 * 256), 0);
     return RY_OK;
 }
 
@@ -349,7 +352,7 @@ static const ry_sample gather_samples[] = {
     {.name = "last", .src = {SRC_F(2, 5), SRC_LIST(RY_I32, g6, 2, 3)}, .n_src = 2, .args = A(-1)},
     {.name = "first", .src = {SRC_F(5, 3), SRC_LIST(RY_I64, g6, 2, 3)}, .n_src = 2, .args = A(0)},
     {.name = "idx smaller", .src = {SRC_F(3, 5, 4), SRC_LIST(RY_I32, g6, 2, 3, 1)}, .n_src = 2, .args = A(1)},
-    {.name = "integers", .src = {SRC_I(RY_I64, -9, 9, 5), SRC_LIST(RY_I32, g6, 6)}, .n_src = 2, .args = A(0)},
+    {.name = "integers", .src = {SRC_I(RY_I64, -9e15f, 9e15f, 5), SRC_LIST(RY_I32, g6, 6)}, .n_src = 2, .args = A(0)},
     {.name = "scalar", .src = {SRC_SCALAR, {.dtype = RY_I32, .values = nought}}, .n_src = 2, .args = A(0)},
     {.name = "empty", .src = {SRC_F(2, 5), SRC_I(RY_I32, 0, 1, 2, 0)}, .n_src = 2, .args = A(1)},
     {.name = "large", .src = {SRC_F(8192, 1024), SRC_I(RY_I32, 0, 1024, 8192, 1024)}, .n_src = 2, .args = A(1),

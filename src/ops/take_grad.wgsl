@@ -39,9 +39,14 @@ fn place(outer: u32, id: u32, column: u32) -> u32 { return (outer * u.len + id) 
         }
         workgroupBarrier();
         let rest = min(TILE, u.count - base);
-        for (var j = t >> 4u; 4u * j < rest; j += 16u) {
-            let before = vec4<u32>(base + 4u * j) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(mine);
-            smaller += vec4<u32>(tile[j] < vec4<u32>(k) + vec4<u32>(before));
+        if (base == group * 16u / TILE * TILE) { // the tile that this group's positions lie in: of equal ids the earlier come first
+            for (var j = t >> 4u; 4u * j < rest; j += 16u) {
+                let before = vec4<u32>(base + 4u * j) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(mine);
+                smaller += vec4<u32>(tile[j] < vec4<u32>(k) + vec4<u32>(before));
+            }
+        } else {
+            let below = vec4<u32>(k + u32(base < group * 16u));
+            for (var j = t >> 4u; 4u * j < rest; j += 16u) { smaller += vec4<u32>(tile[j] < below); }
         }
     }
     part[t] = smaller.x + smaller.y + smaller.z + smaller.w;
