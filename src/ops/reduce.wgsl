@@ -1,5 +1,5 @@
-// reduce.wgsl - reductions over any axes, always in the same order (_reduce.c). KIND: 0 sum, 1 mean, 2 norm, 3 amax, 4 amin, 5 logsumexp, 6 any, 7 all,
-// 8 argmax, 9 argmin.
+// reduce.wgsl - reductions over any axes, always in the same order; _reduce.c says which road a shape takes.
+// KIND: 0 sum, 1 mean, 2 norm, 3 amax, 4 amin, 5 logsumexp, 6 any, 7 all, 8 argmax, 9 argmin.
 //
 // Output o reduces x[kept(o) + reduced(i)], i < u.len, in u.pieces; several pieces leave their states in tmp [outputs, pieces], for `merge`.
 //   rows     the elements of an output lie together: u.lanes threads share a piece
