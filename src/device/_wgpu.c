@@ -368,7 +368,7 @@ static void on_error(WGPUDevice const *dev, WGPUErrorType type, WGPUStringView m
     wgpu_trouble *t = trouble;
     char text[sizeof t->message];
     copy_text(text, sizeof text, message);
-    ry_status st = type == WGPUErrorType_OutOfMemory ? RY_ENOMEM : strstr(text, "evice is lost") ? RY_ELOST : RY_EDEVICE;
+    ry_status st = type == WGPUErrorType_OutOfMemory || strstr(text, "Not enough memory left") ? RY_ENOMEM : strstr(text, "evice is lost") ? RY_ELOST : RY_EDEVICE;
     if (!atomic_load(&t->lost)) note(t, st, message);
 }
 

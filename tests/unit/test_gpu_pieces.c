@@ -11,6 +11,15 @@
 #include <string.h>
 #if defined(_WIN32)
 #define setenv(name, value, replace) _putenv_s(name, value)
+#else
+#include <sys/resource.h>
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define RUSTY_SANITIZED /* they hold terabytes of addresses themselves */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define RUSTY_SANITIZED
+#endif
 #endif
 
 enum { V = 3000, LARGE = 20000, C = 128, N = 600, MOST = 16 };
@@ -130,6 +139,38 @@ static void others_are_named(void **state) {
     ry_device_close(d);
 }
 
+/* More than there is: a status that says how much, and all goes on. */
+static void memory_refused(void **state) {
+    (void)state;
+#if defined(_WIN32) || defined(RUSTY_SANITIZED)
+    skip();
+#else
+    ry_device *d;
+    ry_var *w = NULL;
+    struct rlimit was, less;
+    assert_ok(ry_device_open(&d, "webgpu", NULL));
+    ry_device_info info;
+    ry_device_describe(d, &info);
+    ry_var *small = noise(d, V, 1);
+    assert_int_equal(getrlimit(RLIMIT_AS, &was), 0);
+    less = was;
+    if (!strcmp(info.type, "SoftwareGpu")) less.rlim_cur = (rlim_t)16 << 30; /* which else promises anything */
+    assert_int_equal(setrlimit(RLIMIT_AS, &less), 0);
+    ry_status st = ry_var_open(&w, d, &RY_SHAPE(RY_F32, 400000, 1000000), "everything"); /* 1.6 TB */
+    assert_int_equal(setrlimit(RLIMIT_AS, &was), 0);
+    assert_is(RY_ENOMEM, st);
+    assert_non_null(strstr(ry_message(), "everything"));
+    assert_non_null(strstr(ry_message(), "1600000.0 MB were asked, 1.5 MB are held"));
+    assert_non_null(strstr(ry_message(), info.name));
+    result r = {.count = 0};
+    run(d, &r);
+    for (int k = 0; k < r.count; k++) free(r.at[k]);
+    ry_var_close(small);
+    ry_device_close(d);
+    assert_int_equal(ry_mem_live(), 0);
+#endif
+}
+
 int main(void) {
     setenv("RUSTY_WEBGPU_LIMITS", "default,binding=1048576,buffer=4194304", 1);
     ry_device *d;
@@ -138,6 +179,6 @@ int main(void) {
         return 77;
     }
     ry_device_close(d);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(same_as_cpu), cmocka_unit_test(others_are_named)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(same_as_cpu), cmocka_unit_test(others_are_named), cmocka_unit_test(memory_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
