@@ -328,7 +328,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
         return launch_split(&j, l);
     }
     int64_t rows = attention_knob(l, "BM"), width = attention_knob(l, "OC");
-    int64_t tiles = (j.T + rows - 1) / rows, columns = (j.Dv + width - 1) / width;
+    int64_t tiles = (j.T + rows - 1) / rows, columns = j.Dv ? (j.Dv + width - 1) / width : 1; /* log-sum-exps are there without columns too */
     ry_launch_u32(l, "tiles", tiles);
     ry_launch_u32(l, "columns", columns);
     if (j.Dv % 4 == 0) l->vec |= RY_USES_OUT(0);
