@@ -313,7 +313,10 @@ static ry_status scatter_launch(const ry_node *n, const ry_variant *v, ry_launch
     ry_launch_u32(l, "y_step", y.stride[axis]);
     ry_launch_u32(l, "v_step", count ? src.stride[axis] : 0);
     ry_launch_run(l, "copy", line_div_up(total, 4 * 256), RY_USES_SRC(0) | RY_USES_OUT(0));
-    ry_launch_run(l, one ? "short" : "long", !count ? 0 : one ? line_div_up(lines, 256) : lines,
+    ry_launch_run(l, one ? "short" : "long",
+                  !count ? 0
+                  : one  ? line_div_up(lines, 256)
+                         : lines,
                   RY_USES_SRC(1) | RY_USES_SRC(2) | RY_USES_OUT(0));
     return RY_OK;
 }
