@@ -1101,6 +1101,9 @@ static ry_status run_clocked(ry_device *d, ry_program *p) {
     return wgpu_check(&g->trouble);
 }
 
+/* Dispatches of a submission: the device begins on the first few while the others are encoded. */
+enum { FIRST_SHARE = 32, LATER_SHARE = 160 };
+
 static ry_status run_all(ry_device *d, ry_program *p) {
     gpu *g = d->impl;
     gpu_program *x = p->impl;
@@ -1108,18 +1111,19 @@ static ry_status run_all(ry_device *d, ry_program *p) {
     WGPUComputePassEncoder c = NULL;
     bool timing = x->queries && !x->mapping;
     double load = 0;
+    int64_t dispatches = 0, share = FIRST_SHARE;
     int phase = -1, passes = 0;
     for (size_t i = 0; i < x->step.n; i++) {
         const gpu_step *s = &x->step.at[i];
         int now = p->plan->steps[s->plan_step].phase;
-        bool full = load > 0 && load + s->estimate_s * g->scale > g->budget_s;
+        bool full = (load > 0 && load + s->estimate_s * g->scale > g->budget_s) || dispatches >= share;
         if (c && (full || now != phase)) {
             wgpu.ComputePassEncoderEnd(c);
             wgpu.ComputePassEncoderRelease(c);
             c = NULL;
             if (full) {
                 RY_TRY(submit_encoder(g, &e, NULL));
-                load = 0;
+                load = 0, dispatches = 0, share = LATER_SHARE;
             }
         }
         if (!e) e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
@@ -1131,6 +1135,7 @@ static ry_status run_all(ry_device *d, ry_program *p) {
         }
         phase = now;
         encode_step(g, c, s);
+        dispatches += s->rounds * s->n_dispatch;
         load += s->estimate_s * g->scale;
     }
     if (c) {
