@@ -248,6 +248,7 @@ static int run_plan(const app_verb *v, int argc, char **argv) {
     ry_tokenizer *tok = NULL;
     ry_data *data = NULL;
     ry_plan_info p;
+    ry_device *d = NULL;
     int64_t len = a.seq_len, vocab = 0;
     ry_status st = settle(&a);
     if (st == RY_OK && a.data) st = find_tokenizer(&a, &tok);
@@ -255,7 +256,8 @@ static int run_plan(const app_verb *v, int argc, char **argv) {
     if (data) len = ry_data_len(data);
     if (tok) vocab = ry_tokenizer_size(tok);
     else if (a.config && !a.data) vocab = 256;
-    if (st == RY_OK) st = ry_train_plan(&p, a.model ? a.model : a.config, vocab, len, &a.t, a.common.precision);
+    if (st == RY_OK) st = app_device(&d, &a.common);
+    if (st == RY_OK) st = ry_train_plan(&p, a.model ? a.model : a.config, vocab, len, &a.t, a.common.precision, d);
     if (st == RY_OK && a.common.json)
         printf("{\"lasting\":%zu,\"inputs\":%zu,\"outputs\":%zu,\"activations\":%zu,\"scratch\":%zu,\"slab\":%zu,\"peak\":%zu,\"nodes\":%zu,\"fused\":%zu,"
                "\"flops_per_step\":%.6g,\"bytes_per_step\":%.6g}\n", p.weights, p.inputs, p.outputs, p.activations, p.scratch, p.slab, p.peak, p.nodes, p.fused, p.flops, p.bytes_moved);
@@ -270,6 +272,7 @@ static int run_plan(const app_verb *v, int argc, char **argv) {
     code = st == RY_OK ? APP_OK : app_fail(st);
     ry_data_close(data);
     ry_tokenizer_close(tok);
+    ry_device_close(d);
     return code;
 }
 

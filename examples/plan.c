@@ -28,9 +28,9 @@ int main(int argc, char **argv) {
     puts("  tokens   weights, moments        activations   peak: all kept   blocks again   operations");
     for (int64_t length = 1024; length <= 8192; length *= 2) {
         ry_train_options o = {.batch_size = 8};
-        check(ry_train_plan(&kept, config, 0, length, &o, RY_F32));
+        check(ry_train_plan(&kept, config, 0, length, &o, RY_F32, NULL));
         o.recompute = true;
-        check(ry_train_plan(&again, config, 0, length, &o, RY_F32));
+        check(ry_train_plan(&again, config, 0, length, &o, RY_F32, NULL));
         printf("%8d %15.1f GB %15.1f GB %13.1f GB %11.1f GB %9.0f Tera\n", (int)length, gb(kept.weights),
                gb(kept.activations), gb(kept.peak), gb(again.peak), kept.flops * 1e-12);
     }

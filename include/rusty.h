@@ -117,6 +117,7 @@ typedef struct ry_device ry_device;
 typedef struct ry_device_options {
     int threads;        /* CPU: 0 = all cores this process may use */
     size_t cache_bytes; /* kept programs; 0 = 256 MiB */
+    const struct ry_device *like; /* "null": plans as this device would; it is closed after that one. NULL: as the CPU */
 } ry_device_options;
 typedef struct ry_device_info {
     char device[24];   /* what ry_device_open and --device take: "cpu", "webgpu:1" */
@@ -454,9 +455,9 @@ RY_API ry_status ry_train(ry_model *m, const ry_data *train, const ry_data *eval
 typedef struct ry_eval_result { double loss, perplexity; int64_t tokens, samples; } ry_eval_result;
 typedef void (*ry_eval_sample_fn)(void *ud, int64_t row, double loss_sum, int64_t tokens);
 RY_API ry_status ry_evaluate(ry_eval_result *out, ry_model *m, const ry_data *d, int64_t batch_size, ry_eval_sample_fn fn, void *ud);
-/* What training would take, without training: the same graph planned on the null device. threads as at run time. */
+/* What training would take, without training: the same graph planned on the null device, with the kernels of `like` (NULL: the CPU). */
 RY_API ry_status ry_train_plan(ry_plan_info *out, const char *config_or_folder, int64_t vocab_size, int64_t seq_len,
-                               const ry_train_options *o, ry_dtype precision);
+                               const ry_train_options *o, ry_dtype precision, const ry_device *like);
 
 /* ---------------------------------------------------------------- generation ---- */
 

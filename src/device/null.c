@@ -1,5 +1,7 @@
-/* null.c - the device that accepts everything and computes nothing: it plans models of any size.  Reads give zeros. */
+/* null.c - the device that accepts everything and computes nothing: it plans models of any size, for the CPU or with the kernels of
+ * another device.  Reads give zeros. */
 #include "core/program.h"
+#include "core/tune.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -14,11 +16,11 @@ static ry_status describe(size_t i, ry_device_info *out) {
     return RY_OK;
 }
 
-static ry_status open_null(ry_device *d, size_t i, const ry_device_options *o) {
-    (void)o;
-    return describe(i, &d->info);
+static ry_status open_null(ry_device *d, size_t i, const ry_device_options *o);
+static void close_null(ry_device *d) {
+    ry_mem_free(d->impl);
+    d->impl = NULL;
 }
-static void close_null(ry_device *d) { (void)d; }
 
 static ry_status alloc(ry_device *d, ry_buffer *b, size_t bytes) {
     (void)d;
@@ -61,3 +63,22 @@ const ry_device_api ry_device_null = {
     .backend = "null", .count = count, .describe = describe, .open = open_null, .close = close_null, .alloc = alloc, .wrap = wrap,
     .free = free_null, .write = write, .read = read, .copy = copy, .build = nothing, .unbuild = unbuild, .run = nothing, .sync = sync_null,
 };
+
+/* As `like`: what it may count on, the variants it takes, and the scratch that its kernels ask for. */
+static ry_status open_null(ry_device *d, size_t i, const ry_device_options *o) {
+    RY_TRY(describe(i, &d->info));
+    if (!o->like || !o->like->api->work) return RY_OK;
+    ry_device_api *api = ry_mem_alloc(sizeof *api);
+    if (!api) return RY_ENOMEM;
+    *api = ry_device_null;
+    api->work = o->like->api->work;
+    ry_status st = tune_open(&d->tuning, o->like);
+    if (st != RY_OK) {
+        ry_mem_free(api);
+        return st;
+    }
+    d->impl = api;
+    d->api = api;
+    d->caps = o->like->caps;
+    return RY_OK;
+}

@@ -296,12 +296,12 @@ ry_status ry_train(ry_model *m, const ry_data *train, const ry_data *eval, const
     return st;
 }
 
-ry_status ry_train_plan(ry_plan_info *out, const char *config, int64_t vocab_size, int64_t seq_len, const ry_train_options *o, ry_dtype precision) {
+ry_status ry_train_plan(ry_plan_info *out, const char *config, int64_t vocab_size, int64_t seq_len, const ry_train_options *o, ry_dtype precision, const ry_device *like) {
     ry_device *d = NULL;
     ry_model *m = NULL;
     train_step *s = NULL;
     ry_train_options full = *o;
-    ry_status st = ry_device_open(&d, "null", NULL);
+    ry_status st = ry_device_open(&d, "null", &(ry_device_options){.like = like});
     defaults(&full, 1);
     if (st == RY_OK) st = check(&full);
     if (st == RY_OK) st = ry_model_init(&m, d, config, vocab_size, 0, &(ry_model_options){.master_f32 = true, .precision = precision});

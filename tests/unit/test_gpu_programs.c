@@ -4,7 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "base/mem.h"
 #include "base/os.h"
-#include "core/program.h"
+#include "train/train.h"
 #include "unit/cm.h"
 #include <math.h>
 #include <rusty/ops.h>
@@ -274,6 +274,38 @@ static void held_as_planned(void **state) {
     ry_device_close(d);
 }
 
+/* `rusty plan` for this device, which runs nothing on it, against what a training step then holds. */
+static void training_as_planned(void **state) {
+    static const char config[] = "hidden_size: 64\nintermediate_size: 128\nnum_hidden_layers: 2\nnum_attention_heads: 4\nnum_key_value_heads: 2\n"
+                                 "vocab_size: 500\nmax_position_embeddings: 128\ntie_word_embeddings: true\n";
+    enum { B = 4, T = 64 };
+    (void)state;
+    assert_ok(os_file_write("test_gpu_programs.yaml", config, sizeof config - 1));
+    for (int accum = 1; accum < 3; accum++) {
+        ry_train_options o = {.batch_size = B, .grad_accum = accum, .optimizer = "adamw", .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .clip = 1};
+        ry_plan_info plan, cpu;
+        ry_device *d;
+        ry_model *m;
+        train_step *s;
+        int32_t ids[B * T];
+        double loss, norm;
+        for (int i = 0; i < B * T; i++) ids[i] = i * 7 % 500;
+        assert_ok(ry_train_plan(&plan, "test_gpu_programs.yaml", 0, T, &o, RY_F32, dev[1]));
+        assert_ok(ry_train_plan(&cpu, "test_gpu_programs.yaml", 0, T, &o, RY_F32, NULL));
+        assert_int_equal(plan.weights, cpu.weights);
+        assert_ok(ry_device_open(&d, "webgpu", NULL));
+        assert_ok(ry_model_init(&m, d, "test_gpu_programs.yaml", 0, 1, &(ry_model_options){.master_f32 = true}));
+        assert_ok(train_step_open(&s, m, &o, B, T));
+        for (int k = 0; k < accum; k++) assert_ok(train_step_run(s, k, ids, ids, 1.0 / (B * T * accum), 1e-3, 1, &loss, &norm));
+        double held = (double)d->api->held(d), planned = (double)plan.peak;
+        if (fabs(held - planned) > 0.02 * planned) fail_msg("accumulation %d: %.0f bytes are held, %.0f were planned (%.0f of slab), %.0f for the CPU", accum, held, planned, (double)plan.slab, (double)cpu.peak);
+        train_step_close(s);
+        ry_model_close(m);
+        ry_device_close(d);
+    }
+    os_remove_tree("test_gpu_programs.yaml");
+}
+
 static void lost_for_good(void **state) {
     (void)state;
     ry_device *d;
@@ -309,7 +341,7 @@ int main(void) {
     }
     if (ry_device_open(&dev[0], "cpu", NULL) != RY_OK) return 1;
     const struct CMUnitTest tests[] = {cmocka_unit_test(operands_as_they_lie), cmocka_unit_test(many_sources), cmocka_unit_test(the_slab_grows), cmocka_unit_test(two_threads),
-                                       cmocka_unit_test(profile_and_trace), cmocka_unit_test(first_not_finite), cmocka_unit_test(held_as_planned), cmocka_unit_test(lost_for_good)};
+                                       cmocka_unit_test(profile_and_trace), cmocka_unit_test(first_not_finite), cmocka_unit_test(held_as_planned), cmocka_unit_test(training_as_planned), cmocka_unit_test(lost_for_good)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     ry_device_close(dev[0]);
     ry_device_close(dev[1]);

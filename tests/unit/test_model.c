@@ -421,7 +421,7 @@ static void test_train_plan(void **state) {
         ry_plan_info far, here;
         ry_model *m = NULL;
         train_step *s;
-        assert_ok(ry_train_plan(&far, FOLDER "/tiny.yaml", 0, 24, &o, RY_F32));
+        assert_ok(ry_train_plan(&far, FOLDER "/tiny.yaml", 0, 24, &o, RY_F32, NULL));
         assert_ok(ry_model_init(&m, dev, FOLDER "/tiny.yaml", 0, 0, NULL));
         assert_ok(train_step_open(&s, m, &o, 2, 24));
         train_step_plan(s, &here);
@@ -432,7 +432,7 @@ static void test_train_plan(void **state) {
         ry_model_close(m);
     }
     ry_plan_info i;
-    assert_true(ry_train_plan(&i, FOLDER "/absent.yaml", 0, 24, &(ry_train_options){0}, RY_F32) != RY_OK);
+    assert_true(ry_train_plan(&i, FOLDER "/absent.yaml", 0, 24, &(ry_train_options){0}, RY_F32, NULL) != RY_OK);
     assert_says("absent.yaml");
 }
 
@@ -474,7 +474,7 @@ static void test_70b(void **state) {
         ry_mem_peak_reset();
         began = os_now();
         assert_ok(ry_train_plan(&i, FOLDER "/70b.yaml", 0, 4096,
-                                &(ry_train_options){.batch_size = 1, .recompute = recompute}, RY_BF16));
+                                &(ry_train_options){.batch_size = 1, .recompute = recompute}, RY_BF16, NULL));
         took = os_now() - began;
         print_message("70B, a training step%s: %.3f s, %.1f MB of the host's; slab %.2f GB, in all %.2f GB\n",
                       recompute ? ", recomputing" : "", took, (double)(ry_mem_peak() - held) / 1e6,
