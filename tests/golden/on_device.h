@@ -11,12 +11,15 @@ static double slack = 1; /* factor on tolerances: GPUs add in other orders and h
 
 static inline bool on_cpu(void) { return !strcmp(device_name, "cpu"); }
 
-/* False, with a word, where the device is not here. */
-static inline bool take_device(int argc, char **argv) {
+/* Takes the first argument where it names a backend. False, with a word, where the device is not here. */
+static inline bool take_device(int *argc, char ***argv) {
     ry_device *d;
-    if (argc < 2) return true;
-    device_name = argv[1];
+    bool named = false;
+    for (size_t i = 0; ry_backend_name(i) && *argc > 1; i++) named |= !strcmp(ry_backend_name(i), (*argv)[1]);
+    if (!named) return true;
+    device_name = (*argv)[1];
     slack = 2;
+    --*argc, ++*argv;
     if (ry_device_open(&d, device_name, NULL) != RY_OK) {
         printf("skipped: %s\n", ry_message());
         return false;

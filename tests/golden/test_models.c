@@ -228,7 +228,7 @@ static void test_long(void **state) {
 }
 
 int main(int argc, char **argv) {
-    if (!take_device(argc, argv)) return 77;
+    if (!take_device(&argc, &argv)) return 77;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_models), cmocka_unit_test(test_stories), cmocka_unit_test(test_long)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "unit/cm.h"
 
 #include "golden/folder.h"
+#include "golden/on_device.h"
 
 enum { STEPS = 12, SAVED = 4 };
 static const int saved_after[SAVED] = {1, 2, 6, 12};
@@ -25,7 +26,7 @@ static double number(const ry_json *o, const char *key) {
 }
 
 static void make(bed *b, const ry_json *o, const ry_spec *s) {
-    assert_ok(ry_device_open(&b->dev, "cpu", NULL));
+    assert_ok(ry_device_open(&b->dev, device_name, NULL));
     assert_ok(ry_graph_open(&b->g, b->dev));
     assert_ok(ry_var_open(&b->w, b->dev, s, "w"));
     assert_ok(ry_var_open(&b->m, b->dev, s, "m"));
@@ -114,7 +115,8 @@ static void test_trajectories(void **state) {
     ry_json_free(j);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (!take_device(&argc, &argv)) return 77;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_trajectories)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,7 +149,7 @@ static void test_schedules(void **state) {
 }
 
 int main(int argc, char **argv) {
-    if (!take_device(argc, argv)) return 77;
+    if (!take_device(&argc, &argv)) return 77;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_full), cmocka_unit_test(test_schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,7 +51,7 @@ typedef struct vec_score {
 } vec_score;
 
 /* Runs the graph and compares output j with entry expect[j] (NULL: not compared); gradients of sum_j out[j] gout[j] by every input
- * that has an entry in gin. tol relative to the largest entry. false: a failure was printed. */
+ * that has an entry in gin. tol relative to the largest entry. false: a failure was printed, or v->refused says what the device lacks. */
 typedef struct vec_expect {
     const st_entry *out[VEC_MAX_OUT], *gout[VEC_MAX_OUT];
     int n;
