@@ -238,6 +238,7 @@ ry_status wgsl_module(ry_text *out, wgsl_kernel *k, const ry_node *n, const ry_v
         if (row->bytes % 4 && (calls(body.at, "st_", x) || (!fast && calls(body.at, "st4_", x)))) form[b].atomic = true;
         RY_GO(st, done, operand_text(&access, body.at, x, d, at, b, fast));
     }
+    RY_GO(st, done, ry_text_status(&access));
     k->n_word = 0;
     ry_text_puts(out, "struct Uniforms {\n");
     word(k, out, WGSL_GROUPS, 0, "groups_", "u32");
