@@ -9,7 +9,11 @@ enum { FIRST_CHUNK = 4096 }; /* most programs are small, and there may be many *
 
 static void program_free(ry_program *p) {
     if (!p) return;
-    if (p->impl) p->dev->api->unbuild(p->dev, p);
+    if (p->impl) { /* another thread's run may look at it */
+        ry_device_lock(p->dev);
+        p->dev->api->unbuild(p->dev, p);
+        ry_device_unlock(p->dev);
+    }
     for (int i = 0; p->plan && p->inputs && i < p->plan->n_inputs; i++) p->dev->api->free(p->dev, &p->inputs[i]);
     for (int i = 0; p->plan && p->outputs && i < p->plan->n_outputs; i++) p->dev->api->free(p->dev, &p->outputs[i]);
     plan_release(p->dev, p->plan);

@@ -174,7 +174,7 @@ typedef struct worker { int64_t rows; int failed; } worker;
 static void work(void *ud) {
     worker *w = ud;
     enum { N = 16 };
-    for (int round = 0; round < 12; round++) {
+    for (int round = 0; round < 40; round++) {
         ry_graph *g = NULL;
         float x[64 * N], y[64 * N];
         int64_t rows = w->rows + round % 3;
