@@ -1180,7 +1180,7 @@ static ry_status run(ry_device *d, ry_program *p) {
     else if (p->step_s && x->queries) st = run_profiled(d, p);
     else if (p->step_s) st = run_clocked(d, p);
     else st = run_all(d, p);
-    if (st != RY_OK) d->failed = true;
+    for (int i = 0; i < p->plan->n_steps && st != RY_OK; i++) d->failed |= p->plan->steps[i].node->op->writes != 0;
     return st;
 }
 
