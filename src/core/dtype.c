@@ -10,11 +10,11 @@ static const ry_dtype_text wgsl_f32 = {"f32", "return bitcast<f32>(${W}(e));", "
 #define HALF_STORE(bits) "${M}(e >> 1u, 0xffffu << ((e & 1u) << 4u), " bits "(v) << ((e & 1u) << 4u));"
 #define HALF_STORE4(bits) "${P2}(e >> 2u, vec2<u32>(" bits "(v.x) | " bits "(v.y) << 16u, " bits "(v.z) | " bits "(v.w) << 16u));"
 static const ry_dtype_text wgsl_f16 = {"f32", "return unpack2x16float(${W}(e >> 1u) >> ((e & 1u) << 4u)).x;",
-                                       "let w = ${W2}(e >> 2u); return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y));",
+                                       "return vec4<f32>(unpack2x16float(${W2}(e >> 2u).x), unpack2x16float(${W2}(e >> 2u).y));",
                                        HALF_STORE("f16_bits"), HALF_STORE4("f16_bits"), 2};
 static const ry_dtype_text wgsl_bf16 = {
     "f32", "return bitcast<f32>((${W}(e >> 1u) >> ((e & 1u) << 4u)) << 16u);",
-    "let w = ${W2}(e >> 2u); return bitcast<vec4<f32>>(vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));",
+    "return bitcast<vec4<f32>>((${W2}(e >> 2u).xxyy << vec4<u32>(16u, 0u, 16u, 0u)) & vec4<u32>(0xffff0000u));",
     HALF_STORE("bf16_bits"), HALF_STORE4("bf16_bits"), 2};
 static const ry_dtype_text wgsl_i32 = {"i32", "return bitcast<i32>(${W}(e));", "return bitcast<vec4<i32>>(${W4}(e >> 2u));", "${P}(e, bitcast<u32>(v));",
                                        "${P4}(e >> 2u, bitcast<vec4<u32>>(v));", 4};

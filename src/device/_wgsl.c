@@ -175,19 +175,29 @@ static ry_status dtype_text(ry_text *t, const char *text, int b) {
     return ry_text_expand(t, "a dtype's text", text, v, FORMS, NULL, NULL);
 }
 
+/* A function that reads: where the dtype's text is one expression over e, one expression too (see _inline.c). */
+static ry_status reader(ry_text *t, const char *text, const char *prefix, const char *params, const char *x, const char *type, const char *at, int b) {
+    static const char let[] = "let e = ";
+    bool one = !strncmp(text, "return ", 7) && !strncmp(at, let, sizeof let - 1);
+    if (one) ry_text_printf(t, "fn %s_%s_at(e: u32) -> %s { ", prefix, x, type);
+    else ry_text_printf(t, "fn %s_%s(%s) -> %s { %s; ", prefix, x, params, type, at);
+    RY_TRY(dtype_text(t, text, b));
+    ry_text_puts(t, " }\n");
+    if (one) ry_text_printf(t, "fn %s_%s(%s) -> %s { return %s_%s_at(%s); }\n", prefix, x, params, type, prefix, x, at + sizeof let - 1);
+    return RY_OK;
+}
+
 /* ld_, ld4_, st_ and st4_ of an operand. fast: ld4 and st4 begin at multiples of 4 elements of the binding. */
 static ry_status operand_text(ry_text *t, const char *body, const char *x, const ry_dtype_text *d, const char *at, int b, bool fast) {
     const char *r = d->reg;
     bool ld4 = calls(body, "ld4_", x), st4 = d->store && calls(body, "st4_", x);
     if (calls(body, "ld_", x) || (ld4 && !fast)) {
-        ry_text_printf(t, "fn ld_%s(i: u32) -> %s { %s; ", x, r, at);
-        RY_TRY(dtype_text(t, d->load, b));
-        ry_text_puts(t, " }\n");
+        RY_TRY(reader(t, d->load, "ld", "i: u32", x, r, at, b));
     }
     if (ld4 && fast) {
-        ry_text_printf(t, "fn ld4_%s(i: u32, n: u32) -> vec4<%s> { %s; ", x, r, at);
-        RY_TRY(dtype_text(t, d->load4, b));
-        ry_text_puts(t, " }\n");
+        char vec[16];
+        snprintf(vec, sizeof vec, "vec4<%s>", r);
+        RY_TRY(reader(t, d->load4, "ld4", "i: u32, n: u32", x, vec, at, b));
     } else if (ld4) {
         ry_text_printf(t, "fn ld4_%s(i: u32, n: u32) -> vec4<%s> { var v = vec4<%s>(); v.x = ld_%s(i); if (n > 1u) { v.y = ld_%s(i + 1u); } "
                           "if (n > 2u) { v.z = ld_%s(i + 2u); } if (n > 3u) { v.w = ld_%s(i + 3u); } return v; }\n", x, r, r, x, x, x, x);
@@ -214,7 +224,7 @@ static void word(wgsl_kernel *k, ry_text *t, wgsl_word_kind kind, int of, const 
 }
 
 ry_status wgsl_module(ry_text *out, wgsl_kernel *k, const ry_node *n, const ry_variant *v, const ry_launch *l) {
-    ry_text body = {0}, access = {0};
+    ry_text body = {0}, access = {0}, plain = {0};
     binding form[RY_OPERANDS];
     char x[8], name[32];
     ry_status st;
@@ -261,12 +271,14 @@ ry_status wgsl_module(ry_text *out, wgsl_kernel *k, const ry_node *n, const ry_v
     ry_text_puts(out, "}\n@group(0) @binding(0) var<uniform> u: Uniforms;\n");
     for (int b = 0; b < k->n_binding; b++) {
         if (form[b].atomic) form[b].words = 1;
-        binding_text(out, b, form[b]);
+        binding_text(&plain, b, form[b]);
     }
-    ry_text_puts(out, access.at ? access.at : "");
-    ry_text_puts(out, body.at);
-    st = ry_text_status(out);
+    ry_text_puts(&plain, access.at ? access.at : "");
+    ry_text_puts(&plain, body.at);
+    st = ry_text_status(&plain);
+    if (st == RY_OK) st = wgsl_inline(out, plain.at);
 done:
+    ry_text_free(&plain);
     ry_text_free(&body);
     ry_text_free(&access);
     return st;

@@ -14,6 +14,9 @@ var<workgroup> a_tile: array<vec4<f32>, ${(1 + (DB == 2)) * BK * (BM / 4 + (A_KI
 var<workgroup> b_tile: array<vec4<f32>, ${(1 + (DB == 2)) * BK * (BN / 4 + (B_KIND != 1))}>;
 
 fn load_a(i: u32, n: u32) -> vec4<f32> {
+#if A_KIND != 2 && !BF16
+    return ld4_s0(i, n);
+#else
 #if A_KIND == 2
     var v = vec4<f32>(ld_s0(i), 0.0, 0.0, 0.0);
     if (n > 1u) { v.y = ld_s0(i + u.a_k); }
@@ -27,8 +30,12 @@ fn load_a(i: u32, n: u32) -> vec4<f32> {
 #else
     return v;
 #end
+#end
 }
 fn load_b(i: u32, n: u32) -> vec4<f32> {
+#if B_KIND != 2 && !BF16
+    return ld4_s1(i, n);
+#else
 #if B_KIND == 2
     var v = vec4<f32>(ld_s1(i), 0.0, 0.0, 0.0);
     if (n > 1u) { v.y = ld_s1(i + u.b_k); }
@@ -41,6 +48,7 @@ fn load_b(i: u32, n: u32) -> vec4<f32> {
     return round_bf16(v);
 #else
     return v;
+#end
 #end
 }
 
@@ -148,7 +156,8 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
 #end
     let col_at = tn * ${BN}u;
 
-    // which quads of the tile this thread loads
+    // which quads of the tile this thread loads: from ag + a_far0, ag + a_far1, .. on (where it can be, the same numbers for all threads,
+    // which take no registers of theirs)
 #if A_KIND == 1
     let as_r = 1u;
     let as_k = u.a_k;
@@ -164,7 +173,7 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
 #end
     let ag = a_at + a_row + (k_at + ak) * as_k;
 #for l 0 BM * BK / 4 / WG
-    let ag${l} = ag + ${l * (WG / (BM / 4))}u * as_k;
+    let a_far${l} = ${l * (WG / (BM / 4))}u * as_k;
 #end
 #else
     let as_r = u.a_r;
@@ -177,12 +186,16 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     let ak = t % ${BK / 4}u * 4u;
     let a_sh = ak * ${BM / 4 + (A_KIND != 1)}u + ar / 4u;
     let ac = ar % 4u;
+#if EDGE
     let ag = a_at + (k_at + ak) * as_k;
+#else
+    let ag = a_at + (row_at + ar) * as_r + (k_at + ak) * as_k;
+#end
 #for l 0 BM * BK / 4 / WG
 #if EDGE
-    let ag${l} = ag + min(row_at + ar + ${l * (WG / (BK / 4))}u, m_end - 1u) * as_r;
+    let a_far${l} = min(row_at + ar + ${l * (WG / (BK / 4))}u, m_end - 1u) * as_r;
 #else
-    let ag${l} = ag + (row_at + ar + ${l * (WG / (BK / 4))}u) * as_r;
+    let a_far${l} = ${l * (WG / (BK / 4))}u * as_r;
 #end
 #end
 #end
@@ -201,7 +214,7 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
 #end
     let bg = b_at + b_col + (k_at + bk) * bs_k;
 #for l 0 BN * BK / 4 / WG
-    let bg${l} = bg + ${l * (WG / (BN / 4))}u * bs_k;
+    let b_far${l} = ${l * (WG / (BN / 4))}u * bs_k;
 #end
 #else
     let bs_r = u.b_r;
@@ -214,12 +227,16 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     let bk = t % ${BK / 4}u * 4u;
     let b_sh = bk * ${BN / 4 + (B_KIND != 1)}u + br / 4u;
     let bc = br % 4u;
+#if EDGE
     let bg = b_at + (k_at + bk) * bs_k;
+#else
+    let bg = b_at + (col_at + br) * bs_r + (k_at + bk) * bs_k;
+#end
 #for l 0 BN * BK / 4 / WG
 #if EDGE
-    let bg${l} = bg + min(col_at + br + ${l * (WG / (BK / 4))}u, u.n - 1u) * bs_r;
+    let b_far${l} = min(col_at + br + ${l * (WG / (BK / 4))}u, u.n - 1u) * bs_r;
 #else
-    let bg${l} = bg + (col_at + br + ${l * (WG / (BK / 4))}u) * bs_r;
+    let b_far${l} = ${l * (WG / (BK / 4))}u * bs_r;
 #end
 #end
 #end
@@ -240,17 +257,17 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
 #for l 0 BM * BK / 4 / WG
         var ra${l} = vec4<f32>();
 #if A_KIND == 1
-        if (ak + ${l * (WG / (BM / 4))}u < k_first) { ra${l} = load_a(ag${l}, a_n); }
+        if (ak + ${l * (WG / (BM / 4))}u < k_first) { ra${l} = load_a(ag + a_far${l}, a_n); }
 #else
-        if (ak < k_first) { ra${l} = load_a(ag${l}, k_first - ak); }
+        if (ak < k_first) { ra${l} = load_a(ag + a_far${l}, k_first - ak); }
 #end
 #end
 #for l 0 BN * BK / 4 / WG
         var rb${l} = vec4<f32>();
 #if B_KIND == 1
-        if (bk + ${l * (WG / (BN / 4))}u < k_first) { rb${l} = load_b(bg${l}, b_n); }
+        if (bk + ${l * (WG / (BN / 4))}u < k_first) { rb${l} = load_b(bg + b_far${l}, b_n); }
 #else
-        if (bk < k_first) { rb${l} = load_b(bg${l}, k_first - bk); }
+        if (bk < k_first) { rb${l} = load_b(bg + b_far${l}, k_first - bk); }
 #end
 #end
 #for l 0 BM * BK / 4 / WG
@@ -291,32 +308,32 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
         if (turn + 1u < k_tiles) {
 #for l 0 BM * BK / 4 / WG
 #if A_KIND == 1
-            ra${l} = load_a(ag${l} + a_next, a_n);
+            ra${l} = load_a(ag + a_next + a_far${l}, a_n);
 #else
-            ra${l} = load_a(ag${l} + a_next, 4u);
+            ra${l} = load_a(ag + a_next + a_far${l}, 4u);
 #end
 #end
 #for l 0 BN * BK / 4 / WG
 #if B_KIND == 1
-            rb${l} = load_b(bg${l} + b_next, b_n);
+            rb${l} = load_b(bg + b_next + b_far${l}, b_n);
 #else
-            rb${l} = load_b(bg${l} + b_next, 4u);
+            rb${l} = load_b(bg + b_next + b_far${l}, 4u);
 #end
 #end
         }
 #else
 #for l 0 BM * BK / 4 / WG
 #if A_KIND == 1
-        let ra${l} = load_a(ag${l} + a_next, a_n);
+        let ra${l} = load_a(ag + a_next + a_far${l}, a_n);
 #else
-        let ra${l} = load_a(ag${l} + a_next, 4u);
+        let ra${l} = load_a(ag + a_next + a_far${l}, 4u);
 #end
 #end
 #for l 0 BN * BK / 4 / WG
 #if B_KIND == 1
-        let rb${l} = load_b(bg${l} + b_next, b_n);
+        let rb${l} = load_b(bg + b_next + b_far${l}, b_n);
 #else
-        let rb${l} = load_b(bg${l} + b_next, 4u);
+        let rb${l} = load_b(bg + b_next + b_far${l}, 4u);
 #end
 #end
 #end

@@ -12,6 +12,9 @@
 #include gemm
 #else
 fn load_x(i: u32, n: u32) -> vec4<f32> { // a quad along K
+#if X_KIND == 0 && !BF16
+    return ld4_s${X}(i, n);
+#else
 #if X_KIND == 0
     let v = ld4_s${X}(i, n);
 #else
@@ -25,8 +28,12 @@ fn load_x(i: u32, n: u32) -> vec4<f32> { // a quad along K
 #else
     return v;
 #end
+#end
 }
 fn load_w(i: u32, n: u32) -> vec4<f32> { // along K, or rows (W_KIND 1)
+#if W_KIND != 2 && !BF16
+    return ld4_s${W}(i, n);
+#else
 #if W_KIND == 2
     var v = vec4<f32>(ld_s${W}(i), 0.0, 0.0, 0.0);
     if (n > 1u) { v.y = ld_s${W}(i + u.w_k); }
@@ -39,6 +46,7 @@ fn load_w(i: u32, n: u32) -> vec4<f32> { // along K, or rows (W_KIND 1)
     return round_bf16(v);
 #else
     return v;
+#end
 #end
 }
 #end
