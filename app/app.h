@@ -32,7 +32,7 @@ typedef struct app_common {
     bool json, profile, debug_nan;
 } app_common;
 #define APP_COMMON_OPTIONS(c)                                                                             \
-    {"--device", OPT_TEXT, &(c).device, "D", "auto, cpu (default auto)", NULL},                           \
+    {"--device", OPT_TEXT, &(c).device, "D", "auto, cpu, webgpu, webgpu:1 (default auto)", NULL},         \
     {"--threads,-t", OPT_INT, &(c).threads, "N", "CPU threads (default: all)", NULL},                     \
     {"--seed,-s", OPT_INT, &(c).seed, "N", "seed of everything random (default 0)", NULL},                \
     {"--precision", OPT_DTYPE, &(c).precision, "T", "dtype of products: f32, bf16 (default f32)", NULL},  \

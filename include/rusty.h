@@ -269,7 +269,8 @@ RY_API ry_tensor ry_sort(ry_graph *g, ry_tensor x, int axis, bool descending);
 RY_API ry_tensor ry_top_k(ry_graph *g, ry_tensor x, int64_t k, int axis);       /* largest first */
 RY_API ry_tensor ry_cumsum(ry_graph *g, ry_tensor x, int axis, bool exclusive, bool reverse);
 
-/* Indexing: idx is i32 or i64; negative or too large indices are an error on the CPU and clamped on GPUs. */
+/* Indexing: idx is i32 or i64; negative or too large indices are an error on the CPU. On GPUs they give NaN (0 where the
+ * result is no float), and scatter leaves them out. */
 RY_API ry_tensor ry_embedding(ry_graph *g, ry_tensor w, ry_tensor ids);          /* w [V,C], ids [...] -> [...,C] */
 RY_API ry_tensor ry_take(ry_graph *g, ry_tensor x, ry_tensor ids, int axis);     /* whole slices; ids [R] */
 RY_API ry_tensor ry_gather(ry_graph *g, ry_tensor x, ry_tensor idx, int axis);   /* torch.gather */
@@ -511,7 +512,6 @@ RY_API ry_status ry_bench_matmul_run(ry_bench_matmul *out, ry_device *d, int64_t
 typedef struct ry_bench_op { char name[48]; double ms, gbps, gflops, share; } ry_bench_op; /* share of measured copy speed */
 /* filter: only operators whose name begins so; NULL: all. rows: so many times the rows of each sample (0 = 1): for memories that are fast. */
 RY_API ry_status ry_bench_ops_run(ry_device *d, const char *filter, int64_t rows, void (*row)(void *ud, const ry_bench_op *r), void *ud);
-/* Every row's samples: the device against the CPU (on the CPU: against the row's lowering, or the plain path). */
 typedef struct ry_bench_options {
     const ry_tune_options *tune; /* NULL: with the kernels that are known */
     void (*on_profile)(void *ud, size_t n, const ry_profile_row *rows); /* time by operator of a step, or of a token; then all runs are slower */
@@ -539,7 +539,8 @@ typedef struct ry_bench_lm {
 RY_API ry_status ry_bench_lm_run(ry_bench_lm *out, ry_device *d, const char *path, ry_dtype weights, int64_t prompt, int64_t generate,
                                  const ry_bench_options *o);
 typedef struct ry_doctor_row { const char *op, *sample, *message; double err, tol; int result; } ry_doctor_row; /* 0 ok, 1 wrong, 2 skipped */
-/* filter: only operators whose name begins so; NULL: all. */
+/* Every row's samples: the device against the CPU (on the CPU: against the row's lowering, or the plain path).
+ * filter: only operators whose name begins so; NULL: all. */
 RY_API ry_status ry_doctor_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_doctor_row *r), void *ud, int64_t *wrong);
 
 #ifdef __cplusplus

@@ -89,7 +89,7 @@ typedef struct ry_cpu {
 
 typedef struct ry_cost { double flops, bytes; } ry_cost; /* operations; bytes that must move at least once */
 
-/* ---- kernels on GPUs: the row's side of the door (devices come with later files) ---- */
+/* ---- kernels on GPUs: the row's side of the door ---- */
 enum ry_feature { RY_FEATURE_SUBGROUPS = 1, RY_FEATURE_F16 = 2, RY_FEATURE_I64 = 4, RY_FEATURE_SOFTWARE = 8 /* a driver that computes on the CPU */ };
 typedef struct ry_caps {
     unsigned features;              /* enum ry_feature */
@@ -128,9 +128,9 @@ typedef struct ry_dispatch {
 } ry_dispatch;
 typedef struct ry_launch_value { char name[20]; bool real; double value; } ry_launch_value; /* f32 or u32 (negative ones wrap: strides) */
 typedef struct ry_launch_knob { char name[20]; int value; } ry_launch_knob;
-/* Filled by launch() through the functions below, zeroed before, once when a program is built and again before each run where the row
- * has dynamic arguments: args then are that run's, and only values of uniforms may differ. What a kernel text finds without asking
- * stands in docs/add-an-op.md. */
+/* Filled by launch() through the functions below, zeroed before: for a plan (scratch), for a program, and again before each run where
+ * the row has dynamic arguments: args then are that run's, and only values of uniforms may differ. What a kernel text finds without
+ * asking stands in docs/add-an-op.md. */
 typedef struct ry_launch {
     const ry_caps *caps;
     int n_dispatch, n_uniform, n_knob;

@@ -117,7 +117,7 @@ ry_status ry_fail_node(const ry_node *n, ry_status st, const char *fmt, ...) {
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     for (int i = n->n_src - 1; i >= 0 && !n->name; i--) /* a weight's name says more than an activation's: the last named source */
-        if (n->src[i] && n->src[i]->name && (!name || n->src[i]->base->node->op == &graph_var_row || n->src[i]->var)) name = n->src[i]->name;
+        if (n->src[i] && n->src[i]->name && *n->src[i]->name && (!name || n->src[i]->base->node->op == &graph_var_row || n->src[i]->var)) name = n->src[i]->name;
     return name ? ry_fail(st, "%s: %s (%s)", n->op->name, text, name) : ry_fail(st, "%s: %s", n->op->name, text);
 }
 

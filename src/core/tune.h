@@ -11,9 +11,9 @@ typedef struct ry_tuning ry_tuning;
 ry_status tune_open(ry_tuning **out, const ry_device *d);
 void tune_close(ry_tuning *t);
 uint64_t tune_version(ry_tuning *t); /* changes with every choice: part of a plan's key, for the plan holds the scratch of its variants */
-/* Variant and how many could be taken; NULL: the row has none. Same answer for equal nodes until tune_set, tune_try or tune_take. */
+/* NULL: the row has none. Same answer for equal nodes until tune_set, tune_try or tune_take. */
 const ry_variant *tune_choose(ry_tuning *t, const ry_node *n, const ry_caps *caps);
-ry_status tune_key(ry_text *out, const ry_node *n); /* "matmul f32[512,512] f32[512,512]^T -> f32[512,512] b_rows=1" */
+ry_status tune_key(ry_text *out, const ry_node *n); /* "matmul f32[512,512] f32[512,512](1,512) -> f32[512,512] product=1 b_rows=0": strides where it is not dense */
 /* For the search: every node takes its r-th variant that holds (its last, if there are fewer); -1 ends that. */
 void tune_try(ry_tuning *t, int r);
 ry_status tune_set(ry_tuning *t, const char *key, const char *variant);

@@ -22,6 +22,5 @@ typedef struct wgsl_kernel {
 ry_status wgsl_module(ry_text *out, wgsl_kernel *k, const ry_node *n, const ry_variant *v, const ry_launch *l);
 /* The text with functions that read storages written out where they are called (_inline.c). */
 ry_status wgsl_inline(ry_text *out, const char *text);
-/* Does the row's text name the scratch? Its bytes alone do not say. */
 uint32_t wgsl_word_bits(const ry_launch_value *u); /* f32 or u32, as the uniform holds it */
 #endif

@@ -352,7 +352,7 @@ ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l) {
     ry_text_puts(&body, "}\n");
     RY_GO(st, done, ry_text_status(&body));
     if (p.math) ry_text_puts(l->text, "#include math\n");
-    if (p.chain) ry_text_puts(l->text, "#include chain\n");
+    if (p.chain) ry_text_puts(l->text, "#include bf16\n#include chain\n");
     ry_text_puts(l->text, body.at);
     int64_t total = ry_count(&n->out[0].spec);
     int bytes = 1, times; /* of the widest operand; fours of a thread: enough bytes must be on their way */
