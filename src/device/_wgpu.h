@@ -11,7 +11,7 @@
  * the next call tries again. ENOENT: no library; EUNSUPPORTED: one that we do not know. The message says how to get it.
  * RUSTY_WGPU_LIB names the file to take; `none` switches GPUs off. */
 ry_status wgpu_open(void);
-/* Adapters here, best first: discrete, integrated, virtual, unknown, software; 0 where wgpu_open fails. */
+/* Adapters here, best first: discrete, integrated, others, software; 0 where wgpu_open fails. */
 size_t wgpu_adapters(void);
 ry_status wgpu_describe(size_t i, ry_device_info *out);
 
@@ -22,7 +22,6 @@ ry_status wgpu_describe(size_t i, ry_device_info *out);
 
 /* ---- the functions: wgpuDeviceCreateBuffer is wgpu.DeviceCreateBuffer ---- */
 
-/* clang-format off */
 #define WGPU_STANDARD(X)                                                                                               \
     X(AdapterGetInfo) X(AdapterGetLimits) X(AdapterHasFeature) X(AdapterInfoFreeMembers) X(AdapterRelease)             \
     X(AdapterRequestDevice) X(BindGroupLayoutRelease) X(BindGroupRelease) X(BufferGetConstMappedRange)                 \
@@ -35,19 +34,18 @@ ry_status wgpu_describe(size_t i, ry_device_info *out);
     X(DeviceCreateQuerySet) X(DeviceCreateShaderModule) X(DeviceDestroy) X(DeviceGetLimits) X(DeviceGetQueue)          \
     X(DeviceHasFeature) X(DeviceRelease) X(InstanceRelease) X(PipelineLayoutRelease) X(QuerySetRelease)                \
     X(QueueOnSubmittedWorkDone) X(QueueRelease) X(QueueWriteBuffer) X(ShaderModuleRelease)
-/* clang-format on */
 
 /* wgpu-native's own, for which its header has no types. */
-#define WGPU_NATIVE(X)                                                                                          \
-    X(WGPUShaderModule, DeviceCreateShaderModuleTrusted,                                                        \
-      (WGPUDevice dev, WGPUShaderModuleDescriptor const *desc, WGPUShaderRuntimeChecks checks))                 \
-    X(WGPUBool, DevicePoll, (WGPUDevice dev, WGPUBool wait, WGPUSubmissionIndex const *index))                  \
-    X(uint32_t, GetVersion, (void))                                                                             \
-    X(size_t, InstanceEnumerateAdapters,                                                                        \
-      (WGPUInstance inst, WGPUInstanceEnumerateAdapterOptions const *options, WGPUAdapter *adapters))           \
-    X(float, QueueGetTimestampPeriod, (WGPUQueue queue))                                                        \
-    X(WGPUSubmissionIndex, QueueSubmitForIndex, (WGPUQueue queue, size_t n, WGPUCommandBuffer const *commands)) \
-    X(void, SetLogCallback, (WGPULogCallback fn, void *ud))                                                     \
+#define WGPU_NATIVE(X)                                                                                                 \
+    X(WGPUShaderModule, DeviceCreateShaderModuleTrusted,                                                               \
+      (WGPUDevice dev, WGPUShaderModuleDescriptor const *desc, WGPUShaderRuntimeChecks checks))                        \
+    X(WGPUBool, DevicePoll, (WGPUDevice dev, WGPUBool wait, WGPUSubmissionIndex const *index))                         \
+    X(uint32_t, GetVersion, (void))                                                                                    \
+    X(size_t, InstanceEnumerateAdapters,                                                                               \
+      (WGPUInstance inst, WGPUInstanceEnumerateAdapterOptions const *options, WGPUAdapter *adapters))                  \
+    X(float, QueueGetTimestampPeriod, (WGPUQueue queue))                                                               \
+    X(WGPUSubmissionIndex, QueueSubmitForIndex, (WGPUQueue queue, size_t n, WGPUCommandBuffer const *commands))        \
+    X(void, SetLogCallback, (WGPULogCallback fn, void *ud))                                                            \
     X(void, SetLogLevel, (WGPULogLevel level))
 
 struct wgpu_table {
@@ -73,14 +71,14 @@ typedef struct wgpu_features {
     bool mappable;              /* storage buffers may be mapped: chips that share the host's memory */
     bool i64, i16;              /* in kernels */
     bool f32_atomics;
-    bool coop_matrix; /* today's library lists it and refuses devices that ask for it */
+    bool coop_matrix;           /* today's library lists it and refuses devices that ask for it */
 } wgpu_features;
 
 typedef struct wgpu_adapter {
-    WGPUAdapter handle; /* lives as long as the process */
+    WGPUAdapter handle;      /* lives as long as the process */
     char name[128], vendor[32], driver[160];
-    const char *backend; /* "vulkan", "metal", "dx12" */
-    const char *type;    /* "DiscreteGpu", "IntegratedGpu", "VirtualGpu", "SoftwareGpu", "OtherGpu" */
+    const char *backend;     /* "vulkan", "metal", "dx12" */
+    const char *type;        /* "DiscreteGpu", "IntegratedGpu", "SoftwareGpu", "OtherGpu" */
     WGPUAdapterType kind;
     uint32_t vendor_id, device_id;
     WGPULimits limits;
@@ -103,10 +101,9 @@ void wgpu_trouble_close(wgpu_trouble *t); /* after the device */
 ry_status wgpu_check(wgpu_trouble *t);
 
 typedef struct wgpu_device_wish {
-    wgpu_trouble *trouble; /* given; lives longer than the device */
-    wgpu_features
-        features;      /* granted: all that the adapter has of wgpu_features, less those of RUSTY_WEBGPU_FEATURES */
-    WGPULimits limits; /* granted: the adapter's own, lowered by RUSTY_WEBGPU_LIMITS */
+    wgpu_trouble *trouble;  /* given; lives longer than the device */
+    wgpu_features features; /* granted: all that the adapter has of wgpu_features, less those of RUSTY_WEBGPU_FEATURES */
+    WGPULimits limits;      /* granted: the adapter's own, lowered by RUSTY_WEBGPU_LIMITS */
 } wgpu_device_wish;
 /* RUSTY_WEBGPU_LIMITS: `default` (WebGPU's own) and NAME=NUMBER, joined by commas, never above the adapter's:
  *   binding, buffer, uniform, shared (bytes); buffers, invocations, groups, immediates; align (bytes, never below the adapter's).
@@ -119,14 +116,10 @@ WGPUShaderModule wgpu_module(WGPUDevice dev, const char *text, size_t n, bool tr
 /* wgpu-native 29 aborts the process where these three fail: on a lost device, and on submissions that were not valid. Here that
  * becomes trouble: nothing is submitted while an error stands noted, and what still aborts is caught (but on Windows) and noted as a
  * loss, after the library's words on stderr. It takes a thread where that happened for one that ends, and frees little there later. */
-WGPUSubmissionIndex
-wgpu_submit(WGPUQueue queue,
-            WGPUCommandBuffer
-                cmd); /* and releases cmd (NULL: only what was written before goes); 0 where nothing was submitted */
+WGPUSubmissionIndex wgpu_submit(WGPUQueue queue, WGPUCommandBuffer cmd); /* and releases cmd (NULL: only what was written before goes); 0 where nothing was submitted */
 /* Until that submission (NULL: everything) is done; runs callbacks of mappings and of wgpu_notify meanwhile. */
 void wgpu_wait(WGPUDevice dev, const WGPUSubmissionIndex *at);
-const void *wgpu_mapped(WGPUDevice dev, WGPUBuffer b, size_t at,
-                        size_t bytes); /* of a buffer mapped for reading; NULL on failure */
+const void *wgpu_mapped(WGPUDevice dev, WGPUBuffer b, size_t at, size_t bytes); /* of a buffer mapped for reading; NULL on failure */
 /* Sets *done once everything submitted so far is: seen at the next wgpu_wait or wgpu_done, before which *done must not go away. */
 void wgpu_notify(WGPUQueue queue, atomic_bool *done);
 bool wgpu_done(WGPUDevice dev, const atomic_bool *done); /* looks without waiting; true also on a lost device */
