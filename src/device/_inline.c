@@ -2,8 +2,8 @@
  *
  * A driver was seen to run the same product at 37 instead of 47 TFLOPS (NVIDIA 580, 4096 cubed) because its loads stood in functions:
  * it does not move a load across the end of a call. So every function that is one expression, `fn f(..) -> T { return E; }`, and reads
- * a binding (bN[..]), itself or through others like it, is written out where it is called. Definitions stay; who calls them before
- * they are defined still can. Knows the language's brackets and names, no more. */
+ * a binding (bN[..]), itself or through others like it, is written out where it is called; so is one that uses each parameter once.
+ * Definitions stay; who calls them before they are defined still can. Knows the language's brackets and names, no more. */
 #include "_wgsl.h"
 #include "base/mem.h"
 #include <string.h>
@@ -119,7 +119,19 @@ static bool reads_storage(const char *p) { /* bN[ */
     return false;
 }
 
-/* `fn` stands at p: a macro if the function is one expression that reads a storage. Returns the place after its closing bracket, and
+/* Does every parameter stand there at most once? Then writing it out repeats nothing. */
+static bool once(const macro *m, const char *value) {
+    int uses[MOST_PARAMS] = {0};
+    for (const char *q = value; *q;) {
+        span s = name_at(q, q + strlen(q));
+        for (int k = 0; k < m->n_param && s.n; k++)
+            if (same(m->param[k], s) && ++uses[k] > 1) return false;
+        q += s.n ? s.n : 1;
+    }
+    return true;
+}
+
+/* `fn` stands at p: a macro if the function is one expression fit to be written out. Returns the place after its closing bracket, and
  * where its body begins. */
 static ry_status define(inliner *x, const char *p, const char *end, const char **body, const char **after) {
     macro m = {.name = name_at(skip_space(p + 2, end), end)};
@@ -141,7 +153,7 @@ static ry_status define(inliner *x, const char *p, const char *end, const char *
     if (skip_space(semicolon + 1, *after) + 1 != *after) return RY_OK; /* more than that */
     ry_text value = {0};
     expand(x, &value, from + 7, semicolon);
-    if (value.failed || !value.at || !reads_storage(value.at)) {
+    if (value.failed || !value.at || !(reads_storage(value.at) || once(&m, value.at))) {
         ry_status st = ry_text_status(&value);
         ry_text_free(&value);
         return st;

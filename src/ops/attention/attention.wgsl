@@ -430,14 +430,16 @@ var<workgroup> len_: i32;
 #for N 0 3
 fn four${N}(row: u32, d: u32) -> vec4<f32> {
 #if N < 2
-    let depth = u.depth;
-#else
-    let depth = u.width;
-#end
 #if ENDS
-    if (d >= depth) { return vec4<f32>(); }
+    if (d >= u.depth) { return vec4<f32>(); }
 #end
-    return ld4_s${N}(row + d, depth - d);
+    return ld4_s${N}(row + d, u.depth - d);
+#else
+#if ENDS
+    if (d >= u.width) { return vec4<f32>(); }
+#end
+    return ld4_s${N}(row + d, u.width - d);
+#end
 }
 #end
 // The key whose weights lie at place p.

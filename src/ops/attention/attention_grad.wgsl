@@ -347,14 +347,16 @@ fn column_at(s0: u32, p: u32) -> u32 { return s0 + p / ${4 * TX}u * ${4 * TX}u +
 #if N < 3 || N == 5
 fn four${N}(row: u32, d: u32) -> vec4<f32> {
 #if N < 2
-    let depth = u.depth;
-#else
-    let depth = u.width;
-#end
 #if ENDS
-    if (d >= depth) { return vec4<f32>(); }
+    if (d >= u.depth) { return vec4<f32>(); }
 #end
-    return ld4_s${N}(row + d, depth - d);
+    return ld4_s${N}(row + d, u.depth - d);
+#else
+#if ENDS
+    if (d >= u.width) { return vec4<f32>(); }
+#end
+    return ld4_s${N}(row + d, u.width - d);
+#end
 }
 #end
 #end
