@@ -1,5 +1,5 @@
-// _chain.wgsl - `#include chain`, after bf16: integers of elementwise chains as the CPU has them (they wrap; division by zero gives 0), rounding to
-// storage types, casts. WIDE: i64 is a type of registers.
+// _chain.wgsl - `#include chain`, after bf16: integers of elementwise chains as the CPU has them (they wrap; division by zero
+// gives 0), rounding to storage types, casts. WIDE: i64 is a type of registers.
 fn round_f16(v: vec4<f32>) -> vec4<f32> { return vec4<f32>(unpack2x16float(pack2x16float(v.xy)), unpack2x16float(pack2x16float(v.zw))); }
 fn wrap_i8(v: vec4<i32>) -> vec4<i32> { return (v << vec4<u32>(24u)) >> vec4<u32>(24u); }
 fn wrap_u8(v: vec4<i32>) -> vec4<i32> { return v & vec4<i32>(255); }
