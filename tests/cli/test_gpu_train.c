@@ -108,8 +108,23 @@ static void test_measured_kernels(void **state) {
     same_runs("whole", "damaged");
 }
 
+/* What the CPU's run with the same options has as its loss after the last step; recomputation changes no bit. */
+static void test_options(void **state) {
+    static const char *const with[] = {"--grad-accum 2", "--grad-accum 2 --grad-checkpoint block", "--optimizer sgd --momentum 0.9 --clip 0",
+                                       "--precision bf16 --hold-out 0.2 --eval-every 6 --sample-every 6 --schedule linear --warmup 2"};
+    (void)state;
+    enter("gpu_options");
+    for (int i = 0; i < 4; i++) {
+        assert_run(0, "$R train --device cpu " OPTIONS "%s -o cpu%d && grep '\"step\":12,.*\"loss\"' cpu%d/log.jsonl > cpu.txt", with[i], i, i);
+        assert_run(0, TRAIN "%s -o gpu%d && grep '\"step\":12,.*\"loss\"' gpu%d/log.jsonl > gpu.txt", with[i], i, i);
+        double cpu = number_in("cpu.txt", "\"loss\":"), gpu = number_in("gpu.txt", "\"loss\":");
+        if (!(fabs(cpu - gpu) < 2e-3)) fail_msg("%s: the loss is %.6f, not %.6f", with[i], gpu, cpu);
+    }
+    same_runs("gpu0", "gpu1");
+}
+
 int main(void) {
     if (!gpu_is_here()) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lost_and_resumed), cmocka_unit_test(test_measured_kernels)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lost_and_resumed), cmocka_unit_test(test_measured_kernels), cmocka_unit_test(test_options)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
