@@ -250,7 +250,20 @@ static bool fits(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, 
 /* Too few tiles to fill a chip, and a K long enough to be shared: among so many groups as are wanted, of at least SHARED_K each. Not
  * in pieces of columns: scratch was planned for the whole. */
 enum { SHARED_K = 256, ENOUGH = 96, GROUPS = 256, THIN_GROUPS = 512 };
+/* The fewest parts of K whose groups fill nine tenths of a large chip's waves; without such a number the fullest. */
+enum { SLOTS = 264 }; /* groups of 128 x 128 that NVIDIA's 132 multiprocessors hold */
+static int64_t splits_that_fill(int64_t tiles, int64_t most) {
+    int64_t best = 1;
+    double fullest = 0;
+    for (int64_t s = 1; s <= most && s <= 16; s++) {
+        double fill = (double)(tiles * s) / (double)(div_up(tiles * s, SLOTS) * SLOTS);
+        if (fill > fullest) fullest = fill, best = s;
+        if (fill >= 0.9) break;
+    }
+    return best;
+}
 static int64_t splits_of(const shape *s, int bm, int bn) {
+    if (bm == 128 && bn == 128) return splits_that_fill(tiles_of(s, bm, bn), s->l.g.k / SHARED_K);
     int64_t tiles = tiles_of(s, bm, bn), splits = tiles ? (bm <= 32 || bn <= 32 ? THIN_GROUPS : GROUPS) / tiles : 1,
             most = s->l.g.k / SHARED_K;
     if (splits > most) splits = most;
@@ -267,6 +280,10 @@ static bool when_thin_split(const ry_node *n, const ry_caps *caps) {
 static bool when_narrow_split(const ry_node *n, const ry_caps *caps) {
     const simd_gemm g = rows_and_batches(n).g;
     return g.n <= 48 && g.m >= 128 && may_split(n, caps, 128, 32, 16, 8, 4, 1);
+}
+static bool when_large_split(const ry_node *n, const ry_caps *caps) {
+    shape s = shape_of(n);
+    return s.l.g.m >= 256 && s.l.g.n >= 256 && s.l.g.k >= 2048 && tiles_of(&s, 128, 128) < SLOTS && may_split(n, caps, 128, 128, 8, 8, 16, 1);
 }
 static bool when_split(const ry_node *n, const ry_caps *caps) {
     shape s = shape_of(n);
@@ -285,10 +302,9 @@ TILE(may_64x128, 64, 128, 8, 8, 8, 2, 16, 0)
 TILE(may_64x64, 64, 64, 16, 4, 8, 1, 16, 0)
 /* Two such groups fill a multiprocessor; a last round that leaves most of them one or none costs as much as a full one. */
 static bool when_128x128(const ry_node *n, const ry_caps *caps) {
-    enum { AT_ONCE = 2 * 132 };
     shape s = shape_of(n);
     int64_t tiles = tiles_of(&s, 128, 128);
-    return may_128x128(n, caps) && tiles >= 200 && tiles * 5 >= div_up(tiles, AT_ONCE) * AT_ONCE * 4;
+    return may_128x128(n, caps) && tiles >= 200 && tiles * 5 >= div_up(tiles, SLOTS) * SLOTS * 4;
 }
 TILE(when_128x128_256, 128, 128, 8, 8, 8, 1, 200, 0)
 TILE(when_64x128_k16, 64, 128, 16, 8, 8, 2, ENOUGH, 144)
@@ -317,6 +333,7 @@ static const ry_variant variants[] = {
     {.name = "split 32x64", .when = when_thin_split, KNOBS(32, 64, 32, 4, 4, 1)},
     {.name = "split 128x32", .when = when_narrow_split, KNOBS(128, 32, 16, 8, 4, 1)},
     {.name = "128x32", .when = when_128x32, KNOBS(128, 32, 16, 8, 4, 1)},
+    {.name = "split 128x128", .when = when_large_split, KNOBS(128, 128, 8, 8, 16, 1)},
     {.name = "split 64x128", .when = when_split, KNOBS(64, 128, 8, 8, 8, 2)},
     {.name = "128x128", .when = when_128x128, KNOBS(128, 128, 8, 8, 16, 1)},
     {.name = "64x128 k16", .when = when_64x128_k16, KNOBS(64, 128, 16, 8, 8, 2)},
@@ -382,7 +399,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_knob_set(l, "BF16", bf16 && !(g->a.dtype == RY_BF16 && g->b.dtype == RY_BF16));
     ry_launch_knob_set(l, "BIAS", bias_of(n) != NULL);
     ry_launch_knob_set(l, "SWAP", swap);
-    if (kernel == TILES) split = v->when == when_split || v->when == when_thin_split || v->when == when_narrow_split;
+    if (kernel == TILES) split = v->when == when_split || v->when == when_large_split || v->when == when_thin_split || v->when == when_narrow_split;
     if (!swap && g->n % 4 == 0 && s.ldc % 4 == 0 && (kernel != DOT || gemm_knob(v, "NR") == 4))
         l->vec |= RY_USES_SRC(BIAS) | RY_USES_OUT(0);
     if (g->n % 4 == 0) l->vec |= RY_USES_SCRATCH;

@@ -305,8 +305,8 @@ static bool above_64(const ry_node *n, const ry_caps *caps) {
 }
 static bool small_64(const ry_node *n, const ry_caps *caps) { return (void)caps, columns_of(n) <= 64; }
 static const ry_variant variants[] = {ATTENTION_SOFTWARE,
-                                      {"64", to_64, ATTENTION_TILES(8, 16, 2, 1, 2, 8)},
                                       {"64_light", to_64, ATTENTION_TILES(8, 16, 1, 2, 2, 8)},
+                                      {"64", to_64, ATTENTION_TILES(8, 16, 2, 1, 2, 8)},
                                       {"128", above_64, ATTENTION_TILES(16, 8, 2, 1, 2, 8)},
                                       {"128_light", above_64, ATTENTION_TILES(16, 8, 1, 2, 2, 8)},
                                       {"small_64", small_64, ATTENTION_TILES(8, 16, 1, 1, 2, 8)},
