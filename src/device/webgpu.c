@@ -1163,7 +1163,8 @@ static ry_status run(ry_device *d, ry_program *p) {
     if (g->fault && --g->fault == 0) wgpu.DeviceDestroy(g->dev);
     RY_TRY(wgpu_check(&g->trouble));
     if (g->timed) { /* of another program, or of this one's run before */
-        wgpu_done(g->dev, &(atomic_bool){true});
+        atomic_bool asked_once = true;
+        wgpu_done(g->dev, &asked_once);
         take_times(g, g->timed);
         if (g->timed && g->timed != p) {
             wgpu_wait(g->dev, NULL);
