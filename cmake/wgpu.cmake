@@ -1,4 +1,5 @@
-# wgpu.cmake - the WebGPU library: its headers are needed to build src/device/webgpu.c, itself it is loaded when the program runs.
+# wgpu.cmake - the WebGPU library: its headers are needed to build src/device/webgpu.c and _gpu*.c, itself it is loaded when
+# the program runs.
 #
 # Looks in RUSTY_WGPU_DIR, build/wgpu of the source folder (tools/fetch_wgpu.sh), pkg-config's wgpu-native, the system.  Adds
 # RUSTY_HAVE_WGPU to rusty_have; owns rusty_wgpu_include (add as SYSTEM) and rusty_wgpu_library (a file, or empty).

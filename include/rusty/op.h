@@ -90,12 +90,12 @@ typedef struct ry_cpu {
 typedef struct ry_cost { double flops, bytes; } ry_cost; /* operations; bytes that must move at least once */
 
 /* ---- kernels on GPUs: the row's side of the door ---- */
-enum ry_feature { RY_FEATURE_SUBGROUPS = 1, RY_FEATURE_F16 = 2, RY_FEATURE_I64 = 4, RY_FEATURE_SOFTWARE = 8 /* a driver that computes on the CPU */ };
+enum ry_feature { RY_FEATURE_SUBGROUPS = 1, RY_FEATURE_I64 = 2, RY_FEATURE_SOFTWARE = 4 /* a driver that computes on the CPU */ };
 typedef struct ry_caps {
     unsigned features;              /* enum ry_feature */
     uint32_t align;                 /* of the byte where a binding begins, a power of two; the plan places storages by it */
     uint32_t max_bindings;          /* storage buffers of one kernel */
-    uint32_t max_groups, shared_bytes, max_invocations, subgroup;
+    uint32_t shared_bytes, max_invocations; /* of a workgroup */
     size_t max_binding;             /* bytes of a binding */
     size_t max_buffer;              /* bytes of a piece of the slab: no tensor lies across two; 0: no limit */
 } ry_caps;

@@ -167,25 +167,29 @@ static ry_status library_open(void) {
 
 /* ---------------------------------------------------------------- adapters */
 
-/* wgpu-native 29 knows subgroups by its own number only; webgpu.h has another. All that the adapter has are asked for. */
+/* wgpu-native 29 knows subgroups by its own number only; webgpu.h has another: all numbers that the adapter has are asked for.
+ * USED: by kernels or programs; the others are listed, and no device is asked for them. */
 static const struct {
     const char *name;
     uint32_t number[3];
     size_t at;
+    bool used;
 } feature_rows[] = {
-#define FEATURE(name, ...) {#name, {__VA_ARGS__}, offsetof(wgpu_features, name)}
-    FEATURE(subgroups, WGPUNativeFeature_Subgroup, WGPUFeatureName_Subgroups, WGPUNativeFeature_SubgroupBarrier),
-    FEATURE(f16, WGPUFeatureName_ShaderF16),
-    FEATURE(timestamps, WGPUFeatureName_TimestampQuery),
-    FEATURE(timestamps_in_encoder, WGPUNativeFeature_TimestampQueryInsideEncoders),
-    FEATURE(timestamps_in_pass, WGPUNativeFeature_TimestampQueryInsidePasses),
-    FEATURE(immediates, WGPUNativeFeature_Immediates),
-    FEATURE(mappable, WGPUNativeFeature_MappablePrimaryBuffers),
-    FEATURE(i64, WGPUNativeFeature_ShaderInt64),
-    FEATURE(i16, WGPUNativeFeature_ShaderI16),
-    FEATURE(f32_atomics, WGPUNativeFeature_ShaderFloat32Atomic),
-    FEATURE(coop_matrix, WGPUNativeFeature_CooperativeMatrix),
-#undef FEATURE
+#define USED(name, ...)   {#name, {__VA_ARGS__}, offsetof(wgpu_features, name), true}
+#define LISTED(name, ...) {#name, {__VA_ARGS__}, offsetof(wgpu_features, name), false}
+    USED(subgroups, WGPUNativeFeature_Subgroup, WGPUFeatureName_Subgroups, WGPUNativeFeature_SubgroupBarrier),
+    LISTED(f16, WGPUFeatureName_ShaderF16),
+    USED(timestamps, WGPUFeatureName_TimestampQuery),
+    LISTED(timestamps_in_encoder, WGPUNativeFeature_TimestampQueryInsideEncoders),
+    LISTED(timestamps_in_pass, WGPUNativeFeature_TimestampQueryInsidePasses),
+    LISTED(immediates, WGPUNativeFeature_Immediates),
+    LISTED(mappable, WGPUNativeFeature_MappablePrimaryBuffers),
+    USED(i64, WGPUNativeFeature_ShaderInt64),
+    LISTED(i16, WGPUNativeFeature_ShaderI16),
+    LISTED(f32_atomics, WGPUNativeFeature_ShaderFloat32Atomic),
+    LISTED(coop_matrix, WGPUNativeFeature_CooperativeMatrix),
+#undef USED
+#undef LISTED
 };
 enum { FEATURES = sizeof feature_rows / sizeof *feature_rows };
 
@@ -467,7 +471,6 @@ static const struct {
     LIMIT("y", maxComputeWorkgroupSizeY, 256, false),
     LIMIT("z", maxComputeWorkgroupSizeZ, 64, false),
     LIMIT("groups", maxComputeWorkgroupsPerDimension, 65535, false),
-    LIMIT("immediates", maxImmediateSize, 0, false),
     LIMIT("align", minStorageBufferOffsetAlignment, 256, true),
     LIMIT("uniform_align", minUniformBufferOffsetAlignment, 256, true),
 #undef LIMIT
@@ -567,27 +570,16 @@ static void device_request(request *r, const wgpu_adapter *a, wgpu_device_wish *
                               (WGPURequestDeviceCallbackInfo){.mode = WGPUCallbackMode_AllowSpontaneous, .callback = on_device, .userdata1 = r});
 }
 
-/* A refused request may have noted a loss of the device that never was. */
-static void trouble_reset(wgpu_trouble *t) {
-    os_mutex_lock(t->lock);
-    atomic_store(&t->any, false), atomic_store(&t->lost, false);
-    os_mutex_unlock(t->lock);
-}
-
 ry_status wgpu_device_open(const wgpu_adapter *a, wgpu_device_wish *w, WGPUDevice *dev, WGPUQueue *queue) {
     request r;
     *dev = NULL, *queue = NULL;
     w->features = a->features;
+    for (int i = 0; i < FEATURES; i++) *feature(&w->features, i) &= feature_rows[i].used;
     w->limits = a->limits;
+    w->limits.maxImmediateSize = 0;
     RY_TRY(features_from_env(&w->features));
     RY_TRY(limits_from_env(&w->limits));
-    if (!w->features.immediates) w->limits.maxImmediateSize = 0;
     device_request(&r, a, w);
-    if (!r.dev && w->features.coop_matrix) { /* listed by the chip, refused by the library until it calls them stable */
-        trouble_reset(w->trouble);
-        w->features.coop_matrix = false;
-        device_request(&r, a, w);
-    }
     if (!r.dev) RY_FAIL(RY_EDEVICE, "webgpu: %s (%s) gives no device: %s", a->name, a->backend, *r.message ? r.message : "no reason was given");
     for (int i = 0; i < FEATURES; i++) {
         bool granted = false;
@@ -658,19 +650,5 @@ const void *wgpu_mapped(WGPUDevice dev, WGPUBuffer b, size_t at, size_t bytes) {
     return c.mapped;
 }
 
-static void on_done(WGPUQueueWorkDoneStatus st, WGPUStringView message, void *done, void *unused) {
-    (void)st, (void)message, (void)unused; /* a lost device is done, too */
-    atomic_store((atomic_bool *)done, true);
-}
-
-void wgpu_notify(WGPUQueue queue, atomic_bool *done) {
-    atomic_store(done, false);
-    wgpu.QueueOnSubmittedWorkDone(
-        queue, (WGPUQueueWorkDoneCallbackInfo){.mode = WGPUCallbackMode_AllowSpontaneous, .callback = on_done, .userdata1 = done});
-}
-
-bool wgpu_done(WGPUDevice dev, const atomic_bool *done) {
-    if (!atomic_load(done)) poll_device(dev, false, NULL);
-    return atomic_load(done) || atomic_load(&trouble_of(dev, NULL)->lost);
-}
+void wgpu_poll(WGPUDevice dev) { poll_device(dev, false, NULL); }
 #endif

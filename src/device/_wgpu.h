@@ -33,7 +33,7 @@ ry_status wgpu_describe(size_t i, ry_device_info *out);
     X(DeviceCreateBuffer) X(DeviceCreateCommandEncoder) X(DeviceCreateComputePipeline) X(DeviceCreatePipelineLayout)   \
     X(DeviceCreateQuerySet) X(DeviceCreateShaderModule) X(DeviceDestroy) X(DeviceGetLimits) X(DeviceGetQueue)          \
     X(DeviceHasFeature) X(DeviceRelease) X(InstanceRelease) X(PipelineLayoutRelease) X(QuerySetRelease)                \
-    X(QueueOnSubmittedWorkDone) X(QueueRelease) X(QueueWriteBuffer) X(ShaderModuleRelease)
+    X(QueueRelease) X(QueueWriteBuffer) X(ShaderModuleRelease)
 
 /* wgpu-native's own, for which its header has no types. */
 #define WGPU_NATIVE(X)                                                                                                 \
@@ -60,7 +60,7 @@ extern struct wgpu_table wgpu; /* filled by wgpu_open, constant afterwards */
 
 /* ---- adapters ---- */
 
-/* What an adapter has, or a device was granted. */
+/* What an adapter has, or a device was granted: of those only that are in use (the table in _wgpu.c). */
 typedef struct wgpu_features {
     bool subgroups;             /* and subgroupBarrier */
     bool f16;                   /* `enable f16;` */
@@ -102,11 +102,11 @@ ry_status wgpu_check(wgpu_trouble *t);
 
 typedef struct wgpu_device_wish {
     wgpu_trouble *trouble;  /* given; lives longer than the device */
-    wgpu_features features; /* granted: all that the adapter has of wgpu_features, less those of RUSTY_WEBGPU_FEATURES */
+    wgpu_features features; /* granted: what the adapter has of those in use, less what RUSTY_WEBGPU_FEATURES leaves out */
     WGPULimits limits;      /* granted: the adapter's own, lowered by RUSTY_WEBGPU_LIMITS */
 } wgpu_device_wish;
 /* RUSTY_WEBGPU_LIMITS: `default` (WebGPU's own) and NAME=NUMBER, joined by commas, never above the adapter's:
- *   binding, buffer, uniform, shared (bytes); buffers, invocations, groups, immediates; align (bytes, never below the adapter's).
+ *   binding, buffer, uniform, shared (bytes); buffers, invocations, groups; align (bytes, never below the adapter's).
  * RUSTY_WEBGPU_FEATURES: `none`, or the names of wgpu_features that may be asked for. EARG for words that mean nothing here. */
 ry_status wgpu_device_open(const wgpu_adapter *a, wgpu_device_wish *w, WGPUDevice *dev, WGPUQueue *queue);
 void wgpu_device_close(WGPUDevice dev, WGPUQueue queue); /* both may be NULL */
@@ -117,12 +117,10 @@ WGPUShaderModule wgpu_module(WGPUDevice dev, const char *text, size_t n, bool tr
  * becomes trouble: nothing is submitted while an error stands noted, and what still aborts is caught (but on Windows) and noted as a
  * loss, after the library's words on stderr. It takes a thread where that happened for one that ends, and frees little there later. */
 WGPUSubmissionIndex wgpu_submit(WGPUQueue queue, WGPUCommandBuffer cmd); /* and releases cmd (NULL: only what was written before goes); 0 where nothing was submitted */
-/* Until that submission (NULL: everything) is done; runs callbacks of mappings and of wgpu_notify meanwhile. */
+/* Until that submission (NULL: everything) is done; runs the callbacks of mappings meanwhile. */
 void wgpu_wait(WGPUDevice dev, const WGPUSubmissionIndex *at);
 const void *wgpu_mapped(WGPUDevice dev, WGPUBuffer b, size_t at, size_t bytes); /* of a buffer mapped for reading; NULL on failure */
-/* Sets *done once everything submitted so far is: seen at the next wgpu_wait or wgpu_done, before which *done must not go away. */
-void wgpu_notify(WGPUQueue queue, atomic_bool *done);
-bool wgpu_done(WGPUDevice dev, const atomic_bool *done); /* looks without waiting; true also on a lost device */
+void wgpu_poll(WGPUDevice dev); /* runs the callbacks of what is done by now; never waits */
 /* A view of a C string, for labels and entry points. */
 static inline WGPUStringView wgpu_text(const char *s) { return (WGPUStringView){s, WGPU_STRLEN}; }
 #endif

@@ -14,8 +14,10 @@ static void test_missing(void **state) {
     assert_in("out.txt", "\"auto\":true");
     assert_run(1, "RUSTY_WGPU_LIB=/nonexistent.so $R bench matmul --sizes 64 --device webgpu");
     assert_in("err.txt", "tools/setup.sh wgpu");
+#if defined(RUSTY_HAVE_WGPU)
     assert_run(0, "RUSTY_WGPU_LIB=none $R devices");
     assert_in("out.txt", "RUSTY_WGPU_LIB=none");
+#endif
     assert_run(1, "$R bench matmul --sizes 64 --device cpu:3");
     assert_in("err.txt", "cpu has 1");
 }

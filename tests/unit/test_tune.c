@@ -18,8 +18,8 @@
 
 #define CACHE "test_tune.dir"
 
-static const ry_caps caps = {.features = 0, .align = 256, .max_bindings = 8, .max_groups = 65535, .shared_bytes = 16384, .max_invocations = 256,
-                             .subgroup = 0, .max_binding = 128u << 20, .max_buffer = 256u << 20};
+static const ry_caps caps = {.features = 0, .align = 256, .max_bindings = 8, .shared_bytes = 16384, .max_invocations = 256,
+                             .max_binding = 128u << 20, .max_buffer = 256u << 20};
 static ry_device *cpu;
 static ry_graph *graph;
 static const ry_node *node; /* a product with several variants */
