@@ -24,6 +24,7 @@
 
 typedef float vf __attribute__((vector_size(VEC_BYTES)));
 typedef int32_t vi __attribute__((vector_size(VEC_BYTES)));
+typedef uint32_t vu __attribute__((vector_size(VEC_BYTES))); /* for sums of bits, which wrap */
 enum { VL = VEC_BYTES / 4 };
 
 VM_FN vf vf_load(const float *x) {
@@ -113,14 +114,14 @@ VM_FN vf vf_exp(vf x) {
     return (vf)_mm512_scalef_ps((__m512)p, (__m512)(t - VM_MAGIC));
 #else
     vf p = vf_exp_core(x, 254, &t); /* two factors 2^h and 2^(k - h), as in vm_scale_by */
-    vi half = ((vi)t << 22) & (vi)vf_all(-VM_INF), rest = ((vi)t << 23) - half;
+    vu half = ((vu)t << 22) & (vu)vf_all(-VM_INF), rest = ((vu)t << 23) - half;
     return p * (vf)half * (vf)rest;
 #endif
 }
 /* e^x for x <= 88; 0 for x < -87, where results would be denormal */
 VM_FN vf vf_exp_flushed(vf x) {
     vf t, p = vf_exp_core(x, 127, &t);
-    return vf_zero_below(p * (vf)((vi)t << 23), x, -87.0f);
+    return vf_zero_below(p * (vf)((vu)t << 23), x, -87.0f);
 }
 
 #if defined(__AVX512F__)
