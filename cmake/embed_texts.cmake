@@ -1,4 +1,4 @@
-# embed_texts.cmake - script: writes every kernel text named in LIST into one C file, as bytes.
+# embed_texts.cmake - script: writes every kernel text and committed tuning named in LIST into one C file, as bytes.
 #
 # -DLIST=file with one path a line  -DROOT=folder the names are relative to  -DOUT=C file
 file(STRINGS ${LIST} texts)
@@ -16,7 +16,7 @@ foreach(path IN LISTS texts)
     math(EXPR count "${count} + 1")
 endforeach()
 file(WRITE ${OUT}
-"/* kernel_texts.c - the kernel texts of src/ops, written by cmake/embed_texts.cmake.  Do not edit. */
+"/* kernel_texts.c - the kernel texts and tunings of src/ops, written by cmake/embed_texts.cmake.  Do not edit. */
 #include \"base/kernel_text.h\"
 
 ${arrays}

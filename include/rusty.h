@@ -413,7 +413,7 @@ typedef struct ry_train_step { /* one line of log.jsonl */
     int64_t step, steps, tokens;   /* tokens: target tokens of this step */
     double loss, grad_norm, lr, tok_per_s, eta_s;
     double ms_data, ms_forward, ms_backward, ms_optimizer; /* forward: the whole program where it cannot be told apart */
-    size_t peak_bytes;
+    size_t peak_bytes;            /* GPUs: of all buffers on the chip; else the most memory that this process held */
     bool is_eval;                  /* then only step, eval_loss, eval_tokens hold */
     double eval_loss;
     int64_t eval_tokens;
@@ -496,7 +496,8 @@ RY_API ry_status ry_settings_read(const char *path, ry_status (*each)(void *ud, 
 
 /* Finds the fastest variant of every kernel of the graph on its device, and keeps the choices for that device and driver (a file in
  * RUSTY_CACHE, or the user's cache folder). Each variant's results are compared with the defaults' before its time counts. The graph
- * runs several times: variables that it writes are changed. Nothing to do where the device has no kernels (the CPU). */
+ * runs several times: variables that it writes are changed. Nothing to do where the device has no kernels (the CPU), nor within a
+ * resumed training, which computes with its checkpoint's choices. */
 typedef struct ry_tune_options {
     double seconds;   /* no new variant is begun after so long; 0 = no limit */
     double tolerance; /* of results, relative to their largest entry; 0 = 1e-3 */

@@ -1,4 +1,4 @@
-/* text.c - growing strings, JSON strings, and the expander of kernel texts.
+/* text.c - growing strings, their hash, JSON strings, and the expander of kernel texts.
  *
  * Owns the little language of the expander (see text.h).  Never knows what the texts mean. */
 #include "base/text.h"
@@ -31,6 +31,11 @@ void ry_text_add(ry_text *t, const char *s, size_t n) {
     if (n > 0) memcpy(t->at + t->n, s, n);
     t->n += n;
     t->at[t->n] = 0;
+}
+
+uint64_t ry_text_hash(uint64_t h, const char *s, size_t n) {
+    for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * UINT64_C(1099511628211);
+    return h;
 }
 
 void ry_text_puts(ry_text *t, const char *s) { ry_text_add(t, s, strlen(s)); }

@@ -1,4 +1,4 @@
-/* text.h - growing strings, and the one text expander that serves every .wgsl and .cu: names, conditions, loops. */
+/* text.h - growing strings, their hash, and the one text expander that serves every .wgsl and .cu: names, conditions, loops. */
 #ifndef RY_BASE_TEXT_H
 #define RY_BASE_TEXT_H
 #include "base/status.h"
@@ -10,6 +10,10 @@ void ry_text_printf(ry_text *t, const char *fmt, ...) RY_PRINTF(2, 3);
 void ry_text_json(ry_text *t, const char *s, size_t n); /* a quoted JSON string; bad UTF-8 becomes U+FFFD */
 void ry_text_free(ry_text *t);
 ry_status ry_text_status(const ry_text *t); /* ENOMEM if any addition failed */
+
+/* FNV-1a, 64 bits (Fowler, Noll, Vo): h is RY_TEXT_HASH, or what the bytes before these gave. For tables and versions, not against malice. */
+#define RY_TEXT_HASH UINT64_C(14695981039346656037)
+uint64_t ry_text_hash(uint64_t h, const char *s, size_t n);
 
 /* Expands a kernel text. A directive stands alone on its line:
  *   #if EXPR   #else   #end   #for NAME FROM TO   (TO exclusive; body repeated)   #include NAME

@@ -146,6 +146,8 @@ ry_status ry_device_slab(ry_device *d, size_t bytes) {
     return RY_OK;
 }
 
+size_t device_held(ry_device *d) { return d->api->held ? d->api->held(d) : ry_mem_peak(); }
+
 static atomic_uint_fast64_t next_var = 1;
 
 static ry_status var_new(ry_var **out, ry_device *d, const ry_spec *s, const char *name) {

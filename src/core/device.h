@@ -63,6 +63,7 @@ struct ry_device {
 void ry_device_lock(ry_device *d);
 void ry_device_unlock(ry_device *d);
 ry_status ry_device_slab(ry_device *d, size_t bytes); /* at least so large; under lock */
+size_t device_held(ry_device *d); /* bytes of all its buffers; where they are the host's memory, the most that the process held */
 
 struct ry_var {
     ry_device *dev;

@@ -31,8 +31,6 @@ static size_t session_rows(const void *s, ry_profile_row *rows, size_t cap) { re
 /* Chips that rest run at a low clock, and take a second of work to leave it. */
 static double warm_up(const ry_device *d) { return d->api->work && !(d->caps.features & RY_FEATURE_SOFTWARE) ? 1.5 : 0; }
 
-static size_t held(ry_device *d) { return d->api->held ? d->api->held(d) : ry_mem_peak(); }
-
 ry_status ry_bench_train_run(ry_bench_train *out, ry_device *d, const char *config, int64_t batch, int64_t len, int64_t steps, ry_dtype precision,
                              const ry_bench_options *how) {
     static const ry_bench_options none;
@@ -75,7 +73,7 @@ ry_status ry_bench_train_run(ry_bench_train *out, ry_device *d, const char *conf
         out->ms_forward = s->ms[0], out->ms_backward = s->ms[1], out->ms_update = s->ms[2];
         out->gflops = plan.flops / median * 1e-9;
         out->plan_bytes = plan.peak;
-        out->device_bytes = held(d);
+        out->device_bytes = device_held(d);
         st = tell_profile(how, ry_program_profile(s->whole, NULL, 0), program_rows, s->whole);
     }
     train_step_close(s);
@@ -129,7 +127,7 @@ ry_status ry_bench_lm_run(ry_bench_lm *out, ry_device *d, const char *path, ry_d
         for (size_t i = 0; i < m->vars.n; i++) out->weight_bytes += (double)m->vars.at[i]->bytes;
         if (!m->cfg.tie_word_embeddings) out->weight_bytes -= (double)m->vars.at[0]->bytes; /* one row of the embedding */
         out->gbps = out->weight_bytes / median * 1e-9;
-        out->device_bytes = held(d);
+        out->device_bytes = device_held(d);
         st = tell_profile(how, ry_session_profile(s, NULL, 0), session_rows, s);
     }
     ry_session_close(s);

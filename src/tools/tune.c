@@ -13,8 +13,8 @@ enum { RUNS = 4, MAX_ROUNDS = 32 };
 static const double WORTH = 0.98; /* of the default's time: less of a gain is noise */
 
 typedef struct found { /* by step of the plan */
-    double first, best;
-    const ry_variant *variant; /* of the best; NULL: the default */
+    ry_text key;          /* empty: nothing to choose */
+    double s[MAX_ROUNDS]; /* by variant; 0: not measured, or not right */
 } found;
 
 typedef struct search {
@@ -77,15 +77,40 @@ static ry_status measure(double *seconds, search *s, ry_program *p) {
     return RY_OK;
 }
 
+/* The variant of step i that is fastest over all steps of its key, which it takes out of the list; the default where none is worth it. */
+static int sum_up(double *gain, found *f, int i, int steps) {
+    double s[MAX_ROUNDS];
+    int best = 0;
+    memcpy(s, f[i].s, sizeof s);
+    for (int j = i + 1; j < steps; j++) {
+        if (!f[j].key.n || strcmp(f[j].key.at, f[i].key.at) != 0) continue;
+        for (int r = 0; r < MAX_ROUNDS; r++) s[r] = s[r] > 0 && f[j].s[r] > 0 ? s[r] + f[j].s[r] : 0;
+        f[j].key.n = 0;
+    }
+    for (int r = 1; r < MAX_ROUNDS; r++)
+        if (s[r] > 0 && s[r] < s[best] && s[r] < WORTH * s[0]) best = r;
+    *gain = s[0] / s[best];
+    return best;
+}
+
+/* Whether the table says otherwise, by what was tried here too: a search that ended early does not outvote what it did not see. */
+static bool is_news(ry_tuning *t, const ry_node *n, const ry_caps *caps, const ry_variant *best, int tried) {
+    int i = 0;
+    const ry_variant *now = tune_choose(t, n, caps);
+    while (launch_variant_at(n, caps, i) != now) i++;
+    return now != best && i < tried;
+}
+
 ry_status ry_tune(ry_graph *g, size_t n, const ry_tensor *want, size_t n_feed, const ry_feed *feed, const ry_tune_options *opt) {
     static const ry_tune_options none;
     if (!opt) opt = &none;
     ry_tuning *t = g->dev->tuning;
-    if (!t) return RY_OK; /* a device without kernels has nothing to choose */
+    if (!t) return RY_OK;            /* a device without kernels has nothing to choose */
+    if (tune_fixed(t)) return RY_OK; /* a resumed run has chosen */
     search s = {.g = g, .n = n, .want = want, .n_feed = n_feed, .feed = feed, .right = ry_mem_zalloc((n + 1) * sizeof *s.right)};
     found *f = NULL;
     double *seconds = NULL, start = os_now(), tolerance = opt->tolerance > 0 ? opt->tolerance : 1e-3;
-    int rounds = 1, steps = 0, changed = 0;
+    int rounds = 1, tried = 0, steps = 0, changed = 0;
     char text[160];
     ry_status st = s.right ? RY_OK : RY_ENOMEM;
     for (int r = 0; r < rounds && st == RY_OK; r++) {
@@ -93,6 +118,7 @@ ry_status ry_tune(ry_graph *g, size_t n, const ry_tensor *want, size_t n_feed, c
         double worst = 0;
         if (r > 0 && opt->seconds > 0 && os_now() - start > opt->seconds) break;
         tune_try(t, r);
+        tried = r + 1;
         st = ry_compile(&p, g, n, want, &(ry_compile_options){.no_cache = true, .profile = true});
         if (st == RY_OK && !r) {
             steps = p->plan->n_steps;
@@ -110,9 +136,7 @@ ry_status ry_tune(ry_graph *g, size_t n, const ry_tensor *want, size_t n_feed, c
             int count;
             const ry_node *node = p->plan->steps[i].node;
             (void)launch_variant(node, &g->dev->caps, &count);
-            if (count < 2 || r >= count) continue;
-            if (!r) f[i].first = f[i].best = seconds[i];
-            else if (seconds[i] < f[i].best && seconds[i] < WORTH * f[i].first) f[i].best = seconds[i], f[i].variant = launch_variant_at(node, &g->dev->caps, r);
+            if (count > 1 && r < count) f[i].s[r] = seconds[i];
         }
         if (st == RY_OK && worst > tolerance) ry_log_line(RY_LOG_WARN, "tune: variant %d differs from the defaults by %.2g and is not used", r, worst);
         if (st != RY_OK && r > 0 && st != RY_ELOST && st != RY_ENOMEM) {
@@ -128,22 +152,27 @@ ry_status ry_tune(ry_graph *g, size_t n, const ry_tensor *want, size_t n_feed, c
     tune_try(t, -1);
     ry_program *p = NULL; /* once more, for the keys */
     if (st == RY_OK) st = ry_compile(&p, g, n, want, &(ry_compile_options){.no_cache = true});
+    for (int i = 0; i < steps && st == RY_OK; i++)
+        if (f[i].s[0] > 0) st = tune_key(&f[i].key, p->plan->steps[i].node);
     for (int i = 0; i < steps && st == RY_OK; i++) {
-        ry_text key = {0};
-        if (!f[i].variant) continue;
-        st = tune_key(&key, p->plan->steps[i].node);
-        if (st == RY_OK) st = tune_set(t, key.at, f[i].variant->name);
+        const ry_node *node = p->plan->steps[i].node;
+        double gain;
+        if (!f[i].key.n) continue;
+        int best = sum_up(&gain, f, i, steps);
+        const ry_variant *v = launch_variant_at(node, &g->dev->caps, best);
+        if (!is_news(t, node, &g->dev->caps, v, tried)) continue;
+        st = tune_set(t, f[i].key.at, v->name);
         if (st == RY_OK && opt->progress) {
-            snprintf(text, sizeof text, "%.100s: %s, %.2fx", key.at, f[i].variant->name, f[i].first / f[i].best);
+            snprintf(text, sizeof text, "%.100s: %s, %.2fx", f[i].key.at, v->name, gain);
             opt->progress(opt->ud, text);
         }
         changed++;
-        ry_text_free(&key);
     }
     ry_program_close(p);
     if (st == RY_OK && changed) st = tune_save(t);
     for (size_t i = 0; i < n && s.right; i++) ry_mem_free(s.right[i]);
     ry_mem_free(s.right);
+    for (int i = 0; i < steps && f; i++) ry_text_free(&f[i].key);
     ry_mem_free(f);
     ry_mem_free(seconds);
     return st;

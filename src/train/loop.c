@@ -1,6 +1,7 @@
 /* loop.c - the training loop: data order, steps, reports, evaluation, samples, checkpoints.
  * The data order is a function of seed and step alone, so a resume needs no more than the step number. */
 #include "base/rng.h"
+#include "core/tune.h"
 #include "train/train.h"
 #include <math.h>
 #include <stdio.h>
@@ -189,7 +190,7 @@ static ry_status one_step(loop *l, int64_t step) {
     double t2 = os_now(), each = (t2 - l->began) / (double)(step + 1 - l->began_step);
     ry_train_step s = {.step = step + 1, .steps = l->o.iters, .tokens = tokens, .loss = loss, .grad_norm = norm, .lr = lr,
                        .tok_per_s = (double)tokens / (t2 - t0), .eta_s = each * (double)(l->o.iters - step - 1), .ms_data = (t1 - t0) * 1e3,
-                       .ms_forward = l->step->ms[0], .ms_backward = l->step->ms[1], .ms_optimizer = l->step->ms[2], .peak_bytes = ry_mem_peak()};
+                       .ms_forward = l->step->ms[0], .ms_backward = l->step->ms[1], .ms_optimizer = l->step->ms[2], .peak_bytes = device_held(l->m->dev)};
     if (!isfinite(loss) || !isfinite(norm))
         RY_FAIL(RY_ENAN, "step %lld: the %s is %g; the run stops, the last checkpoint is as it was (--debug-nan names the first operator that made it)",
                 (long long)step + 1, isfinite(loss) ? "gradient norm" : "loss", isfinite(loss) ? norm : loss);
@@ -289,6 +290,7 @@ ry_status ry_train(ry_model *m, const ry_data *train, const ry_data *eval, const
     train_folder_close(&l.folder);
     train_eval_close(l.eval);
     train_step_close(l.step);
+    if (from) (void)tune_take(m->dev->tuning, NULL); /* the next run on this device chooses for itself; cannot fail */
     ry_mem_free(from);
     ry_mem_free(l.order);
     ry_mem_free(l.targets);

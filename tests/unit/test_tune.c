@@ -1,8 +1,9 @@
-/* test_tune.c - the table of measured variants: keys, the file and its ways to be wrong, what a run takes and gives on; and the walks that
- * launch() may ask for, evaluated as a kernel would. */
+/* test_tune.c - the table of measured variants: keys, the file and its ways to be wrong, what is committed, what a run takes and gives
+ * on; and the walks that launch() may ask for, evaluated as a kernel would. */
 #if !defined(_WIN32)
 #define _POSIX_C_SOURCE 200809L
 #endif
+#include "base/kernel_text.h"
 #include "core/launch.h"
 #include "core/program.h"
 #include "core/tune.h"
@@ -123,6 +124,11 @@ static void defaults_and_choices(void **state) {
     assert_ptr_equal(tune_choose(t, node, &caps), last());
     assert_ok(tune_take(t, "no tab\n\t\n\tx\nmatmul\tnothing of that name"));
     assert_ptr_equal(tune_choose(t, node, &caps), first);
+    assert_true(tune_fixed(t));
+    assert_ok(tune_take(t, NULL)); /* that run is over */
+    assert_false(tune_fixed(t));
+    assert_ptr_equal(tune_choose(t, node, &caps), last());
+    assert_int_equal(tune_set(t, "no_such_row f32[1] -> f32[1]", "x"), RY_EARG);
     tune_close(t);
     ry_text_free(&key);
     ry_text_free(&taken);
@@ -177,6 +183,245 @@ static void the_file(void **state) {
     assert_ptr_equal(chosen("A chip", "1.0"), first);
     ry_mem_free(text);
     ry_mem_free(path);
+}
+
+/* ---- saving beside others ---- */
+
+static const char *lines_of(const char *path, char **text) {
+    size_t n;
+    ry_mem_free(*text);
+    assert_ok(os_file_read(path, text, &n));
+    return *text;
+}
+
+/* A resumed run that measures: its checkpoint's choices stay out of the file, and the file's stay in. */
+static void a_resume_saves(void **state) {
+    (void)state;
+    char *path = write_file(), *text = NULL, was[600];
+    snprintf(was, sizeof was, "%s", strchr(lines_of(path, &text), '\n'));
+    ry_tuning *t = open_for("A chip", "1.0");
+    assert_ok(tune_take(t, "matmul f32[8,8] f32[8,8] -> f32[8,8] product=1 b_rows=0\tof a checkpoint\n"));
+    assert_ok(tune_set(t, "matmul f32[9,9] f32[9,9] -> f32[9,9] product=1 b_rows=0", "measured"));
+    assert_ok(tune_save(t));
+    tune_close(t);
+    assert_non_null(strstr(lines_of(path, &text), was));
+    assert_non_null(strstr(text, "matmul f32[9,9]"));
+    assert_null(strstr(text, "of a checkpoint"));
+    assert_null(strstr(text, "0000000000000000\t"));
+    assert_ptr_equal(chosen("A chip", "1.0"), last());
+    ry_mem_free(text);
+    ry_mem_free(path);
+}
+
+enum { SAVERS = 4, SAVES = 8 };
+
+static void save_some(void *arg) {
+    char key[64];
+    int who = *(const int *)arg;
+    for (int i = 0; i < SAVES; i++) {
+        ry_device d = gpu("A chip", "1.0");
+        ry_tuning *t = NULL;
+        if (tune_open(&t, &d) != RY_OK) return;
+        snprintf(key, sizeof key, "matmul saver %d line %d", who, i);
+        if (tune_set(t, key, "x") != RY_OK || tune_save(t) != RY_OK) i = SAVES; /* the test misses the line */
+        tune_close(t);
+    }
+}
+
+/* Several save at once, each one a line more: none is lost. */
+static void many_save(void **state) {
+    (void)state;
+    os_thread *thread[SAVERS];
+    int who[SAVERS];
+    char *path = write_file(), *text = NULL, key[64];
+    for (int i = 0; i < SAVERS; i++) {
+        who[i] = i;
+        assert_ok(os_thread_start(&thread[i], save_some, &who[i]));
+    }
+    for (int i = 0; i < SAVERS; i++) os_thread_join(thread[i]);
+    (void)lines_of(path, &text);
+    for (int i = 0; i < SAVERS * SAVES; i++) {
+        snprintf(key, sizeof key, "matmul saver %d line %d\tx\n", i / SAVES, i % SAVES);
+        if (!strstr(text, key)) fail_msg("lost: %s", key);
+    }
+    assert_ptr_equal(chosen("A chip", "1.0"), last());
+    ry_mem_free(text);
+    ry_mem_free(path);
+}
+
+static void count_calls(void *ud, const char *text) {
+    (void)text;
+    ++*(int *)ud;
+}
+
+/* A run that goes on with its checkpoint's choices measures nothing. */
+static void fixed_is_not_measured(void **state) {
+    (void)state;
+    int calls = 0;
+    ry_graph *g;
+    assert_ok(ry_graph_open(&g, cpu));
+    ry_tensor a = ry_input(g, &RY_SHAPE(RY_F32, 4, 4), "a"), y = ry_matmul(g, a, a);
+    float x[16] = {1, 2, 3};
+    ry_feed feed = {.input = a, .data = x, .bytes = sizeof x};
+    ry_tune_options opt = {.progress = count_calls, .ud = &calls};
+    os_remove_tree(CACHE);
+    cpu->tuning = open_for("A chip", "1.0"); /* as if it had kernels */
+    assert_ok(tune_take(cpu->tuning, ""));
+    assert_ok(ry_tune(g, 1, &y, 1, &feed, &opt));
+    assert_int_equal(calls, 0);
+    assert_ok(tune_take(cpu->tuning, NULL));
+    assert_ok(ry_tune(g, 1, &y, 1, &feed, &opt));
+    assert_true(calls > 0);
+    tune_close(cpu->tuning);
+    cpu->tuning = NULL;
+    ry_graph_close(g);
+}
+
+/* ---- what is committed ---- */
+
+static void committed_choices(void **state) {
+    (void)state;
+    const ry_variant *first = launch_variant(node, &caps, NULL);
+    ry_text key = {0}, text = {0}, line = {0}, taken = {0};
+    os_remove_tree(CACHE);
+    assert_ok(tune_key(&key, node));
+    ry_text_printf(&line, "%s\t%s\n", key.at, last()->name);
+    ry_text_printf(&text, "chip: Other\n# a remark\nchip: A chip\nno tab\nno_such_row f32[1]\tx\n%.20s\tno such variant\n%s\tno such variant\n%s", key.at, key.at, line.at);
+    ry_tuning *t = open_for("Maker's A chip 80GB", "1.0");
+    assert_ok(tune_add(t, "A chi", text.at));
+    assert_ok(tune_add(t, "a chip", text.at));
+    assert_ok(tune_add(t, "", text.at));
+    assert_ok(tune_add(t, "A chip", line.at)); /* a text for no chip */
+    assert_ok(tune_add(t, "A chip", "chip: \n"));
+    assert_ptr_equal(tune_choose(t, node, &caps), first);
+    uint64_t version = tune_version(t);
+    assert_ok(tune_add(t, "Maker's A chip 80GB", text.at));
+    assert_true(tune_version(t) != version);
+    assert_ptr_equal(tune_choose(t, node, &caps), last());
+    assert_ok(tune_taken(t, &taken)); /* a checkpoint says it like any other */
+    assert_string_equal(taken.at, line.at);
+    assert_ok(tune_save(t)); /* the user's file does not */
+    tune_close(t);
+    assert_ptr_equal(chosen("Maker's A chip 80GB", "1.0"), first);
+    /* What was measured stands above it, the default too. */
+    t = open_for("A chip", "1.0");
+    assert_ok(tune_set(t, key.at, first->name));
+    assert_ok(tune_save(t));
+    tune_close(t);
+    t = open_for("A chip", "1.0");
+    assert_ok(tune_add(t, "A chip", text.at));
+    assert_ptr_equal(tune_choose(t, node, &caps), first);
+    tune_close(t);
+    ry_text_free(&key);
+    ry_text_free(&text);
+    ry_text_free(&line);
+    ry_text_free(&taken);
+}
+
+/* "matmul T[dims](strides) T[dims](strides) -> ..." without more operands, as a graph builds it; NULL: not so simple. */
+static const ry_node *product_of_key(ry_graph *g, const char *key) {
+    ry_tensor x[2];
+    bool rows = strstr(key, "b_rows=1") != NULL;
+    const char *p = key + strcspn(key, " ");
+    for (int i = 0; i < 2; i++) {
+        ry_spec s = {.dtype = RY_NONE};
+        int used = 0, turned = 0;
+        char name[8];
+        if (sscanf(p, " %7[a-z0-9]%n", name, &used) != 1) return NULL;
+        for (int d = 1; d < RY_DTYPE_COUNT; d++)
+            if (!strcmp(ry_dtype_name((ry_dtype)d), name)) s.dtype = (ry_dtype)d;
+        if (s.dtype == RY_NONE || p[used] != '[') return NULL;
+        for (p += used; *p == '[' || *p == ','; p += used) {
+            long long dim;
+            if (sscanf(p + 1, "%lld%n", &dim, &used) != 1 || s.rank == RY_MAX_RANK) return NULL;
+            s.dim[s.rank++] = dim;
+            used++;
+        }
+        p++;
+        if (*p == '(') {
+            if (s.rank != 2) return NULL;
+            int64_t d = s.dim[0];
+            s.dim[0] = s.dim[1], s.dim[1] = d, turned = 1;
+            p += strcspn(p, " ");
+        }
+        x[i] = ry_input(g, &s, i ? "b" : "a");
+        if (turned) x[i] = ry_transpose(g, x[i], 0, 1);
+    }
+    if (strncmp(p, " -> ", 4) != 0) return NULL;
+    return ry_node_of(g, rows ? ry_linear(g, x[0], x[1], (ry_tensor){0}) : ry_matmul(g, x[0], x[1]));
+}
+
+/* A node of a committed line on the chip of the file gets the line's variant, without a file of the user's. */
+static bool is_taken(const char *chip, const char *key, const char *variant) {
+    static const ry_caps rich = {.features = ~(uint32_t)RY_FEATURE_SOFTWARE, .align = 16, .max_bindings = 16, .shared_bytes = 49152,
+                                 .max_invocations = 1024, .max_binding = 2u << 30, .max_buffer = 2u << 30};
+    ry_graph *g;
+    ry_text now = {0};
+    assert_ok(ry_graph_open(&g, cpu));
+    const ry_node *n = strncmp(key, "matmul ", 7) ? NULL : product_of_key(g, key);
+    bool alike = n && tune_key(&now, n) == RY_OK && !strcmp(now.at, key), holds = false;
+    for (int i = 0; alike && launch_variant_at(n, &rich, i); i++) holds = holds || !strcmp(launch_variant_at(n, &rich, i)->name, variant);
+    if (holds) {
+        ry_tuning *t = open_for(chip, "any driver");
+        assert_string_equal(tune_choose(t, n, &rich)->name, variant);
+        tune_close(t);
+        setenv("RUSTY_TUNE", "off", 1);
+        t = open_for(chip, "any driver");
+        assert_ptr_equal(tune_choose(t, n, &rich), launch_variant(n, &rich, NULL));
+        tune_close(t);
+        unsetenv("RUSTY_TUNE");
+    }
+    ry_text_free(&now);
+    ry_graph_close(g);
+    return holds;
+}
+
+/* Every line of every file names a row and one of its variants, once; and what it says is what a run takes. */
+static void committed_files(void **state) {
+    (void)state;
+    int files = 0, taken = 0;
+    os_remove_tree(CACHE);
+    for (size_t i = 0; i < ry_kernel_text_count; i++) {
+        const char *file = ry_kernel_texts[i].name, *p = ry_kernel_texts[i].text;
+        if (!strstr(file, ".tune")) continue;
+        char chip[200] = "", line[1000], row[64];
+        int number = 0, lines = 0;
+        for (files++; *p; lines++, number++) {
+            size_t n = strcspn(p, "\n");
+            assert_true(n < sizeof line && p[n] == '\n'); /* the last line is ended too */
+            memcpy(line, p, n);
+            line[n] = 0;
+            const char *rest = p + n + 1;
+            if (!number || (!strncmp(p, "chip: ", 6) && !lines)) {
+                if (strncmp(line, "chip: ", 6) != 0 || !line[6]) fail_msg("%s does not begin with the name of a chip", file);
+                if (!*chip) snprintf(chip, sizeof chip, "%.190s", line + 6);
+                lines--;
+            } else if (*line == '#') lines--;
+            else {
+                char *tab = strchr(line, '\t');
+                if (!tab || strchr(tab + 1, '\t')) fail_msg("%s:%d: not KEY<tab>VARIANT", file, number + 1);
+                *tab = 0;
+                snprintf(row, sizeof row, "%.*s", (int)strcspn(line, " "), line);
+                const ry_op *op = ry_op_find(row);
+                if (!op) fail_msg("%s:%d: there is no row %s", file, number + 1, row);
+                bool there = false;
+                for (const ry_variant *v = op->variants; v && v->name; v++) there = there || !strcmp(v->name, tab + 1);
+                if (!there) fail_msg("%s:%d: %s has no variant '%s'", file, number + 1, row, tab + 1);
+                if (!strstr(line, " -> ")) fail_msg("%s:%d: no key", file, number + 1);
+                *tab = '\t';
+                tab[1] = 0; /* with the tab: the whole key */
+                const char *again = strstr(rest, line);
+                if (again && again[-1] == '\n') fail_msg("%s:%d: said twice", file, number + 1);
+                *tab = 0;
+                snprintf(row, sizeof row, "%.*s", (int)strcspn(p + (tab - line) + 1, "\n"), p + (tab - line) + 1);
+                taken += is_taken(chip, line, row);
+            }
+            p = rest;
+        }
+        if (!lines) fail_msg("%s says nothing", file);
+    }
+    assert_true(files > 0);
+    assert_true(taken > 0);
 }
 
 /* ---- walks ---- */
@@ -235,6 +480,7 @@ static void walks(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults_and_choices), cmocka_unit_test(the_file), cmocka_unit_test(walks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults_and_choices), cmocka_unit_test(the_file), cmocka_unit_test(a_resume_saves), cmocka_unit_test(many_save),
+                                       cmocka_unit_test(fixed_is_not_measured), cmocka_unit_test(committed_choices), cmocka_unit_test(committed_files), cmocka_unit_test(walks)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
