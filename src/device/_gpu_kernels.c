@@ -32,14 +32,8 @@ ry_status gpu_layout_get(gpu *g, const gpu_layout **out, uint32_t mask, uint32_t
     return wgpu_check(&g->trouble);
 }
 
-static uint64_t hash_text(const char *s, size_t n) {
-    uint64_t h = 14695981039346656037u; /* FNV-1a */
-    for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * 1099511628211u;
-    return h;
-}
-
 ry_status gpu_module_get(gpu *g, gpu_module **out, ry_text *text, bool trusted) {
-    uint64_t hash = hash_text(text->at, text->n);
+    uint64_t hash = ry_text_hash(RY_TEXT_HASH, text->at, text->n);
     gpu_module **slot = &g->modules[hash % GPU_BUCKETS];
     for (*out = *slot; *out; *out = (*out)->next)
         if ((*out)->hash == hash && (*out)->bytes == text->n && (*out)->trusted == trusted && !memcmp((*out)->text, text->at, text->n)) return RY_OK;
