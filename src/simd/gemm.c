@@ -46,7 +46,7 @@ enum {
         256, /* parts beyond FEW are not cut below SIDE x SIDE, beyond MANY not below twice that: packing would be felt */
     FEW = 8,
     MANY = 32,
-    SHARE_ROWS = 256, /* fewer rows or columns read a packed B too rarely */
+    SHARE_ROWS = 640, /* fewer rows read a packed B too rarely: one more phase costs more than it saves (512 cubed: 3 %) */
     SHARE_COLUMNS = 64,
     SHARED_ROWS = 70, /* of a part that finds B packed; TALL where that leaves FEW parts */
     SHARED_TALL = 128,

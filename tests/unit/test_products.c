@@ -336,7 +336,7 @@ static void test_windows(void **state) {
 /* Many rows: the right side is packed once, in rounds of columns where it is large; fewer rows give the same bits without. */
 static void test_matmul_rounds(void **state) {
     bench *b = *state;
-    enum { M = 256, N = 70, K = 70000 };
+    enum { M = 640, N = 70, K = 70000 };
     ry_tensor x = noise(b, F32(M, K), 1), w = noise(b, F32(N, K), 2), bias = noise(b, F32(N), 3);
     ry_tensor few = ry_slice(b->g, x, 0, 0, 40, 1);
     for (int layout = 0; layout < 2; layout++) {
