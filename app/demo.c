@@ -144,13 +144,17 @@ static ry_status complete(ry_device *d, const char *folder, const char *prompt, 
 /* A line of the held-out part that begins with a letter: text that the model has not seen. */
 static void pick_prompt(char *out, size_t cap, const ry_text *t) {
     size_t at = t->n - t->n / 20, n = 0;
-    for (const char *p = memchr(t->at + at, '\n', t->n - at); p && n < 24; p = memchr(p, '\n', t->n - (size_t)(p - t->at))) {
+    bool whole = false;
+    out[0] = 0;
+    for (const char *p = memchr(t->at + at, '\n', t->n - at); p && !whole; p = memchr(p, '\n', t->n - (size_t)(p - t->at))) {
         n = strcspn(++p, "\n");
-        if (n >= cap) n = cap - 1;
-        if (!((*p | 32) >= 'a' && (*p | 32) <= 'z')) n = 0;
+        if (n < 24 || !((*p | 32) >= 'a' && (*p | 32) <= 'z')) continue;
+        whole = n + 1 < cap && p[n]; /* with its end: what follows is a line of the model's own */
+        if (!whole && out[0]) continue;
+        n = whole ? n + 1 : n < cap ? n : cap - 1;
         memcpy(out, p, n);
+        out[n] = 0;
     }
-    out[n] = 0;
 }
 
 static int run(const app_verb *v, int argc, char **argv) {
