@@ -196,6 +196,7 @@ var<workgroup> len_: i32;
     if (t == 0u) { st_o1(group, select(LN2 * top + log(all), bitcast<f32>(u.minus_inf), all <= 0.0)); }
 }
 #else
+#include attention_tile
 // A group takes BM queries of one head and OC columns of v. Its threads lie TY x TX; a thread has 4 R rows (R fours, 4 TY rows apart) of
 // the tile's scores and of its output, 4 NS keys of each block of BN, 4 NO columns. Both products are sums of outer products of what
 // lies in shared memory, KD deep at a time; the next KD are read from memory meanwhile.
@@ -355,7 +356,7 @@ var<workgroup> len_: i32;
 #for I 0 (OC * KD / 4 + WG - 1) / WG
         let v_place${I} = (t + ${I * WG}u) / ${OC / 4}u;
         let v_column${I} = column + 4u * ((t + ${I * WG}u) % ${OC / 4}u);
-        var v_next${I} = value(v0, key_at(s0, v_place${I}), v_column${I}, end);
+        var v_next${I} = value(v0, place_at(s0, v_place${I}), v_column${I}, end);
 #end
         for (var p = 0u; p < ${BN}u; p += ${KD}u) {
             workgroupBarrier();
@@ -365,7 +366,7 @@ var<workgroup> len_: i32;
             workgroupBarrier();
             if (p + ${KD}u < ${BN}u) {
 #for I 0 (OC * KD / 4 + WG - 1) / WG
-                v_next${I} = value(v0, key_at(s0, p + ${KD}u + v_place${I}), v_column${I}, end);
+                v_next${I} = value(v0, place_at(s0, p + ${KD}u + v_place${I}), v_column${I}, end);
 #end
             }
 #for K 0 KD
@@ -426,24 +427,6 @@ var<workgroup> len_: i32;
 #end
 }
 
-// Four elements of a row of q, k, v; beyond the last 0.
-#for N 0 3
-fn four${N}(row: u32, d: u32) -> vec4<f32> {
-#if N < 2
-#if ENDS
-    if (d >= u.depth) { return vec4<f32>(); }
-#end
-    return ld4_s${N}(row + d, u.depth - d);
-#else
-#if ENDS
-    if (d >= u.width) { return vec4<f32>(); }
-#end
-    return ld4_s${N}(row + d, u.width - d);
-#end
-}
-#end
-// The key whose weights lie at place p.
-fn key_at(s0: u32, p: u32) -> u32 { return s0 + p / ${4 * TX}u * ${4 * TX}u + 4u * (p % ${TX}u) + p / ${TX}u % 4u; }
 // 0 behind the keys that the tile sees.
 fn value(v0: u32, key: u32, column: u32, end: u32) -> vec4<f32> {
     if (key >= end) { return vec4<f32>(); }

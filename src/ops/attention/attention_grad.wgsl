@@ -4,6 +4,7 @@
 // `prepare` writes lse (in powers of two) and delta to tmp. `grad0` owns queries and walks over keys: dq. `grad1` owns keys and walks
 // over the queries of all heads that share them: dk and dv. So every sum has one owner and one order.
 #include attention
+#include attention_tile
 
 var<workgroup> part: array<f32, ${WG}>;
 
@@ -237,7 +238,7 @@ var<workgroup> len_: i32;
 #for I 0 (OC * KD / 4 + WG - 1) / WG
             let place${I} = (t + ${I * WG}u) / ${OC / 4}u;
             let z_d${I} = d0 + 4u * ((t + ${I * WG}u) % ${OC / 4}u);
-            var z_next${I} = z${SIDE}_${W}(y_at${1 - W}, column_at(s0, place${I}), z_d${I}, end);
+            var z_next${I} = z${SIDE}_${W}(y_at${1 - W}, place_at(s0, place${I}), z_d${I}, end);
 #end
             for (var p = 0u; p < ${BN}u; p += ${KD}u) {
                 workgroupBarrier();
@@ -247,7 +248,7 @@ var<workgroup> len_: i32;
                 workgroupBarrier();
                 if (p + ${KD}u < ${BN}u) {
 #for I 0 (OC * KD / 4 + WG - 1) / WG
-                    z_next${I} = z${SIDE}_${W}(y_at${1 - W}, column_at(s0, p + ${KD}u + place${I}), z_d${I}, end);
+                    z_next${I} = z${SIDE}_${W}(y_at${1 - W}, place_at(s0, p + ${KD}u + place${I}), z_d${I}, end);
 #end
                 }
 #for K 0 KD
@@ -340,23 +341,3 @@ fn statistic(at: u32, row: u32, beyond: f32) -> f32 {
 fn statistics(at: u32, row: u32, beyond: f32) -> vec4<f32> {
     return vec4<f32>(statistic(at, row, beyond), statistic(at, row + 1u, beyond), statistic(at, row + 2u, beyond), statistic(at, row + 3u, beyond));
 }
-// The column whose weights lie at place p.
-fn column_at(s0: u32, p: u32) -> u32 { return s0 + p / ${4 * TX}u * ${4 * TX}u + 4u * (p % ${TX}u) + p / ${TX}u % 4u; }
-// Four elements of a row of q, k, v, do; beyond the last 0.
-#for N 0 6
-#if N < 3 || N == 5
-fn four${N}(row: u32, d: u32) -> vec4<f32> {
-#if N < 2
-#if ENDS
-    if (d >= u.depth) { return vec4<f32>(); }
-#end
-    return ld4_s${N}(row + d, u.depth - d);
-#else
-#if ENDS
-    if (d >= u.width) { return vec4<f32>(); }
-#end
-    return ld4_s${N}(row + d, u.width - d);
-#end
-}
-#end
-#end
