@@ -3,26 +3,11 @@
 #include "base/rng.h"
 #include "core/op.h"
 #include "unit/cm.h"
+#include "unit/gpu_pair.h"
 #include <math.h>
 #include <rusty/ops.h>
 #include <stdlib.h>
 #include <string.h>
-
-static ry_device *cpu, *gpu;
-static int open_devices(void **state) {
-    (void)state;
-    if (ry_device_open(&gpu, "webgpu", NULL) != RY_OK) {
-        print_message("no GPU: %s\n", ry_message());
-        return 0;
-    }
-    return ry_device_open(&cpu, "cpu", NULL) != RY_OK;
-}
-static int close_devices(void **state) {
-    (void)state;
-    ry_device_close(cpu);
-    ry_device_close(gpu);
-    return 0;
-}
 
 enum { LEN = 3001, COUNT = 10007, WIDTH = 20, LONG = 70001, LINES = 2, KEEP = 50 };
 static int32_t ids[COUNT], columns[LINES * 5003], whole[LONG];
@@ -63,10 +48,10 @@ static void compute(ry_device *d, void *out[WANTED], size_t bytes[WANTED]) {
     want[6] = ry_out(g, most, 1);
     want[7] = ry_scatter(g, ry_add(g, base, base), c, v, 1, true);
     want[8] = ry_scatter(g, ry_add(g, base, base), c, v, 1, false);
-    const ry_feed feeds[] = {{x, table, sizeof table}, {at, ids, sizeof ids},    {gy, rows, sizeof rows},
+    const ry_feed given[] = {{x, table, sizeof table}, {at, ids, sizeof ids},    {gy, rows, sizeof rows},
                              {w, wide, sizeof wide},   {i, whole, sizeof whole}, {c, columns, sizeof columns},
                              {v, some, sizeof some}};
-    assert_ok(ry_eval(g, WANTED, want, sizeof feeds / sizeof *feeds, feeds));
+    assert_ok(ry_eval(g, WANTED, want, sizeof given / sizeof *given, given));
     for (int k = 0; k < WANTED; k++) {
         assert_ok(ry_spec_bytes(&bytes[k], ry_spec_of(g, want[k])));
         assert_non_null(out[k] = malloc(bytes[k]));

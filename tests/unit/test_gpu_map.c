@@ -6,40 +6,14 @@
 #include "base/rng.h"
 #include "core/op.h"
 #include "unit/cm.h"
+#include "unit/gpu_pair.h"
 #include <math.h>
 #include <rusty/ops.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static ry_device *cpu, *gpu;
-static int open_devices(void **state) {
-    (void)state;
-    if (ry_device_open(&gpu, "webgpu", NULL) != RY_OK) {
-        print_message("no GPU: %s\n", ry_message());
-        return 0;
-    }
-    return ry_device_open(&cpu, "cpu", NULL) != RY_OK;
-}
-static int close_devices(void **state) {
-    (void)state;
-    ry_device_close(cpu);
-    ry_device_close(gpu);
-    return 0;
-}
-
-enum { FEEDS = 16, WANTED = 8 };
-typedef struct feeds {
-    ry_feed at[FEEDS];
-    size_t n;
-} feeds;
-static ry_tensor feed(ry_graph *g, feeds *f, ry_spec s, void *data) {
-    size_t bytes;
-    assert_ok(ry_spec_bytes(&bytes, &s));
-    ry_tensor t = ry_input(g, &s, NULL);
-    f->at[f->n++] = (ry_feed){t, data, bytes};
-    return t;
-}
+enum { WANTED = 8 };
 static ry_tensor noise(ry_graph *g, feeds *f, ry_spec s) { /* small whole numbers for integers, else of [-2, 2) */
     size_t bytes;
     assert_ok(ry_spec_bytes(&bytes, &s));

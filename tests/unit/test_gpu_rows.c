@@ -5,62 +5,28 @@
  * Samples of the rows (tests/ops, `rusty doctor`) are small and take few of these roads. */
 #include "base/rng.h"
 #include "unit/cm.h"
+#include "unit/gpu_pair.h"
 #include <math.h>
 #include <rusty/ops.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static ry_device *cpu, *gpu;
-static int open_devices(void **state) {
-    (void)state;
-    if (ry_device_open(&gpu, "webgpu", NULL) != RY_OK) {
-        print_message("no GPU: %s\n", ry_message());
-        return 0;
-    }
-    return ry_device_open(&cpu, "cpu", NULL) != RY_OK;
-}
-static int close_devices(void **state) {
-    (void)state;
-    ry_device_close(cpu);
-    ry_device_close(gpu);
-    return 0;
-}
-
-enum { FEEDS = 20, WANTED = 8 };
-typedef struct feeds {
-    ry_feed at[FEEDS];
-    size_t n;
-} feeds;
-static ry_tensor feed(ry_graph *g, feeds *f, ry_spec s, const void *data) {
-    size_t bytes;
-    assert_ok(ry_spec_bytes(&bytes, &s));
-    void *own = malloc(bytes + 1);
-    assert_non_null(own);
-    memcpy(own, data, bytes);
-    ry_tensor t = ry_input(g, &s, NULL);
-    assert_true(f->n < FEEDS);
-    f->at[f->n++] = (ry_feed){t, own, bytes};
-    return t;
-}
+enum { WANTED = 8 };
 static ry_tensor noise(ry_graph *g, feeds *f, ry_spec s) {
     int64_t n = ry_numel(&s);
     float *x = malloc((size_t)n * sizeof *x + 1);
     assert_non_null(x);
     ry_rng_uniform(x, n, 11, (uint32_t)f->n, 0);
     for (int64_t i = 0; i < n; i++) x[i] = 4 * x[i] - 2;
-    ry_tensor t = feed(g, f, s, x);
-    free(x);
-    return t;
+    return feed(g, f, s, x);
 }
 static ry_tensor ids(ry_graph *g, feeds *f, int64_t n, int64_t classes) { /* some are ignored */
     int32_t *x = malloc((size_t)n * sizeof *x + 1);
     assert_non_null(x);
     for (int64_t i = 0; i < n; i++)
         x[i] = i % 7 == 3 ? -100 : (int32_t)(ry_rng_word(5, 1, (uint64_t)i) % (uint64_t)classes);
-    ry_tensor t = feed(g, f, RY_SHAPE(RY_I32, n), x);
-    free(x);
-    return t;
+    return feed(g, f, RY_SHAPE(RY_I32, n), x);
 }
 
 static ry_tensor whole(ry_graph *g, feeds *f, ry_spec s, float scale) { /* i64 or i32 in [-2 scale, 2 scale) */
@@ -74,9 +40,7 @@ static ry_tensor whole(ry_graph *g, feeds *f, ry_spec s, float scale) { /* i64 o
         else
             ((int32_t *)x)[i] = (int32_t)v;
     }
-    ry_tensor t = feed(g, f, s, x);
-    free(x);
-    return t;
+    return feed(g, f, s, x);
 }
 
 typedef struct trial {
@@ -354,7 +318,7 @@ static size_t odd_numbers(ry_graph *g, feeds *f, const trial *c, ry_tensor want[
                                      {-0.0f, 0, -5, -0.0f, -1}};
     static const int64_t large[2][3] = {{3000000000, 3000000000, -1}, {-5000000000, 7, INT64_MAX}};
     (void)c;
-    ry_tensor x = feed(g, f, RY_SHAPE(RY_F32, 4, 5), rows), i = feed(g, f, RY_SHAPE(RY_I64, 2, 3), large);
+    ry_tensor x = feed_copy(g, f, RY_SHAPE(RY_F32, 4, 5), rows), i = feed_copy(g, f, RY_SHAPE(RY_I64, 2, 3), large);
     want[0] = ry_isnan(g, ry_amax(g, x, RY_AXIS(1), false));
     want[1] = ry_isnan(g, ry_amin(g, x, RY_AXIS(1), false));
     want[2] = ry_argmax(g, x, 1, false);
@@ -379,7 +343,7 @@ static void test_no_class(void **state) {
     (void)state;
     if (!gpu) skip();
     assert_ok(ry_graph_open(&g, gpu));
-    ry_tensor x = noise(g, &f, RY_SHAPE(RY_F32, 3, 5)), t = feed(g, &f, RY_SHAPE(RY_I32, 3), target), want[4];
+    ry_tensor x = noise(g, &f, RY_SHAPE(RY_F32, 3, 5)), t = feed_copy(g, &f, RY_SHAPE(RY_I32, 3), target), want[4];
     ry_tensor h = noise(g, &f, RY_SHAPE(RY_F32, 3, 2)), w = noise(g, &f, RY_SHAPE(RY_F32, 5, 2));
     want[0] = ry_cross_entropy(g, x, t, -100);
     assert_ok(ry_grad(g, ry_sum(g, want[0], 0, false), RY_NULL, 1, &x, &want[1]));
