@@ -85,21 +85,25 @@ static void peak_part(void *ud, int64_t part, int worker) {
 enum { PEAK_GROUP = 256, PEAK_CHAINS = 8, PEAK_STEPS = 1024 };
 typedef struct peak_args { int64_t groups; } peak_args;
 static const ry_arg peak_arg[] = {RY_ARG(peak_args, groups, RY_ARG_I64), {0}};
-static const char peak_text[] = "@compute @workgroup_size(256) fn main(${ARGS}) {\n"
+static const char peak_text[] = "@compute @workgroup_size(${WG}) fn main(${ARGS}) {\n"
                                 "    ${BEGIN}\n"
                                 "    let f = vec4<f32>(u.factor);\n"
                                 "    let b = vec4<f32>(f32(t) * 1e-6);\n"
-                                "#for C 0 8\n"
+                                "    var sum = vec4<f32>();\n"
+                                "#for C 0 CHAINS\n"
                                 "    var a${C} = b + ${C}.0;\n"
                                 "#end\n"
-                                "    for (var i = 0u; i < 256u; i++) {\n"
+                                "    for (var i = 0u; i < ${STEPS / 4}u; i++) {\n"
                                 "#for K 0 4\n"
-                                "#for C 0 8\n"
+                                "#for C 0 CHAINS\n"
                                 "        a${C} = fma(a${C}, f, b);\n"
                                 "#end\n"
                                 "#end\n"
                                 "    }\n"
-                                "    st4_o0((group * 256u + t) * 4u, 4u, ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7)));\n"
+                                "#for C 0 CHAINS\n"
+                                "    sum += a${C};\n"
+                                "#end\n"
+                                "    st4_o0((group * ${WG}u + t) * 4u, 4u, sum);\n"
                                 "}\n";
 static ry_status peak_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     out[0] = RY_SHAPE(RY_F32, ((const peak_args *)n->args)->groups * PEAK_GROUP * 4);
@@ -108,6 +112,9 @@ static ry_status peak_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 static ry_status peak_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     (void)v;
     l->vec = RY_USES_OUT(0);
+    ry_launch_knob_set(l, "WG", PEAK_GROUP);
+    ry_launch_knob_set(l, "CHAINS", PEAK_CHAINS);
+    ry_launch_knob_set(l, "STEPS", PEAK_STEPS);
     ry_launch_f32(l, "factor", 0.999);
     ry_launch_run(l, "main", ((const peak_args *)n->args)->groups, 0);
     return RY_OK;

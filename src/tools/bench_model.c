@@ -112,11 +112,8 @@ ry_status ry_bench_lm_run(ry_bench_lm *out, ry_device *d, const char *path, ry_d
     if (st == RY_OK) out->prompt_tok_per_s = (double)prompt / bench_median(seconds, PROMPTS);
     for (int64_t k = -1; k < generate && st == RY_OK; k++) { /* the first one builds the program */
         double start = os_now();
-        if (k < 0) st = ry_session_next(s, NULL, &id);
-        else {
-            st = ry_session_next(s, NULL, &id);
-            seconds[k] = os_now() - start;
-        }
+        st = ry_session_next(s, NULL, &id);
+        if (k >= 0) seconds[k] = os_now() - start;
     }
     if (st == RY_OK) {
         double median = bench_median(seconds, (int)generate);
