@@ -17,8 +17,6 @@ typedef struct macro {
 } macro;
 typedef struct inliner { RY_VEC(macro) macro; } inliner;
 
-static bool letter(char c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-static bool name_part(char c) { return letter(c) || (c >= '0' && c <= '9'); }
 static bool same(span a, span b) { return a.n == b.n && !memcmp(a.at, b.at, a.n); }
 static const char *skip_space(const char *p, const char *end) {
     while (p < end && (*p == ' ' || *p == '\n' || *p == '\t')) p++;
@@ -26,8 +24,8 @@ static const char *skip_space(const char *p, const char *end) {
 }
 static span name_at(const char *p, const char *end) {
     span s = {p, 0};
-    if (p < end && letter(*p))
-        while (p + s.n < end && name_part(p[s.n])) s.n++;
+    if (p < end && wgsl_letter(*p))
+        while (p + s.n < end && wgsl_name_part(p[s.n])) s.n++;
     return s;
 }
 /* The bracket that closes the one at p; end where it is missing. */
@@ -69,7 +67,7 @@ static void call(const inliner *x, ry_text *out, const macro *m, const char *p, 
         if (!s.n) {
             const char *from = q++;
             if (*from >= '0' && *from <= '9') /* numbers carry letters */
-                while (name_part(*q) || *q == '.') q++;
+                while (wgsl_name_part(*q) || *q == '.') q++;
             ry_text_add(out, from, (size_t)(q - from));
             continue;
         }
@@ -92,8 +90,8 @@ static void expand(const inliner *x, ry_text *out, const char *p, const char *en
         if (*p == '/' && p + 1 < end && p[1] == '/') {
             while (p < end && *p != '\n') p++;
         } else if (*p >= '0' && *p <= '9') {
-            while (p < end && (name_part(*p) || *p == '.')) p++;
-        } else if (letter(*p)) {
+            while (p < end && (wgsl_name_part(*p) || *p == '.')) p++;
+        } else if (wgsl_letter(*p)) {
             span s = name_at(p, end);
             const macro *m = p[s.n] == '(' ? find(x, s) : NULL;
             if (!m) {

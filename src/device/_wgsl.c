@@ -35,15 +35,11 @@ uint32_t wgsl_word_bits(const ry_launch_value *u) {
     return bits;
 }
 
-/* Is `name` followed by no letter of a name, somewhere in text? */
+/* Does `name` stand somewhere in text, no part of a longer name? */
 static bool names(const char *text, const char *name) {
     size_t n = strlen(name);
-    for (const char *p = text; (p = strstr(p, name)); p += n) {
-        char after = p[n], before = p == text ? ' ' : p[-1];
-        bool inside = (after >= '0' && after <= '9') || (after >= 'a' && after <= 'z') || (after >= 'A' && after <= 'Z') || after == '_';
-        bool within = before == '_' || (before >= '0' && before <= '9') || (before >= 'a' && before <= 'z') || (before >= 'A' && before <= 'Z');
-        if (!inside && !within) return true;
-    }
+    for (const char *p = text; (p = strstr(p, name)); p += n)
+        if (!wgsl_name_part(p[n]) && (p == text || !wgsl_name_part(p[-1]))) return true;
     return false;
 }
 static bool calls(const char *text, const char *prefix, const char *operand) {

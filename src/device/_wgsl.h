@@ -20,6 +20,8 @@ typedef struct wgsl_kernel {
     wgsl_word word[WGSL_MAX_WORDS];  /* out */
 } wgsl_kernel;
 ry_status wgsl_module(ry_text *out, wgsl_kernel *k, const ry_node *n, const ry_variant *v, const ry_launch *l);
+static inline bool wgsl_letter(char c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+static inline bool wgsl_name_part(char c) { return wgsl_letter(c) || (c >= '0' && c <= '9'); }
 /* The text with functions that read storages written out where they are called (_inline.c). */
 ry_status wgsl_inline(ry_text *out, const char *text);
 uint32_t wgsl_word_bits(const ry_launch_value *u); /* f32 or u32, as the uniform holds it */
