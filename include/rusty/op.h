@@ -155,7 +155,6 @@ RY_API void ry_launch_walk(ry_launch *l, const char *name, const ry_value *v, in
 /* As walk, over all dims of operand `of` but the last: where a row begins. Sets its bit of vec where every row begins at a multiple of 4
  * elements and has a multiple of 4, close together. */
 RY_API void ry_launch_rows(ry_launch *l, const char *name, const ry_node *n, int of);
-RY_API void ry_launch_group(ry_launch *l, int64_t row); /* WG: threads of a group that works on a row of so many elements, 4 at a time */
 /* How much of axis 0 of v one binding may hold, for dispatches in parts: all of it, or a multiple of 64 (of 4, 1) below; 0: nothing. */
 RY_API int64_t ry_launch_part(const ry_caps *caps, const ry_value *v);
 /* The `cut` of elementwise rows: outputs and sources of their shape go together along the first dim longer than 1; what is broadcast

@@ -143,11 +143,6 @@ bool ry_cut_elements(const ry_node *n, ry_cut *c) {
     return true;
 }
 
-void ry_launch_group(ry_launch *l, int64_t row) {
-    int threads = row <= 128 ? 32 : row <= 256 ? 64 : row <= 1024 ? 128 : 256;
-    ry_launch_knob_set(l, "WG", (uint32_t)threads > l->caps->max_invocations ? (int)l->caps->max_invocations : threads);
-}
-
 /* ---- what devices call ---- */
 
 static void add_argument(ry_launch *l, const ry_arg *a, const void *args) {
