@@ -94,7 +94,18 @@ typedef enum ry_dtype {
     RY_I32,
     RY_I64,
     RY_BOOL, /* one byte, 0 or 1 */
-    RY_Q8_0, /* GGUF block of 32: f16 scale, 32 int8 */
+    /* GGUF's block formats: read-only weights along the last axis. Blocks of 32, then super-blocks of 256. */
+    RY_Q4_0,
+    RY_Q4_1,
+    RY_Q5_0,
+    RY_Q5_1,
+    RY_Q8_0,
+    RY_IQ4_NL,
+    RY_Q2_K,
+    RY_Q3_K,
+    RY_Q4_K,
+    RY_Q5_K,
+    RY_Q6_K,
     RY_DTYPE_COUNT
 } ry_dtype;
 

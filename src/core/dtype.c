@@ -74,7 +74,17 @@ static const ry_dtype_info rows[RY_DTYPE_COUNT] = {
     [RY_I32] = {.name = "i32", .safetensors = "I32", .gguf = 26, .kind = RY_KIND_INT, .block = 1, .bytes = 4, .bits = 31, .wgsl = &wgsl_i32, .raw = &raw_4},
     [RY_I64] = {.name = "i64", .safetensors = "I64", .gguf = 27, .kind = RY_KIND_INT, .block = 1, .bytes = 8, .bits = 63, .wgsl = &wgsl_i64, .wide = &wide_i64, .raw = &raw_4},
     [RY_BOOL] = {.name = "bool", .safetensors = "BOOL", .gguf = -1, .kind = RY_KIND_BOOL, .block = 1, .bytes = 1, .bits = 1, .wgsl = &wgsl_bool, .raw = &raw_1},
+    [RY_Q4_0] = {.name = "q4_0", .gguf = 2, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 18, .bits = 4, .raw = &raw_2},
+    [RY_Q4_1] = {.name = "q4_1", .gguf = 3, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 20, .bits = 4, .raw = &raw_4},
+    [RY_Q5_0] = {.name = "q5_0", .gguf = 6, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 22, .bits = 5, .raw = &raw_2},
+    [RY_Q5_1] = {.name = "q5_1", .gguf = 7, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 24, .bits = 5, .raw = &raw_4},
     [RY_Q8_0] = {.name = "q8_0", .gguf = 8, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 34, .bits = 7, .wgsl = &wgsl_q8_0, .raw = &raw_2},
+    [RY_IQ4_NL] = {.name = "iq4_nl", .gguf = 20, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 18, .bits = 4, .raw = &raw_2},
+    [RY_Q2_K] = {.name = "q2_K", .gguf = 10, .kind = RY_KIND_BLOCK, .block = 256, .bytes = 84, .bits = 2, .raw = &raw_4},
+    [RY_Q3_K] = {.name = "q3_K", .gguf = 11, .kind = RY_KIND_BLOCK, .block = 256, .bytes = 110, .bits = 3, .raw = &raw_2},
+    [RY_Q4_K] = {.name = "q4_K", .gguf = 12, .kind = RY_KIND_BLOCK, .block = 256, .bytes = 144, .bits = 4, .raw = &raw_4},
+    [RY_Q5_K] = {.name = "q5_K", .gguf = 13, .kind = RY_KIND_BLOCK, .block = 256, .bytes = 176, .bits = 5, .raw = &raw_4},
+    [RY_Q6_K] = {.name = "q6_K", .gguf = 14, .kind = RY_KIND_BLOCK, .block = 256, .bytes = 210, .bits = 6, .raw = &raw_2},
 };
 
 const ry_dtype_info *ry_dtype_row(ry_dtype t) {
