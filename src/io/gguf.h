@@ -8,12 +8,15 @@ typedef enum gguf_type { /* the numbers of the file format */
     GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_TEXT, GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64
 } gguf_type;
 
-typedef struct gguf_text { const char *at; size_t n; } gguf_text; /* UTF-8, checked; not 0-terminated; may hold 0 */
+const char *gguf_type_name(gguf_type t); /* "u32" */
+
+/* Not 0-terminated; may hold 0. Keys are UTF-8; so is what gguf_string and gguf_texts give, which check it. */
+typedef struct gguf_text { const char *at; size_t n; } gguf_text;
 
 /* One metadata value. An array of texts is unpacked into `texts`; other arrays lie at `data` as in the file, maybe unaligned. */
 typedef struct gguf_value {
     gguf_text key;
-    gguf_type type, item;   /* item: of an array */
+    gguf_type type, item;   /* item: of an array, else type */
     size_t n;               /* items of an array, else 1 */
     const void *data;       /* little-endian numbers */
     const gguf_text *texts; /* GGUF_TEXT (one), or an array of them */
@@ -29,7 +32,7 @@ typedef struct gguf_tensor {
 } gguf_tensor;
 
 typedef struct gguf_file gguf_file;
-/* Everything is checked before it is used: EFORMAT names the file, the field and what is wrong. */
+/* Everything is checked before it is used: EFORMAT names the file, the field and what is wrong. EUNSUPPORTED: version, byte order. */
 ry_status gguf_open(gguf_file **out, const char *path);
 /* From memory that stays the caller's and outlives *out. what: its name for messages. */
 ry_status gguf_open_memory(gguf_file **out, const void *data, size_t bytes, const char *what);
@@ -46,6 +49,7 @@ ry_status gguf_string(gguf_text *out, const gguf_file *f, const char *key, bool 
 ry_status gguf_texts(const gguf_text **out, size_t *n, const gguf_file *f, const char *key, bool need);
 int64_t gguf_item_int(const gguf_value *v, size_t i); /* of an array (or i = 0 of a value) of integers or bools */
 double gguf_item_real(const gguf_value *v, size_t i); /* the same of any number */
+const char *gguf_tensor_type_name(uint32_t type_number); /* "q4_K" */
 size_t gguf_tensor_count(const gguf_file *f);
 const gguf_tensor *gguf_tensor_at(const gguf_file *f, size_t i);
 const gguf_tensor *gguf_tensor_find(const gguf_file *f, const char *name); /* NULL if absent */
