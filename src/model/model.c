@@ -2,7 +2,6 @@
 #include "model/model.h"
 #include "base/os.h"
 #include "core/op.h"
-#include "io/safetensors.h"
 #include "io/yaml.h"
 #include <string.h>
 
@@ -22,8 +21,7 @@ void ry_model_close(ry_model *m) {
     RY_VEC_FREE(&m->vars);
     RY_VEC_FREE(&m->ropes);
     ry_json_free(m->json);
-    ry_mem_free(m->used);
-    ry_tensor_file_close(m->keep);
+    source_close(m->source);
     ry_arena_free(&m->arena);
     ry_mem_free(m);
 }
@@ -76,37 +74,36 @@ static ry_status end_tokens_of(ry_model *m, const char *folder) {
 }
 
 ry_status ry_model_open(ry_model **out, ry_device *d, const char *folder, const ry_model_options *o) {
-    ry_json *json = NULL;
     ry_model *m = NULL;
-    ry_tensor_file *file = NULL;
+    model_source *source = NULL;
     if (!folder || os_kind(folder) != OS_FOLDER)
         RY_FAIL(RY_ENOENT, "%s: a model is a folder with config.json and model.safetensors", folder ? folder : "model");
+    RY_TRY(source_open(&source, folder));
+    ry_json *json = source->config;
+    source->config = NULL;
     char *config = os_join(folder, "config.json");
-    ry_status st = config ? ry_json_read(&json, config, 0) : RY_ENOMEM;
-    if (st == RY_OK) st = model_new(&m, d, json, config, 0, o);
-    if (st == RY_OK) st = end_tokens_of(m, folder);
-    if (st == RY_OK) st = ry_tensor_file_open(&file, folder);
-    if (st == RY_OK) {
-        m->file = file;
-        m->keep = file;
-        m->used = ry_mem_zalloc(ry_tensor_file_count(file) + 1);
-        st = m->used ? m->family->declare(m) : RY_ENOMEM;
-    }
-    for (size_t i = 0; st == RY_OK && i < ry_tensor_file_count(file); i++)
-        if (!m->used[i] && !harmless(m, st_entry_at(file, i)->name))
-            st = ry_fail(RY_EFORMAT, "%s: tensor %s is not part of a %s model of this config", st_part_name(file, st_entry_at(file, i)->part),
-                         st_entry_at(file, i)->name, m->family->model_type);
+    if (!config) ry_json_free(json);
+    ry_status st = config ? model_new(&m, d, json, config, 0, o) : RY_ENOMEM;
     ry_mem_free(config);
+    if (st != RY_OK) {
+        source_close(source);
+        return st;
+    }
+    m->source = source;
+    st = end_tokens_of(m, folder);
+    if (st == RY_OK) st = m->family->declare(m);
+    for (size_t i = 0; st == RY_OK && i < source->at.n; i++) {
+        const model_stored *t = &source->at.at[i];
+        if (!t->used && !harmless(m, t->name))
+            st = ry_fail(RY_EFORMAT, "%s: tensor %s is not part of a %s model of this config", t->file, t->name, m->family->model_type);
+    }
     if (st != RY_OK) {
         ry_model_close(m);
         return st;
     }
-    ry_mem_free(m->used);
-    m->used = NULL;
-    m->file = NULL;
     if (m->opt.master_f32) { /* all was copied */
-        ry_tensor_file_close(m->keep);
-        m->keep = NULL;
+        source_close(source);
+        m->source = NULL;
     }
     *out = m;
     return RY_OK;

@@ -6,6 +6,7 @@
 #define RY_MODEL_MODEL_H
 #include "base/mem.h"
 #include "io/json.h"
+#include "model/source.h"
 #include "nn/nn.h"
 
 typedef enum { ROPE_DEFAULT, ROPE_LINEAR, ROPE_DYNAMIC, ROPE_LLAMA3, ROPE_YARN, ROPE_LONGROPE } rope_kind;
@@ -64,10 +65,8 @@ struct ry_model {
     RY_VEC(ry_var *) vars;            /* by declaration */
     ry_json *json;                    /* config.json as it will be written */
     /* while it is opened: */
-    const ry_tensor_file *file;       /* NULL: random weights */
+    model_source *source;             /* NULL: random weights; kept while weights are used in place */
     uint64_t seed;
-    unsigned char *used;              /* tensors of the file that a parameter took */
-    ry_tensor_file *keep;             /* mapped weights used in place */
     RY_VEC(rope_table) ropes;         /* one, or one per length where the scaling depends on it */
 };
 

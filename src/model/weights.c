@@ -1,4 +1,4 @@
-/* weights.c - parameters by name: from safetensors, at random, and back into safetensors.  Knows no family. */
+/* weights.c - parameters by name: from a source, at random, and back into safetensors.  Knows no family. */
 #include "base/os.h"
 #include "base/rng.h"
 #include "core/device.h"
@@ -19,36 +19,38 @@ static ry_status convert(void *out, ry_dtype to, const void *data, ry_dtype from
     return RY_OK;
 }
 
-static ry_status from_file(ry_model *m, ry_var **out, const ry_spec *want, const char *name) {
-    const st_entry *e = NULL;
-    size_t n = ry_tensor_file_count(m->file);
-    for (size_t i = 0; i < n && !e; i++) /* few hundred names; opened once */
-        if (!strcmp(st_entry_at(m->file, i)->name, name)) {
-            e = st_entry_at(m->file, i);
-            m->used[i] = 1;
-        }
-    if (!e) RY_FAIL(RY_EFORMAT, "%s: tensor %s is missing", st_part_name(m->file, 0), name);
-    if (e->type != RY_F32 && e->type != RY_F16 && e->type != RY_BF16 && e->type != RY_F64)
-        RY_FAIL(RY_EDTYPE, "%s: tensor %s is %s; weights may be F32, F16, BF16 or F64", st_part_name(m->file, e->part), name, e->dtype);
-    ry_spec have = {.dtype = e->type, .rank = e->rank};
-    for (int i = 0; i < e->rank && i < RY_MAX_RANK; i++) have.dim[i] = e->dim[i];
-    if (e->rank > RY_MAX_RANK || !ry_same_shape(&have, want))
-        RY_FAIL(RY_ESHAPE, "%s: tensor %s is %s, the config wants %s", st_part_name(m->file, e->part), name, ry_show(&have).s, ry_show(want).s);
-    ry_spec s = *want;
-    s.dtype = m->opt.master_f32 || e->type == RY_F64 ? RY_F32 : e->type;
-    if (s.dtype == e->type && !m->opt.master_f32) {
-        RY_TRY(ry_var_wrap(out, m->dev, &s, name, (void *)(uintptr_t)e->data, NULL, NULL));
+static bool is_weight(ry_dtype t) {
+    ry_kind kind = ry_dtype_row(t)->kind;
+    return t != RY_NONE && (kind == RY_KIND_FLOAT || kind == RY_KIND_BLOCK);
+}
+
+/* Of the same dtype as it is stored, or widened to f32; in place where it lies ready. */
+static ry_status from_source(ry_model *m, ry_var **out, const ry_spec *want, const char *name) {
+    model_stored *t = source_find(m->source, name);
+    if (!t) RY_FAIL(RY_EFORMAT, "%s: tensor %s is missing", m->source->what, name);
+    t->used = true;
+    if (!is_weight(t->spec.dtype))
+        RY_FAIL(RY_EDTYPE, "%s: tensor %s is %s, which no weights of Rusty's can be", t->file, name, t->type);
+    if (!ry_same_shape(&t->spec, want))
+        RY_FAIL(RY_ESHAPE, "%s: tensor %s is %s, the config wants %s", t->file, name, ry_show(&t->spec).s, ry_show(want).s);
+    ry_spec s = t->spec;
+    if (m->opt.master_f32 || s.dtype == RY_F64) s.dtype = RY_F32;
+    if (s.dtype == t->spec.dtype && !m->opt.master_f32 && t->data) {
+        RY_TRY(ry_var_wrap(out, m->dev, &s, name, (void *)(uintptr_t)t->data, NULL, NULL));
         (*out)->read_only = (*out)->buf.borrowed;
         return RY_OK;
     }
     size_t bytes;
     RY_TRY(ry_spec_bytes(&bytes, &s));
     RY_TRY(ry_var_open(out, m->dev, &s, name));
-    bool same = s.dtype == e->type;
-    void *x = same ? NULL : ry_mem_alloc(bytes);
-    ry_status st = same || x ? RY_OK : RY_ENOMEM;
-    if (x) st = convert(x, s.dtype, e->data, e->type, ry_count(&s));
-    if (st == RY_OK) st = ry_var_write(*out, same ? e->data : x, bytes);
+    bool same = s.dtype == t->spec.dtype;
+    void *made = t->data ? NULL : ry_mem_alloc(t->bytes), *x = same ? NULL : ry_mem_alloc(bytes);
+    const void *raw = t->data ? t->data : made;
+    ry_status st = raw && (same || x) ? RY_OK : RY_ENOMEM;
+    if (st == RY_OK && made) st = source_read(m->source, t, made);
+    if (st == RY_OK && x) st = convert(x, s.dtype, raw, t->spec.dtype, ry_count(&s));
+    if (st == RY_OK) st = ry_var_write(*out, same ? raw : x, bytes);
+    ry_mem_free(made);
     ry_mem_free(x);
     if (st != RY_OK) {
         ry_var_close(*out);
@@ -91,7 +93,7 @@ ry_status model_param(ry_model *m, ry_var **out, model_init init, int rank, cons
     vsnprintf(name, sizeof name, fmt, ap);
     va_end(ap);
     ry_var *v = NULL;
-    RY_TRY(m->file ? from_file(m, &v, &s, name) : at_random(m, &v, &s, init, name));
+    RY_TRY(m->source ? from_source(m, &v, &s, name) : at_random(m, &v, &s, init, name));
     ry_var **slot = RY_PUSH(&m->vars);
     if (!slot) {
         ry_var_close(v);

@@ -1,0 +1,77 @@
+/* source.c - opening a model's weights, whatever they are in; and the source that is safetensors.  Owns the mapping and the names. */
+#include "model/source.h"
+#include <stdlib.h>
+#include <string.h>
+#include "base/os.h"
+#include "io/safetensors.h"
+
+static int by_name(const void *a, const void *b) { return strcmp((*(model_stored *const *)a)->name, (*(model_stored *const *)b)->name); }
+static int name_is(const void *name, const void *t) { return strcmp(name, (*(model_stored *const *)t)->name); }
+
+static ry_status index_names(model_source *s) {
+    s->by_name = RY_NEW(&s->arena, model_stored *, s->at.n ? s->at.n : 1);
+    if (!s->by_name) return RY_ENOMEM;
+    for (size_t i = 0; i < s->at.n; i++) s->by_name[i] = &s->at.at[i];
+    if (s->at.n) qsort(s->by_name, s->at.n, sizeof *s->by_name, by_name);
+    return RY_OK;
+}
+
+model_stored *source_find(const model_source *s, const char *name) {
+    model_stored **t = s->at.n ? bsearch(name, s->by_name, s->at.n, sizeof *s->by_name, name_is) : NULL;
+    return t ? *t : NULL;
+}
+
+/* ---- safetensors ---- */
+
+static ry_status from_safetensors(model_source *s, const char *path) {
+    RY_TRY(ry_tensor_file_open(&s->tensors, path));
+    size_t n = ry_tensor_file_count(s->tensors);
+    for (size_t i = 0; i < n; i++) {
+        const st_entry *e = st_entry_at(s->tensors, i);
+        model_stored *t = RY_PUSH(&s->at);
+        if (!t) return RY_ENOMEM;
+        *t = (model_stored){.name = e->name, .type = e->dtype, .file = st_part_name(s->tensors, e->part), .bytes = e->bytes, .data = e->data};
+        if (e->rank <= RY_MAX_RANK) t->spec = ry_shape(e->type, e->rank, e->dim);
+    }
+    return RY_OK;
+}
+
+static ry_status open_folder(model_source *s, const char *path) {
+    char *config = os_join(path, "config.json");
+    ry_status st = config ? ry_json_read(&s->config, config, 0) : RY_ENOMEM;
+    ry_mem_free(config);
+    return st == RY_OK ? from_safetensors(s, path) : st;
+}
+
+/* ---- any ---- */
+
+ry_status source_open(model_source **out, const char *path) {
+    int kind = os_kind(path);
+    if (kind == OS_NOTHING) RY_FAIL(RY_ENOENT, "%s: there is no such file or folder", path);
+    model_source *s = ry_mem_zalloc(sizeof *s);
+    if (!s) return RY_ENOMEM;
+    ry_status st = (s->what = ry_arena_strdup(&s->arena, path)) ? RY_OK : RY_ENOMEM;
+    if (st == RY_OK) st = kind == OS_FOLDER ? open_folder(s, path) : from_safetensors(s, path);
+    if (st == RY_OK) st = index_names(s);
+    if (st != RY_OK) {
+        source_close(s);
+        return st;
+    }
+    *out = s;
+    return RY_OK;
+}
+
+void source_close(model_source *s) {
+    if (!s) return;
+    ry_json_free(s->config);
+    ry_tensor_file_close(s->tensors);
+    RY_VEC_FREE(&s->at);
+    ry_arena_free(&s->arena);
+    ry_mem_free(s);
+}
+
+ry_status source_read(const model_source *s, const model_stored *t, void *out) {
+    (void)s;
+    if (t->bytes) memcpy(out, t->data, t->bytes);
+    return RY_OK;
+}
