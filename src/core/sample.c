@@ -46,24 +46,6 @@ static void fill_integers(void *data, ry_dtype t, int64_t n, int64_t lo, int64_t
     }
 }
 
-/* Q8_0 blocks: an f16 scale and 32 signed bytes, so that values lie in about [-1,1]. */
-static void fill_q8_0(void *data, int64_t n, uint64_t seed, uint32_t stream) {
-    enum { BLOCK = 32, BYTES = 34 };
-    for (int64_t b = 0; b < n / BLOCK; b++) {
-        unsigned char *at = (unsigned char *)data + b * BYTES;
-        uint64_t word = (uint64_t)b * (BLOCK / 4 + 1);
-        float scale = (0.25f + ry_rng_unit(ry_rng_word(seed, stream, word))) / 160.0f;
-        ry_store_row(at, RY_F16, 0, 1, &scale);
-        for (uint64_t k = 0; k < BLOCK / 4; k++) {
-            uint32_t w = ry_rng_word(seed, stream, word + 1 + k);
-            for (int j = 0; j < 4; j++) {
-                unsigned char q = (unsigned char)(w >> (8 * j));
-                at[2 + 4 * k + (uint64_t)j] = q == 0x80 ? 0x81 : q; /* the format's range is -127..127 */
-            }
-        }
-    }
-}
-
 ry_status ry_sample_fill(void *data, ry_dtype t, int64_t n, float lo, float hi, uint64_t seed, uint32_t stream) {
     bool unset = lo == 0 && hi == 0;
     if (n > FILL_MOST) { /* random numbers are dear */
@@ -73,13 +55,11 @@ ry_status ry_sample_fill(void *data, ry_dtype t, int64_t n, float lo, float hi, 
         return RY_OK;
     }
     switch (ry_dtype_row(t)->kind) {
-    case RY_KIND_FLOAT: fill_floats(data, t, n, unset ? -1 : lo, unset ? 1 : hi, seed, stream); return RY_OK;
+    case RY_KIND_FLOAT:
+    case RY_KIND_BLOCK: fill_floats(data, t, n, unset ? -1 : lo, unset ? 1 : hi, seed, stream); return RY_OK;
     case RY_KIND_INT:
     case RY_KIND_BOOL: fill_integers(data, t, n, (int64_t)lo, unset ? 2 : (int64_t)hi, seed, stream); return RY_OK;
-    case RY_KIND_BLOCK: break;
     }
-    if (t != RY_Q8_0) RY_FAIL(RY_EDTYPE, "sample: no values are made for dtype %s", ry_dtype_name(t));
-    fill_q8_0(data, n, seed, stream);
     return RY_OK;
 }
 

@@ -23,7 +23,7 @@ void ry_sample_close(ry_sample_set *s);
 bool ry_sample_has_floats(const ry_op *op, const ry_sample *s);
 int ry_sample_sources(const ry_op *op, const ry_sample *s); /* number of sources, left-out optional ones counted */
 
-/* Fills n elements of dtype t: floats and Q8_0 uniform in [lo,hi), integers uniform in [lo,hi), both 0 = [-1,1) or [0,2).
+/* Fills n elements of dtype t: floats and blocks uniform in [lo,hi), integers uniform in [lo,hi), both 0 = [-1,1) or [0,2).
  * After 2^20 elements they repeat. */
 ry_status ry_sample_fill(void *data, ry_dtype t, int64_t n, float lo, float hi, uint64_t seed, uint32_t stream);
 

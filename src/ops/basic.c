@@ -508,28 +508,24 @@ ry_tensor ry_fill(ry_graph *g, const ry_spec *s, double value) {
 }
 ry_tensor ry_scalar(ry_graph *g, double value) { return ry_fill(g, &(ry_spec){.dtype = RY_F32}, value); }
 
-/* ---------------------------------------------------------------- Q8_0 */
+/* ---------------------------------------------------------------- blocks */
 
-enum {
-    Q_BLOCK = 32,
-    Q_BYTES = 34,
-    Q_PART = 32768
-}; /* f16 scale d, then 32 int8 q: x = d q. Format: ggml's block_q8_0 */
+enum { BLOCKS_PART = 32768 }; /* values of a part, a multiple of every block */
 
 static ry_work quant_work(const ry_node *n) {
-    return (ry_work){.parts = {(ry_count(&n->out[0].spec) + Q_PART - 1) / Q_PART}, .local = Q_PART * sizeof(float)};
+    return (ry_work){.parts = {(ry_count(&n->out[0].spec) + BLOCKS_PART - 1) / BLOCKS_PART}, .local = BLOCKS_PART * sizeof(float)};
 }
 static bool quant_range(const ry_cpu *c, int64_t *begin, int64_t *n) {
     int64_t total = ry_count(&c->n->out[0].spec);
-    *begin = c->part * Q_PART;
-    *n = total - *begin < Q_PART ? total - *begin : Q_PART;
+    *begin = c->part * BLOCKS_PART;
+    *n = total - *begin < BLOCKS_PART ? total - *begin : BLOCKS_PART;
     return *n > 0;
 }
 
 static ry_status dequantize_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_cast_args *a = n->args;
-    if (n->src[0]->spec.dtype != RY_Q8_0)
-        return ry_fail_node(n, RY_EDTYPE, "x is %s, not q8_0", ry_show(&n->src[0]->spec).s);
+    if (!is_block(n->src[0]->spec.dtype))
+        return ry_fail_node(n, RY_EDTYPE, "x is %s, not of blocks", ry_show(&n->src[0]->spec).s);
     if (!is_dtype(a->dtype) || !ry_is_float((ry_dtype)a->dtype))
         return ry_fail_node(n, RY_EDTYPE, "the result is of a float dtype");
     out[0] = n->src[0]->spec;
@@ -539,9 +535,9 @@ static ry_status dequantize_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 static ry_status dequantize_cpu(const ry_cpu *c) {
     int64_t i, m;
     if (!quant_range(c, &i, &m)) return RY_OK;
-    ry_dtype t = c->n->out[0].spec.dtype;
+    ry_dtype t = c->n->out[0].spec.dtype, from = c->n->src[0]->spec.dtype;
     float *y = ry_row_out(c->out[0], t, i, c->local);
-    simd_rows()->to_f32(y, (const char *)c->src[0] + i / Q_BLOCK * Q_BYTES, RY_Q8_0, m);
+    simd_rows()->to_f32(y, (const char *)c->src[0] + ry_bytes_of(from, i), from, m);
     ry_store_row(c->out[0], t, i, m, y);
     return RY_OK;
 }
@@ -554,7 +550,7 @@ static ry_status dequantize_launch(const ry_node *n, const ry_variant *v, ry_lau
 }
 static ry_status quantize_launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     (void)v;
-    int64_t blocks = ry_count(&n->out[0].spec) / Q_BLOCK;
+    int64_t blocks = ry_count(&n->out[0].spec) / ry_dtype_row(n->out[0].spec.dtype)->block;
     ry_launch_u32(l, "blocks", blocks);
     l->raw = RY_USES_OUT(0);
     l->vec |= RY_USES_SRC(0);
@@ -563,19 +559,24 @@ static ry_status quantize_launch(const ry_node *n, const ry_variant *v, ry_launc
 }
 
 static ry_status quantize_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
+    const ry_cast_args *a = n->args;
     const ry_spec *x = &n->src[0]->spec;
     if (!ry_is_float(x->dtype)) return ry_fail_node(n, RY_EDTYPE, "x is %s; floats are quantised", ry_show(x).s);
-    if (!x->rank || x->dim[x->rank - 1] % Q_BLOCK)
-        return ry_fail_node(n, RY_ESHAPE, "x is %s; its last dim must be a multiple of %d", ry_show(x).s, Q_BLOCK);
+    if (!is_block((ry_dtype)a->dtype)) return ry_fail_node(n, RY_EDTYPE, "the result is of a dtype of blocks");
+    int block = ry_dtype_row((ry_dtype)a->dtype)->block;
+    if (!x->rank || x->dim[x->rank - 1] % block)
+        return ry_fail_node(n, RY_ESHAPE, "x is %s; its last dim must be a multiple of %d for %s", ry_show(x).s, block,
+                            ry_dtype_name((ry_dtype)a->dtype));
     out[0] = *x;
-    out[0].dtype = RY_Q8_0;
+    out[0].dtype = (ry_dtype)a->dtype;
     return RY_OK;
 }
 static ry_status quantize_cpu(const ry_cpu *c) {
     int64_t i, m;
     if (!quant_range(c, &i, &m)) return RY_OK;
     const float *x = ry_load_row(c->src[0], c->n->src[0]->spec.dtype, i, m, c->local);
-    simd_rows()->from_f32((char *)c->out[0] + i / Q_BLOCK * Q_BYTES, x, RY_Q8_0, m);
+    ry_dtype t = c->n->out[0].spec.dtype;
+    simd_rows()->from_f32((char *)c->out[0] + ry_bytes_of(t, i), x, t, m);
     return RY_OK;
 }
 
@@ -588,13 +589,17 @@ static const ry_sample dequantize_samples[] = {
      .args = &(const ry_cast_args){RY_F32},
      .flags = RY_SAMPLE_BENCH},
     {0}};
+static const ry_cast_args to_q8_0 = {RY_Q8_0};
 static const ry_sample quantize_samples[] = {
-    {.name = "plain", .src = {{RY_F32, 2, {5, 96}, 0, 0, NULL}}, .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "empty", .src = {{RY_F32, 2, {0, 32}, 0, 0, NULL}}, .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "large", .src = {{RY_F32, 2, {4096, 8192}, 0, 0, NULL}}, .flags = RY_SAMPLE_BENCH | RY_SAMPLE_NO_GRAD},
+    {.name = "plain", .src = {{RY_F32, 2, {5, 96}, 0, 0, NULL}}, .args = &to_q8_0, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "empty", .src = {{RY_F32, 2, {0, 32}, 0, 0, NULL}}, .args = &to_q8_0, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "large",
+     .src = {{RY_F32, 2, {4096, 8192}, 0, 0, NULL}},
+     .args = &to_q8_0,
+     .flags = RY_SAMPLE_BENCH | RY_SAMPLE_NO_GRAD},
     {0}};
 static const ry_op row_dequantize = {.name = "dequantize",
-                                     .doc = "x q8_0 [..,N] -> the floats that it stands for",
+                                     .doc = "x of blocks [..,N] -> the floats that it stands for",
                                      .arg_size = sizeof(ry_cast_args),
                                      .args = cast_args,
                                      .min_src = 1,
@@ -608,7 +613,9 @@ static const ry_op row_dequantize = {.name = "dequantize",
                                      .cut = ry_cut_elements,
                                      .samples = dequantize_samples};
 static const ry_op row_quantize = {.name = "quantize",
-                                   .doc = "x [..,N], N a multiple of 32 -> q8_0",
+                                   .doc = "x [..,N], N whole blocks -> a dtype of blocks",
+                                   .arg_size = sizeof(ry_cast_args),
+                                   .args = cast_args,
                                    .min_src = 1,
                                    .max_src = 1,
                                    .flags = RY_OP_NO_GRAD,
@@ -622,8 +629,8 @@ ry_tensor ry_cast(ry_graph *g, ry_tensor x, ry_dtype t) {
     const ry_spec *s = ry_spec_of(g, x);
     if (s && s->dtype == t) return x;
     ry_cast_args a = {(int32_t)t};
-    if (s && t == RY_Q8_0) return RY_APPLY(g, &row_quantize, NULL, ry_is_float(s->dtype) ? x : ry_cast(g, x, RY_F32));
-    if (s && s->dtype == RY_Q8_0) {
+    if (s && is_block(t)) return RY_APPLY(g, &row_quantize, &a, ry_is_float(s->dtype) ? x : ry_cast(g, x, RY_F32));
+    if (s && is_block(s->dtype)) {
         bool floats = is_dtype((int32_t)t) && ry_is_float(t);
         ry_tensor f = RY_APPLY(g, &row_dequantize, floats ? &a : &(ry_cast_args){RY_F32}, x);
         return floats ? f : ry_cast(g, f, t);

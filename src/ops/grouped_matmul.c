@@ -58,7 +58,7 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_spec *x = &n->src[X]->spec, *w = &n->src[W]->spec;
     bool rows = a && a->w_rows;
     RY_TRY(product_operand(n, X, "x"));
-    if (w->dtype != RY_Q8_0) RY_TRY(product_operand(n, W, "w"));
+    RY_TRY(product_weight(n, W, "w"));
     if (a) RY_TRY(product_check(n, a->product));
     if (x->rank != 2 || w->rank != 3 || w->dim[rows ? 2 : 1] != x->dim[1])
         return ry_fail_node(n, RY_ESHAPE, "x is %s and w is %s; they must be [R,K] and %s", ry_show(x).s, ry_show(w).s,

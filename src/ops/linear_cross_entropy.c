@@ -31,7 +31,7 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const lce_args *a = n->args;
     const ry_spec *x = &n->src[X]->spec, *w = &n->src[W]->spec, *t = &n->src[TARGETS]->spec;
     RY_TRY(product_operand(n, X, "x"));
-    if (w->dtype != RY_Q8_0) RY_TRY(product_operand(n, W, "w"));
+    RY_TRY(product_weight(n, W, "w"));
     if (x->rank != 2 || w->rank != 2 || x->dim[1] != w->dim[1])
         return ry_fail_node(n, RY_ESHAPE, "x is %s and w is %s; they must be [R,C] and [V,C]", ry_show(x).s,
                             ry_show(w).s);
@@ -49,7 +49,7 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     if (!a->with_grad) return RY_OK;
     out[DX] = *x;
     out[DX].dtype = RY_F32;
-    if (w->dtype == RY_Q8_0) return RY_OK; /* a quantised w is not trained */
+    if (product_blocks(w->dtype)) return RY_OK; /* a quantised w is not trained */
     out[DW] = *w;
     out[DW].dtype = RY_F32;
     return RY_OK;

@@ -20,7 +20,7 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     bool rows = args && args->b_rows;
     RY_TRY(product_check(n, args ? args->product : RY_NONE));
     RY_TRY(product_operand(n, A, "the left side"));
-    if (b->dtype != RY_Q8_0) RY_TRY(product_operand(n, W, "the right side"));
+    RY_TRY(product_weight(n, W, "the right side"));
     if (a->rank < 2 || b->rank < 2)
         return ry_fail_node(n, RY_ESHAPE, "both sides need two dims, they are %s and %s", ry_show(a).s, ry_show(b).s);
     int64_t k = a->dim[a->rank - 1], kb = b->dim[b->rank - (rows ? 1 : 2)], nn = b->dim[b->rank - (rows ? 2 : 1)];
@@ -100,7 +100,8 @@ static layout lay_out(const ry_node *n) {
     l.columns = l.g.n;
     if (l.batches == 1 && simd_gemm_share(&l.g)) {
         const int64_t rounds = (int64_t)(simd_gemm_panels(&l.g) / ROUND_BYTES) + 1;
-        l.columns = ((l.g.n + rounds - 1) / rounds + 63) / 64 * 64;
+        const int64_t unit = ry_dtype_row(l.g.b.dtype)->block > 64 ? ry_dtype_row(l.g.b.dtype)->block : 64;
+        l.columns = ((l.g.n + rounds - 1) / rounds + unit - 1) / unit * unit;
         if (l.columns < l.g.n) l.g.n = l.columns;
     }
     l.parts = simd_gemm_parts(&l.g);

@@ -7,9 +7,11 @@
 
 static inline bool product_takes(ry_dtype t) { return t == RY_F32 || t == RY_F16 || t == RY_BF16; }
 
+static inline bool product_blocks(ry_dtype t) { return ry_dtype_row(t)->kind == RY_KIND_BLOCK; }
+
 /* f32 if either is f32 (or they differ, or one is quantised), else their common type. */
 static inline ry_dtype product_result(ry_dtype a, ry_dtype b) {
-    if (a == b || ry_dtype_row(b)->kind == RY_KIND_BLOCK) return a;
+    if (a == b || product_blocks(b)) return a;
     return RY_F32;
 }
 
@@ -26,6 +28,11 @@ static inline ry_status product_check(const ry_node *n, int32_t arg) {
 static inline ry_status product_operand(const ry_node *n, int src, const char *what) {
     if (product_takes(n->src[src]->spec.dtype)) return RY_OK;
     return ry_fail_node(n, RY_EDTYPE, "%s is %s; it must be f32, f16 or bf16", what, ry_show(&n->src[src]->spec).s);
+}
+
+/* And of the weight's, which may be of blocks. */
+static inline ry_status product_weight(const ry_node *n, int src, const char *what) {
+    return product_blocks(n->src[src]->spec.dtype) ? RY_OK : product_operand(n, src, what);
 }
 
 /* Elements -> a pointer to element i. */

@@ -40,6 +40,7 @@ enum {
     THIN_PART = 1 << 17, /* values of the large matrix in a part, about */
     THIN_COLUMNS = 256,  /* fewer contiguous columns a part would waste memory bandwidth */
     THIN_CHUNK = 512,    /* columns at a time: their sums stay in L1 */
+    THIN_WIDE = 12,      /* the same of blocks, which are widened so many columns at a time */
     PARTS = 64,          /* most parts of a product that must not be larger */
     PART_MACS = 1 << 19, /* fewer multiply-adds are not worth another part */
     SIDE =
@@ -73,8 +74,8 @@ static plan plan_of(const simd_gemm *g) {
     plan p = {.path = path_of(g->product ? g->product : RY_F32), .gm = 1, .gn = 1};
     const gemm_path *f32 = path_f32();
     p.round = g->product == RY_BF16 && p.path == f32;
-    p.thin = !g->shared && g->m <= THIN && unit_stride(&g->b);
-    if (!p.thin && !g->shared && g->n <= THIN && unit_stride(&g->a) && g->a.dtype != RY_Q8_0) p.thin = p.swap = true;
+    p.thin = !g->shared && g->m <= THIN && (gemm_blocks(g->b.dtype) ? g->b.rs == 1 : unit_stride(&g->b));
+    if (!p.thin && !g->shared && g->n <= THIN && unit_stride(&g->a) && !gemm_blocks(g->b.dtype)) p.thin = p.swap = true;
     if (p.thin) {
         p.path = f32;
         p.round = g->product == RY_BF16;
@@ -140,11 +141,16 @@ int64_t simd_gemm_parts(const simd_gemm *g) {
     return p.gm * p.gn;
 }
 
+static size_t thin_local(const simd_gemm *g) {
+    const int64_t rows = THIN + (gemm_blocks(g->b.dtype) ? THIN_WIDE : 0);
+    return sizeof(float) * (size_t)(THIN * THIN_CHUNK + rows * round_up(g->k, 16));
+}
+
 size_t simd_gemm_local(const simd_gemm *g) {
     if (g->m <= 0 || g->n <= 0) return 0;
     const plan p = plan_of(g);
     const int64_t unit = g->shared ? p.path->nr : p.path->col_unit;
-    if (p.thin) return sizeof(float) * (size_t)(THIN * THIN_CHUNK + THIN * round_up(g->k, 16));
+    if (p.thin) return thin_local(g);
     return p.path->local(g, largest_piece(g->m, p.path->row_unit, p.gm), largest_piece(g->n, unit, p.gn));
 }
 
@@ -173,12 +179,19 @@ static void thin_part(const simd_gemm *g, const plan *p, int64_t part, float *lo
     const float alpha = g->alpha == 0 ? 1.0f : g->alpha;
     int64_t lo, hi;
     piece(wide, 16, part, p->gn, &lo, &hi);
-    for (t.j = lo; t.j < hi; t.j += t.n) {
-        t.n = at_most(THIN_CHUNK, hi - t.j);
+    const simd_mat b = t.b;
+    const bool blocks = gemm_blocks(b.dtype);
+    float *widened = own + THIN * round_up(g->k, 16);
+    if (blocks) t.b = (simd_mat){widened, RY_F32, 1, g->k};
+    for (int64_t at = lo; at < hi; at += t.n) {
+        t.n = at_most(blocks ? THIN_WIDE : THIN_CHUNK, hi - at);
+        t.j = blocks ? 0 : at;
+        for (int64_t j = 0; blocks && j < t.n; j++)
+            simd_rows()->widen_blocks(widened + j * g->k, b.data, b.dtype, (at + j) * b.cs, g->k);
         p->path->thin(&t);
         for (int r = 0; r < t.rows; r++)
             for (int64_t j = 0; j < t.n; j++) {
-                const int64_t row = swap ? t.j + j : r, col = swap ? r : t.j + j, e = row * g->ldc + col;
+                const int64_t row = swap ? at + j : r, col = swap ? r : at + j, e = row * g->ldc + col;
                 float v = alpha * out[r * THIN_CHUNK + j];
                 if (g->accumulate) v += ((const float *)g->c)[e];
                 if (g->bias) v += g->bias[col];
@@ -223,7 +236,7 @@ void simd_gemm_tile(const simd_gemm *g, void *local) {
 size_t simd_gemm_tile_local(const simd_gemm *g) {
     enum { LONGEST = 1024, UNIT = 32 }; /* blocks of K are no longer than that; their lengths are multiples of a unit */
     const gemm_path *paths[] = {path_f32(), path_of(g->product ? g->product : RY_F32)};
-    size_t need = sizeof(float) * (size_t)(THIN * THIN_CHUNK + THIN * round_up(g->k, 16));
+    size_t need = thin_local(g);
     simd_gemm t = *g;
     for (t.k = g->k;; t.k = t.k > LONGEST ? LONGEST : (t.k - 1) / UNIT * UNIT) {
         for (int i = 0; i < 2; i++) {

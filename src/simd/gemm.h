@@ -7,9 +7,8 @@
 
 typedef struct simd_mat {
     const void *data;
-    ry_dtype dtype; /* f32, f16, bf16; B also q8_0 with col-contiguous rows of blocks (see below) */
-    int64_t rs,
-        cs; /* element strides of a row step and a column step; for q8_0 one of them is 1 and the other K-long rows: the step along K is 1 */
+    ry_dtype dtype; /* f32, f16, bf16; B also blocks, which are widened a tile at a time */
+    int64_t rs, cs; /* element strides of a row step and a column step; of blocks one is 1, the other a multiple of a block */
 } simd_mat;
 
 typedef struct simd_gemm {

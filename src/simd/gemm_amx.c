@@ -158,7 +158,7 @@ static void block(const simd_gemm *g, const gemm_rect *r, bool round, void *loca
             const cut line = {n, 1, n, 0};
             const pack_job jb = {pb,      SIDE,    0,    g->b.data, false, k0 * g->b.rs + (r->j + j) * g->b.cs,
                                  g->b.cs, g->b.rs, line, kn};
-            pack[g->b.dtype](&jb);
+            pack(&jb, g->b.dtype);
             for (int64_t u = (kn + 1) / 2; u < steps * TILE_UNITS; u++) { /* a tile's rows beyond K */
                 v_store(pb + u * SIDE, v_zero());
                 v_store(pb + u * SIDE + LANES, v_zero());

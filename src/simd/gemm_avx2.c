@@ -47,28 +47,17 @@ GEMM_FN vec v_round(vec a) {
                          _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000u)));
 }
 
-/* n values from element e on; the rest zero. For q8_0 they lie in one block. */
+/* n values from element e on; the rest zero. */
 GEMM_FN vec v_from(const void *data, ry_dtype t, int64_t e, int n) {
     if (t == RY_F32) return v_load_n((const float *)data + e, n);
-    if (t == RY_F16 || t == RY_BF16) {
-        const uint16_t *p = (const uint16_t *)data + e;
-        uint16_t part[LANES] = {0};
-        if (n != LANES) {
-            for (int i = 0; i < n; i++) part[i] = p[i];
-            p = part;
-        }
-        const __m128i h = _mm_loadu_si128((const __m128i *)(const void *)p);
-        return t == RY_F16 ? _mm256_cvtph_ps(h) : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
-    }
-    const q8_0_block *q = (const q8_0_block *)data + e / Q8_0_BLOCK;
-    const int8_t *p = q->q + e % Q8_0_BLOCK;
-    int8_t part[LANES] = {0};
+    const uint16_t *p = (const uint16_t *)data + e;
+    uint16_t part[LANES] = {0};
     if (n != LANES) {
         for (int i = 0; i < n; i++) part[i] = p[i];
         p = part;
     }
-    const __m256i i = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));
-    return _mm256_mul_ps(_mm256_cvtepi32_ps(i), _mm256_set1_ps(_cvtsh_ss(q->scale)));
+    const __m128i h = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return t == RY_F16 ? _mm256_cvtph_ps(h) : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
 
 GEMM_FN void v_to(void *data, ry_dtype t, int64_t e, vec v, int n) {

@@ -46,25 +46,17 @@ GEMM_FN vec v_round(vec a) {
     return vreinterpretq_f32_u32(vandq_u32(vbslq_u32(vceqq_f32(a, a), r, quiet), vdupq_n_u32(0xffff0000u)));
 }
 
-/* n values from element e on; the rest zero. For q8_0 they lie in one block. */
+/* n values from element e on; the rest zero. */
 GEMM_FN vec v_from(const void *data, ry_dtype t, int64_t e, int n) {
     if (t == RY_F32) return v_load_n((const float *)data + e, n);
-    if (t == RY_F16 || t == RY_BF16) {
-        const uint16_t *p = (const uint16_t *)data + e;
-        uint16_t part[LANES] = {0};
-        if (n != LANES) {
-            for (int i = 0; i < n; i++) part[i] = p[i];
-            p = part;
-        }
-        const uint16x4_t h = vld1_u16(p);
-        return t == RY_F16 ? vcvt_f32_f16(vreinterpret_f16_u16(h)) : vreinterpretq_f32_u32(vshll_n_u16(h, 16));
+    const uint16_t *p = (const uint16_t *)data + e;
+    uint16_t part[LANES] = {0};
+    if (n != LANES) {
+        for (int i = 0; i < n; i++) part[i] = p[i];
+        p = part;
     }
-    const q8_0_block *q = (const q8_0_block *)data + e / Q8_0_BLOCK;
-    const int8_t *p = q->q + e % Q8_0_BLOCK;
-    int8_t part[8] = {0};
-    for (int i = 0; i < n; i++) part[i] = p[i];
-    const int32x4_t i = vmovl_s16(vget_low_s16(vmovl_s8(vld1_s8(part))));
-    return vmulq_n_f32(vcvtq_f32_s32(i), half_f16_get(q->scale));
+    const uint16x4_t h = vld1_u16(p);
+    return t == RY_F16 ? vcvt_f32_f16(vreinterpret_f16_u16(h)) : vreinterpretq_f32_u32(vshll_n_u16(h, 16));
 }
 
 GEMM_FN void v_to(void *data, ry_dtype t, int64_t e, vec v, int n) {

@@ -7,6 +7,9 @@
 #include "simd/blocks.h"
 #include "simd/gemm.h"
 #include "simd/halves.h"
+#include "simd/rows.h"
+
+#include <assert.h>
 
 #define GEMM_FN     static inline __attribute__((always_inline, unused))
 #define GEMM_UNROLL _Pragma("GCC unroll 32")
@@ -48,13 +51,13 @@ typedef struct gemm_path {
 
 extern const gemm_path gemm_plain, gemm_avx2, gemm_avx512, gemm_neon, gemm_avx512_bf16, gemm_amx;
 
-/* Element e of a matrix; for q8_0, of its rows of blocks laid end to end. */
+GEMM_FN bool gemm_blocks(ry_dtype t) { return t != RY_F32 && t != RY_F16 && t != RY_BF16; }
+
+/* Element e of a matrix of floats. */
 GEMM_FN float gemm_get(const void *data, ry_dtype t, int64_t e) {
     if (t == RY_F32) return ((const float *)data)[e];
-    if (t == RY_F16) return half_f16_get(((const uint16_t *)data)[e]);
-    if (t == RY_BF16) return half_bf16_get(((const uint16_t *)data)[e]);
-    const q8_0_block *q = (const q8_0_block *)data + e / Q8_0_BLOCK;
-    return half_f16_get(q->scale) * (float)q->q[e % Q8_0_BLOCK];
+    const uint16_t h = ((const uint16_t *)data)[e];
+    return t == RY_F16 ? half_f16_get(h) : half_bf16_get(h);
 }
 
 GEMM_FN void gemm_put(void *data, ry_dtype t, int64_t e, float v) {

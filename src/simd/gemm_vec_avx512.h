@@ -30,20 +30,14 @@ GEMM_FN vec v_round(vec a) {
     return _mm512_castsi512_ps(_mm512_and_si512(r, _mm512_set1_epi32((int)0xffff0000u)));
 }
 
-/* n values from element e on; the rest zero. For q8_0 they lie in one block. */
+/* n values from element e on; the rest zero. */
 GEMM_FN vec v_from(const void *data, ry_dtype t, int64_t e, int n) {
     if (t == RY_F32) return n == LANES ? v_load((const float *)data + e) : v_load_n((const float *)data + e, n);
-    if (t == RY_F16 || t == RY_BF16) {
-        const uint16_t *p = (const uint16_t *)data + e;
-        __m256i h =
-            n == LANES ? _mm256_loadu_si256((const __m256i *)(const void *)p) : _mm256_maskz_loadu_epi16(v_mask(n), p);
-        if (t == RY_F16) return _mm512_cvtph_ps(h);
-        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
-    }
-    const q8_0_block *q = (const q8_0_block *)data + e / Q8_0_BLOCK;
-    const int8_t *p = q->q + e % Q8_0_BLOCK;
-    __m128i i = n == LANES ? _mm_loadu_si128((const __m128i *)(const void *)p) : _mm_maskz_loadu_epi8(v_mask(n), p);
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(i)), _mm512_set1_ps(_cvtsh_ss(q->scale)));
+    const uint16_t *p = (const uint16_t *)data + e;
+    __m256i h =
+        n == LANES ? _mm256_loadu_si256((const __m256i *)(const void *)p) : _mm256_maskz_loadu_epi16(v_mask(n), p);
+    if (t == RY_F16) return _mm512_cvtph_ps(h);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
 
 GEMM_FN void v_to(void *data, ry_dtype t, int64_t e, vec v, int n) {

@@ -34,9 +34,10 @@ typedef struct simd_rows_table {
      * double: 1 - b2 would lose five digits in float. */
     void (*adamw)(float *w, float *m, float *v, const float *g, float scale, double lr, double b1, double b2, double eps, double wd,
                   double bc1, double bc2, int64_t n);
-    void (*to_f32)(float *y, const void *x, ry_dtype t, int64_t n);     /* f16 bf16 f64 i8 u8 i32 i64 bool f32; q8_0: n a multiple of 32 */
-    void (*from_f32)(void *y, const float *x, ry_dtype t, int64_t n);   /* round to nearest even; ints truncate and saturate, NaN -> 0; bool: != 0 */
-    float (*dot_q8_0)(const void *q, const float *x, int64_t n);        /* exact numerics: f32 activations */
+    void (*to_f32)(float *y, const void *x, ry_dtype t, int64_t n);     /* every dtype; of blocks n is a multiple */
+    void (*from_f32)(void *y, const float *x, ry_dtype t, int64_t n);   /* round to nearest even; ints truncate and saturate, NaN -> 0; bool: != 0;
+                                                                         * blocks: blocks_from_f32 */
+    void (*widen_blocks)(float *y, const void *x, ry_dtype t, int64_t first, int64_t n); /* values [first, first + n) of a row of blocks; both multiples of 32 */
     void (*widen)(int32_t *y, const void *x, ry_dtype t, int64_t n);    /* i8 u8 bool */
     void (*narrow)(void *y, const int32_t *x, ry_dtype t, int64_t n);   /* low bytes; bool: != 0 */
     void (*max_into)(float *y, const float *x, int64_t step, int64_t n); /* y[i] = the greater of y[i] and x[i step]; NaN above all, the first of equals stays */

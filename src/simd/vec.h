@@ -46,6 +46,17 @@ VM_FN void vf_store_some(float *y, vf v, int64_t n) {
 }
 VM_FN vf vf_all(float x) { return x - (vf){0.0f}; }
 VM_FN vf vf_pick(vi k, vf yes, vf no) { return (vf)(((vi)yes & k) | ((vi)no & ~k)); }
+/* x as a product rounded by itself: the compiler may not make the sum that follows a fused multiply-add. */
+VM_FN vf vf_rounded(vf x) {
+#if defined(__x86_64__)
+    __asm__("" : "+x"(x));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(x));
+#else
+    __asm__("" : "+m"(x));
+#endif
+    return x;
+}
 VM_FN vf vf_abs(vf x) { return (vf)((vi)x & 0x7fffffff); }
 
 /* a b + c, rounded once where the machine can; x held at one end, NaN stays; yes where x < 0 (-0.0: either). */

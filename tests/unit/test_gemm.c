@@ -1,7 +1,7 @@
 /* test_gemm.c - matrix products on every path of this machine: layouts, storage types, ragged sizes, bias, alpha, accumulation, against
  * sums in double; guards around C and scratch, factors in blocks of exact size (AddressSanitizer sees reads beyond); the same bits
  * whatever the order of parts. */
-#include "simd/blocks.h"
+#include "core/op.h"
 #include "simd/gemm.h"
 #include "simd/halves.h"
 #include "simd/simd.h"
@@ -54,19 +54,20 @@ static void *block_of(size_t bytes) {
 static matrix make(int64_t rows, int64_t cols, ry_dtype t, int layout, int64_t pad) {
     matrix m = {.mat = {.dtype = t}};
     m.value = block_of((size_t)(rows * cols) * sizeof(double));
-    if (t == RY_Q8_0) { /* columns are rows of blocks */
-        const int64_t blocks = rows / Q8_0_BLOCK;
-        q8_0_block *q = m.block = block_of((size_t)(blocks * cols) * sizeof *q);
-        m.mat.rs = 1;
-        m.mat.cs = rows;
-        for (int64_t b = 0; b < blocks * cols; b++) {
-            q[b].scale = half_f16_set(uniform() / 127);
-            for (int i = 0; i < Q8_0_BLOCK; i++) {
-                q[b].q[i] = (int8_t)(pick(255) - 127);
-                m.value[(b % blocks * Q8_0_BLOCK + i) * cols + b / blocks] =
-                    (double)(half_f16_get(q[b].scale) * (float)q[b].q[i]);
-            }
+    if (ry_dtype_row(t)->kind == RY_KIND_BLOCK) { /* columns are rows of blocks, or rows are */
+        const bool across = layout != COLUMN_MAJOR;
+        const int64_t lines = across ? rows : cols, length = across ? cols : rows;
+        float *line = block_of((size_t)length * sizeof *line);
+        m.block = block_of(ry_bytes_of(t, lines * length));
+        m.mat.rs = across ? cols : 1;
+        m.mat.cs = across ? 1 : rows;
+        for (int64_t i = 0; i < lines; i++) {
+            for (int64_t k = 0; k < length; k++) line[k] = uniform();
+            ry_store_row(m.block, t, i * length, length, line);
+            const float *back = ry_load_row(m.block, t, i * length, length, line);
+            for (int64_t k = 0; k < length; k++) m.value[across ? i * cols + k : k * cols + i] = (double)back[k];
         }
+        free(line);
     } else {
         const int64_t gap = layout == GAPS ? 2 : 1;
         m.mat.rs = layout == COLUMN_MAJOR ? 1 : (cols + pad) * gap;
@@ -239,9 +240,13 @@ static problem random_problem(void) {
                  .bias = pick(2),
                  .alpha = pick(2) ? 0.0f : -0.75f};
     q.accumulate = q.c == RY_F32 && pick(2);
-    if (pick(6) == 0) {
-        q.b = RY_Q8_0;
-        q.k = 32 * (1 + pick(9));
+    if (pick(4) == 0) {
+        do
+            q.b = (ry_dtype)pick(RY_DTYPE_COUNT);
+        while (ry_dtype_row(q.b)->kind != RY_KIND_BLOCK);
+        const int block = ry_dtype_row(q.b)->block;
+        q.lb = pick(2);
+        *(q.lb == COLUMN_MAJOR ? &q.k : &q.n) = block * (1 + pick(block == 32 ? 9 : 3));
     }
     return q;
 }
@@ -312,11 +317,13 @@ static void large(void) {
          .pad = 1,
          .accumulate = true},
         {.m = 257, .n = 65, .k = 300, .a = RY_BF16, .b = RY_F16, .c = RY_F16, .product = RY_BF16, .lb = GAPS},
-        {.m = 256, .n = 67, .k = 352, .a = RY_F32, .b = RY_Q8_0, .c = RY_F32, .product = RY_F32},
+        {.m = 256, .n = 67, .k = 352, .a = RY_F32, .b = RY_Q8_0, .c = RY_F32, .product = RY_F32, .lb = COLUMN_MAJOR},
         {.m = 1030, .n = 1100, .k = 33, .a = RY_F32, .b = RY_F32, .c = RY_F32, .product = RY_F32, .la = COLUMN_MAJOR},
-        {.m = 40, .n = 100, .k = 1312, .a = RY_F32, .b = RY_Q8_0, .c = RY_F32, .product = RY_F32},
+        {.m = 40, .n = 100, .k = 1312, .a = RY_F32, .b = RY_Q8_0, .c = RY_F32, .product = RY_F32, .lb = COLUMN_MAJOR},
         {.m = 1, .n = 3000, .k = 300, .a = RY_F32, .b = RY_F32, .c = RY_F32, .product = RY_F32, .bias = true},
-        {.m = 4, .n = 2000, .k = 320, .a = RY_F32, .b = RY_Q8_0, .c = RY_F32, .product = RY_F32, .accumulate = true},
+        {.m = 4, .n = 2000, .k = 320, .a = RY_F32, .b = RY_Q8_0, .c = RY_F32, .product = RY_F32, .lb = COLUMN_MAJOR, .accumulate = true},
+        {.m = 700, .n = 130, .k = 1280, .a = RY_F32, .b = RY_Q4_K, .c = RY_F32, .product = RY_F32, .lb = COLUMN_MAJOR, .bias = true},
+        {.m = 700, .n = 768, .k = 530, .a = RY_F32, .b = RY_Q6_K, .c = RY_BF16, .product = RY_BF16},
         {.m = 7, .n = 1500, .k = 301, .a = RY_F32, .b = RY_BF16, .c = RY_F16, .product = RY_BF16, .lb = COLUMN_MAJOR},
         {.m = 1500,
          .n = 3,

@@ -1,11 +1,8 @@
 /* test_rows.c - the row loops on every path of this machine against plain definitions in double; all lengths to 70
- * with unaligned pointers and guard bytes; conversions between storage types bit by bit; ggml's vectors for f16, bf16
- * and q8_0. */
+ * with unaligned pointers and guard bytes; conversions between storage types bit by bit (blocks: test_blocks). */
 #include "base/rng.h"
-#include "simd/blocks.h"
 #include "simd/rows.h"
 #include "simd/simd.h"
-#include "test_data.h"
 #include "unit/cm.h"
 
 #include <math.h>
@@ -390,87 +387,6 @@ static void integers_and_doubles(void **state) {
     }
 }
 
-static void q8_0(void **state) {
-    (void)state;
-    enum { BLOCKS = 9 };
-    EACH_PATH(t)
-    for (int64_t n = 0; n <= BLOCKS * Q8_0_BLOCK; n += Q8_0_BLOCK) {
-        float x[BLOCKS * Q8_0_BLOCK], y[BLOCKS * Q8_0_BLOCK], v[BLOCKS * Q8_0_BLOCK];
-        q8_0_block q[BLOCKS + 1];
-        double dot = 0, size = 0;
-        memset(q, 0x5a, sizeof q);
-        for (int64_t i = 0; i < n; i++) {
-            x[i] = uniform() * (i / Q8_0_BLOCK == 3   ? 0.0f
-                                : i / Q8_0_BLOCK == 4 ? 1e-9f
-                                : i / Q8_0_BLOCK == 5 ? 1e4f
-                                                      : 1.0f); /* a block of zeros, one whose scale vanishes */
-            v[i] = uniform();
-        }
-        if (n) x[0] = 1.27f, x[1] = -0.005f, x[2] = 0.025f; /* halves go away from zero, about */
-        t->from_f32(q, x, RY_Q8_0, n);
-        t->to_f32(y, q, RY_Q8_0, n);
-        assert_int_equal(((unsigned char *)&q[n / Q8_0_BLOCK])[0], 0x5a);
-        for (int64_t i = 0; i < n; i++) {
-            double d = f16_value(q[i / Q8_0_BLOCK].scale), step = 0;
-            for (int64_t j = i / Q8_0_BLOCK * Q8_0_BLOCK, k = 0; k < Q8_0_BLOCK; k++)
-                step = fmax(step, fabs((double)x[j + k]) / 127);
-            assert_true((double)y[i] == (double)(float)(d * q[i / Q8_0_BLOCK].q[i % Q8_0_BLOCK]));
-            assert_true(fabs((double)y[i] - (double)x[i]) <=
-                        step * (0.5 + 127.0 / 2048) * 1.001 +
-                            127 * 0x1p-25); /* rounding of the quotient, of the scale */
-            dot += (double)y[i] * (double)v[i];
-            size += fabs((double)y[i] * (double)v[i]);
-        }
-        assert_true(fabs((double)t->dot_q8_0(q, v, n) - dot) <= 1e-6 * size);
-    }
-}
-
-/* ggml's own files: 4096 floats, quantised and back. */
-static void *slurp(const char *name, size_t bytes) {
-    char buf[4096], path[256];
-    snprintf(path, sizeof path, "vectors/ggml_quant/%s", name);
-    const char *file = test_data(buf, sizeof buf, path);
-    if (!file) return NULL;
-    FILE *f = fopen(file, "rb");
-    void *p = malloc(bytes + 1);
-    assert_true(f && p && fread(p, 1, bytes + 1, f) == bytes);
-    fclose(f);
-    return p;
-}
-
-static void ggml_vectors(void **state) {
-    (void)state;
-    enum { N = 4096 };
-    static const struct {
-        const char *name;
-        ry_dtype t;
-        size_t bytes;
-    } types[] = {{"f16", RY_F16, N * 2}, {"bf16", RY_BF16, N * 2}, {"q8_0", RY_Q8_0, N / 32 * 34}};
-    float *x = slurp("input_f32.bin", N * 4);
-    if (!x) skip();
-    for (int k = 0; k < 3; k++) {
-        char name[64];
-        snprintf(name, sizeof name, "%s.q.bin", types[k].name);
-        void *q = slurp(name, types[k].bytes);
-        snprintf(name, sizeof name, "%s.dq_f32.bin", types[k].name);
-        float *dq = slurp(name, N * 4);
-        assert_true(q && dq);
-        EACH_PATH(t) {
-            static unsigned char mine[N * 4];
-            static float y[N];
-            t->from_f32(mine, x, types[k].t, N);
-            for (size_t i = 0; i < types[k].bytes; i++)
-                if (mine[i] != ((unsigned char *)q)[i])
-                    fail_msg("%s: byte %zu is %d, not %d", types[k].name, i, mine[i], ((unsigned char *)q)[i]);
-            t->to_f32(y, q, types[k].t, N);
-            assert_memory_equal(y, dq, N * 4);
-        }
-        free(q);
-        free(dq);
-    }
-    free(x);
-}
-
 static void norm_gradients(void **state) {
     (void)state;
     EACH_PATH(t)
@@ -569,7 +485,7 @@ int main(void) {
         cmocka_unit_test(sums),       cmocka_unit_test(vectors),        cmocka_unit_test(softmaxes),
         cmocka_unit_test(norms),      cmocka_unit_test(rotations),      cmocka_unit_test(adamw),
         cmocka_unit_test(f16_to_f32), cmocka_unit_test(f32_to_halves),  cmocka_unit_test(integers_and_doubles),
-        cmocka_unit_test(q8_0),       cmocka_unit_test(ggml_vectors),   cmocka_unit_test(narrow_integers),
+        cmocka_unit_test(narrow_integers),
         cmocka_unit_test(windows),    cmocka_unit_test(random_numbers), cmocka_unit_test(norm_gradients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
