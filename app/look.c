@@ -263,5 +263,5 @@ static int run_bench(const app_verb *v, int argc, char **argv) {
 
 const app_verb verb_devices = {"devices", "[--json]", "what this machine has", "rusty devices", run_devices};
 const app_verb verb_doctor = {"doctor", "[--device D]", "compares every kernel with its reference on this machine", "rusty doctor", run_doctor};
-const app_verb verb_inspect = {"inspect", "FILE", "what is inside a safetensors file, a model folder or a checkpoint", "rusty inspect out/model.safetensors", run_inspect};
+const app_verb verb_inspect = {"inspect", "FILE", "what is inside a safetensors or GGUF file, a model folder or a checkpoint", "rusty inspect out/model.safetensors", run_inspect};
 const app_verb verb_bench = {"bench", "matmul|ops|train|lm [options]", "speed of products, operators and models, results checked", "rusty bench matmul --sizes 512,1024 --dtype bf16", run_bench};

@@ -49,6 +49,7 @@ struct gguf_file {
     gguf_tensor *tensor;
     const gguf_tensor **by_name;
     size_t n_tensors, alignment;
+    uint32_t version;
 };
 
 /* ---- numbers ---- */
@@ -381,6 +382,7 @@ static ry_status gguf_read(gguf_file *f) {
     if (version == 1) RY_FAIL(RY_EUNSUPPORTED, "%s: GGUF version 1, which was short-lived; convert the model again (versions 2 and 3 are read)", f->what);
     if (version != 2 && version != 3)
         RY_FAIL(RY_EUNSUPPORTED, "%s: GGUF version %llu is not known; versions 2 and 3 are read", f->what, (unsigned long long)version);
+    f->version = (uint32_t)version;
     c.at = 24;
     RY_TRY(gguf_read_values(&c, values));
     RY_TRY(gguf_read_alignment(f));
@@ -437,6 +439,7 @@ void gguf_close(gguf_file *f) {
 
 /* ---- looking ---- */
 const char *gguf_name(const gguf_file *f) { return f->what; }
+uint32_t gguf_version(const gguf_file *f) { return f->version; }
 size_t gguf_value_count(const gguf_file *f) { return f->n_values; }
 const gguf_value *gguf_value_at(const gguf_file *f, size_t i) { return &f->value[i]; }
 size_t gguf_tensor_count(const gguf_file *f) { return f->n_tensors; }

@@ -38,6 +38,7 @@ ry_status gguf_open(gguf_file **out, const char *path);
 ry_status gguf_open_memory(gguf_file **out, const void *data, size_t bytes, const char *what);
 void gguf_close(gguf_file *f);
 const char *gguf_name(const gguf_file *f);      /* for messages */
+uint32_t gguf_version(const gguf_file *f);
 size_t gguf_value_count(const gguf_file *f);
 const gguf_value *gguf_value_at(const gguf_file *f, size_t i);
 const gguf_value *gguf_find(const gguf_file *f, const char *key); /* NULL if absent */

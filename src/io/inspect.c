@@ -1,30 +1,20 @@
 /* inspect.c - what is inside a file or folder, line by line: tensors, metadata, settings.  Owns nothing after it returns.  Looks
  * leniently where nothing depends on it (equal keys in a JSON file), strictly at tensors. */
+#include "io/inspect.h"
 #include <string.h>
 #include "base/mem.h"
 #include "base/os.h"
-#include "base/text.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 
-enum { INSPECT_FEW = 16, INSPECT_VALUE = 120, INSPECT_NAME = 72 };
-
-typedef struct inspector {
-    bool json;
-    void (*line)(void *ud, const char *text);
-    void *ud;
-    ry_text text; /* the line being made */
-} inspector;
-
-static ry_status inspect_emit(inspector *v) {
+ry_status inspect_emit(inspector *v) {
     ry_status st = ry_text_status(&v->text);
     if (st == RY_OK) v->line(v->ud, v->text.at);
     ry_text_free(&v->text);
     return st;
 }
 
-/* A stranger's word on a terminal: control characters become '?', a long one is cut. Returns the columns (bytes) it took. */
-static size_t inspect_word(ry_text *out, const char *s, size_t most) {
+size_t inspect_word(ry_text *out, const char *s, size_t most) {
     size_t n = strlen(s), kept = n < most ? n : most;
     while (kept < n && kept > 0 && ((unsigned char)s[kept] & 0xC0) == 0x80) kept--; /* never inside a character */
     for (size_t i = 0; i < kept; i++) {
@@ -37,7 +27,7 @@ static size_t inspect_word(ry_text *out, const char *s, size_t most) {
     return kept;
 }
 
-static void inspect_bytes(ry_text *out, size_t bytes) {
+void inspect_bytes(ry_text *out, size_t bytes) {
     static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
     double v = (double)bytes;
     int u = -1;
@@ -46,13 +36,13 @@ static void inspect_bytes(ry_text *out, size_t bytes) {
     if (u >= 0) ry_text_printf(out, " (%.2f %s)", v, units[u]);
 }
 
-static void inspect_shape(ry_text *out, const st_entry *e) {
+static void inspect_shape(ry_text *out, int rank, const int64_t *dim) {
     ry_text_puts(out, "[");
-    for (int i = 0; i < e->rank; i++) ry_text_printf(out, "%s%lld", i ? "," : "", (long long)e->dim[i]);
+    for (int i = 0; i < rank; i++) ry_text_printf(out, "%s%lld", i ? "," : "", (long long)dim[i]);
     ry_text_puts(out, "]");
 }
 
-static void inspect_key(ry_text *out, const char *key, const char *value) {
+void inspect_key(ry_text *out, const char *key, const char *value) {
     ry_text_json(out, key, strlen(key));
     ry_text_puts(out, ": ");
     ry_text_json(out, value, strlen(value));
@@ -105,10 +95,10 @@ static ry_status inspect_tensor_head(inspector *v, const ry_tensor_file *f, cons
     return inspect_emit(v);
 }
 
-static ry_status inspect_tensor_rows(inspector *v, const ry_tensor_file *f) {
-    size_t n = ry_tensor_file_count(f), widest = 4;
+ry_status inspect_rows(inspector *v, size_t n, inspect_row (*row)(const void *f, size_t i), const void *f) {
+    size_t widest = 4;
     for (size_t i = 0; i < n; i++) {
-        size_t w = strlen(st_entry_at(f, i)->name);
+        size_t w = strlen(row(f, i).name);
         if (w > widest) widest = w < INSPECT_NAME ? w : INSPECT_NAME;
     }
     if (!v->json && n) {
@@ -116,24 +106,24 @@ static ry_status inspect_tensor_rows(inspector *v, const ry_tensor_file *f) {
         RY_TRY(inspect_emit(v));
     }
     for (size_t i = 0; i < n; i++) {
-        const st_entry *e = st_entry_at(f, i);
+        inspect_row e = row(f, i);
         if (v->json) {
             ry_text_puts(&v->text, "{");
-            inspect_key(&v->text, "name", e->name);
-            ry_text_printf(&v->text, ", \"dtype\": \"%s\", \"shape\": ", e->dtype);
-            inspect_shape(&v->text, e);
-            ry_text_printf(&v->text, ", \"bytes\": %zu, ", e->bytes);
-            inspect_key(&v->text, "file", st_part_name(f, e->part));
+            inspect_key(&v->text, "name", e.name);
+            ry_text_printf(&v->text, ", \"dtype\": \"%s\", \"shape\": ", e.dtype);
+            inspect_shape(&v->text, e.rank, e.dim);
+            ry_text_printf(&v->text, ", \"bytes\": %zu, ", e.bytes);
+            inspect_key(&v->text, "file", e.file);
             ry_text_puts(&v->text, "}");
         } else {
             ry_text shape = {0};
-            inspect_shape(&shape, e);
+            inspect_shape(&shape, e.rank, e.dim);
             ry_status st = ry_text_status(&shape);
             ry_text_puts(&v->text, "  ");
-            size_t w = inspect_word(&v->text, e->name, INSPECT_NAME);
+            size_t w = inspect_word(&v->text, e.name, INSPECT_NAME);
             if (st == RY_OK)
-                ry_text_printf(&v->text, "%*s  %-12s %-20s %14zu", (int)(w < widest ? widest - w : 0), "", e->dtype,
-                               shape.at, e->bytes);
+                ry_text_printf(&v->text, "%*s  %-12s %-20s %14zu", (int)(w < widest ? widest - w : 0), "", e.dtype,
+                               shape.at, e.bytes);
             ry_text_free(&shape);
             RY_TRY(st);
         }
@@ -142,9 +132,14 @@ static ry_status inspect_tensor_rows(inspector *v, const ry_tensor_file *f) {
     return RY_OK;
 }
 
+static inspect_row inspect_st_row(const void *f, size_t i) {
+    const st_entry *e = st_entry_at(f, i);
+    return (inspect_row){e->name, e->dtype, st_part_name(f, e->part), e->rank, e->dim, e->bytes};
+}
+
 static ry_status inspect_tensor_file(inspector *v, const ry_tensor_file *f, const char *path) {
     RY_TRY(inspect_tensor_head(v, f, path));
-    return inspect_tensor_rows(v, f);
+    return inspect_rows(v, ry_tensor_file_count(f), inspect_st_row, f);
 }
 
 /* ---- JSON ---- */
@@ -236,10 +231,7 @@ static ry_status inspect_file(inspector *v, const char *path) {
     RY_TRY(os_map_open(&m, path));
     bool gguf = m.bytes >= 4 && !memcmp(m.data, "GGUF", 4);
     os_map_close(&m);
-    if (gguf)
-        RY_FAIL(RY_EUNSUPPORTED,
-                "%s: a GGUF file, which this version does not read; give the safetensors it was made from", path);
-    return inspect_tensors_at(v, path);
+    return gguf ? inspect_gguf(v, path) : inspect_tensors_at(v, path);
 }
 
 typedef struct inspect_names {
@@ -250,7 +242,7 @@ typedef struct inspect_names {
 
 static bool inspect_collect(void *ud, const char *name) {
     inspect_names *all = ud;
-    if (!inspect_ends(name, ".json") && !inspect_ends(name, ".safetensors")) return true;
+    if (!inspect_ends(name, ".json") && !inspect_ends(name, ".safetensors") && !inspect_ends(name, ".gguf")) return true;
     const char **slot = RY_PUSH(&all->name);
     const char *copy = slot ? ry_arena_strdup(&all->arena, name) : NULL;
     if (slot) *slot = copy;
@@ -262,7 +254,7 @@ static bool inspect_collect(void *ud, const char *name) {
 static ry_status inspect_folder(inspector *v, const char *path, inspect_names *all) {
     RY_TRY(os_list(path, inspect_collect, all));
     if (all->failed) return RY_ENOMEM;
-    if (!all->name.n) RY_FAIL(RY_ENOENT, "%s: holds no .json and no .safetensors file", path);
+    if (!all->name.n) RY_FAIL(RY_ENOENT, "%s: holds no .json, .safetensors or .gguf file", path);
     ry_tensor_file *set = NULL; /* what the last index names */
     ry_status st = RY_OK;
     for (int pass = 0; pass < 3 && st == RY_OK; pass++) {

@@ -1,6 +1,7 @@
 /* test_inspect.c - what inspect says about files and folders: every line, plain and as JSON. */
 #include "io/json.h"
 #include "test_data.h"
+#include "unit/gguf_make.h"
 #include "unit/io_help.h"
 
 static ry_text said; /* all lines, each with its newline */
@@ -117,12 +118,43 @@ static void folders(void **state) {
     assert_ok(os_remove_tree("tmp_look"));
 }
 
+static void gguf(void **state) {
+    (void)state;
+    make_gguf m;
+    fresh_folder("tmp_look");
+    mk_head(&m, 3, 2, 6);
+    mk_string(&m, "general.architecture", "llama\n\x1b[31m\xff");
+    mk_value(&m, "eps", GGUF_F32, 0x3727C5AC, 4); /* 1e-5 */
+    mk_value(&m, "bad", GGUF_F64, UINT64_C(0x7FF8000000000000), 8);
+    mk_value(&m, "big", GGUF_U64, UINT64_C(1) << 63, 8);
+    mk_array(&m, "few", GGUF_BOOL, 2), mk_int(&m, 1, 2);
+    mk_array(&m, "tokens", GGUF_TEXT, 40);
+    for (int i = 0; i < 40; i++) mk_text(&m, i ? "t" : "<s>");
+    mk_tensor(&m, "w", 2, (const uint64_t[]){32, 2}, 8, 0);
+    mk_tensor(&m, "iq", 1, (const uint64_t[]){256}, 16, 96);
+    mk_pad(&m, 32), mk_fill(&m, 96 + 66);
+    write_file("tmp_look/a.gguf", m.at, m.n);
+    shows("tmp_look/a.gguf", false,
+          (const char *[]){"tmp_look/a.gguf: GGUF version 3, 2 tensors, 320 weights, 134 bytes\n",
+                           "metadata general.architecture = \"llama\\n\\u001b[31m", "metadata eps = 1e-05\n", "bad = null\n",
+                           "big = 9223372036854775808\n", "few = [true, false]\n",
+                           "tokens = 40 of string: [\"<s>\", \"t\", ", ", ...]\n", "q8_0", "1 tensor ", "68 bytes\n", "iq2_xxs",
+                           "66 bytes\n", "w ", "q8_0", "[2,32]", "68\n", "iq ", "iq2_xxs", "[256]", "66\n", NULL});
+    shows("tmp_look", true, /* in a folder too */
+          (const char *[]){"{\"file\": \"tmp_look/a.gguf\", \"format\": \"gguf\", \"version\": 3, \"tensors\": 2, \"weights\": 320, "
+                           "\"bytes\": 134, \"types\": {\"q8_0\": {\"tensors\": 1, \"bytes\": 68}, ",
+                           "\"tokens\": {\"items\": \"string\", \"count\": 40, \"first\": [\"<s>\", ", "{\"name\": \"w\", ",
+                           "\"shape\": [2,32], \"bytes\": 68", NULL});
+    all_lines_parse();
+    assert_ok(os_remove_tree("tmp_look"));
+}
+
 static void refused(void **state) {
     (void)state;
     fresh_folder("tmp_look");
     write_text("tmp_look/a.gguf", "GGUF and more");
-    assert_is(RY_EUNSUPPORTED, look("tmp_look/a.gguf", false));
-    assert_says("tmp_look/a.gguf", "GGUF");
+    assert_is(RY_EFORMAT, look("tmp_look/a.gguf", false));
+    assert_says("tmp_look/a.gguf", "too few");
     assert_is(RY_ENOENT, look("tmp_look/none", false));
     assert_says("tmp_look/none");
     write_text("tmp_look/a.bin", "");
@@ -170,7 +202,7 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors), cmocka_unit_test(json_files),  cmocka_unit_test(folders),
-        cmocka_unit_test(refused), cmocka_unit_test(allocations), cmocka_unit_test(reference_files),
+        cmocka_unit_test(gguf), cmocka_unit_test(refused), cmocka_unit_test(allocations), cmocka_unit_test(reference_files),
     };
     return cmocka_run_group_tests(tests, NULL, tear_down);
 }
