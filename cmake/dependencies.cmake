@@ -53,6 +53,13 @@ if("io" IN_LIST RUSTY_FOLDERS)
     rusty_optional(YAML yaml-0.1 yaml.h yaml "YAML files cannot be read, JSON ones can")
     rusty_optional(PCRE2 libpcre2-8 pcre2.h pcre2-8 "tokenizers that split by regular expression cannot be read")
     rusty_optional(UTF8PROC libutf8proc utf8proc.h utf8proc "tokenizers that normalise Unicode cannot be read")
+    # Only its header: the library is loaded when something is downloaded (src/io/http.c).
+    rusty_find(CURL libcurl curl/curl.h curl)
+    if(CURL_target)
+        list(APPEND rusty_have RUSTY_HAVE_CURL)
+    else()
+        message(STATUS "libcurl not found: models cannot be downloaded (tools/setup.sh installs it)")
+    endif()
 endif()
 list(JOIN rusty_requires ", " rusty_pc_requires)
 

@@ -487,6 +487,23 @@ RY_API size_t ry_session_profile(const ry_session *s, ry_profile_row *rows, size
 RY_API ry_status ry_session_trace(const ry_session *s, const char *path);
 RY_API bool ry_model_is_end(const ry_model *m, int32_t id);
 
+/* ---------------------------------------------------------------- the Hugging Face Hub ---- */
+
+typedef struct ry_pull_options {
+    const char *revision;         /* branch, tag or commit; NULL: main */
+    const char *const *include;   /* shell patterns of file names, NULL at the end; NULL: what Rusty reads */
+    double patience;              /* seconds without a byte until a connection is given up; 0: 30 */
+    void (*progress)(void *ud, const char *file, int64_t done, int64_t all); /* bytes of all files; all 0: not known */
+    void *ud;
+    const volatile int *stop;     /* non-zero: ESTOPPED; what has come is kept and the next call goes on there */
+} ry_pull_options;
+/* Fetches repo ("org/name") into the local Hugging Face cache, shared with Python's huggingface_hub, resuming what an earlier call left
+ * and checking sizes and hashes. *out: its folder, the caller's (ry_free). HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN and HF_ENDPOINT
+ * are honoured. EIO, ENOENT, EFORMAT where the server sends something else than it promised. */
+RY_API ry_status ry_pull(char **out, const char *repo, const ry_pull_options *o);
+/* What a user calls a model as a path: a file or folder as it is, else "org/name" in the local cache. *out is the caller's (ry_free). */
+RY_API ry_status ry_model_path(char **out, const char *model);
+
 /* ---------------------------------------------------------------- files and tools ---- */
 
 RY_API ry_status ry_inspect(const char *path, bool json, void (*line)(void *ud, const char *text), void *ud);

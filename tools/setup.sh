@@ -87,6 +87,8 @@ for stage in $stages; do
             "apt=libpcre2-dev dnf=pcre2-devel pacman=pcre2 zypper=pcre2-devel brew=pcre2"
         library libutf8proc utf8proc.h || missing want "utf8proc" "tokenizers that normalise Unicode" \
             "apt=libutf8proc-dev dnf=utf8proc-devel pacman=libutf8proc zypper=utf8proc-devel brew=utf8proc"
+        library libcurl curl/curl.h || missing want "libcurl" "downloads models (rusty pull)" \
+            "apt=libcurl4-openssl-dev dnf=libcurl-devel pacman=curl zypper=libcurl-devel brew=curl"
         program ninja || missing want "ninja" "faster builds" "apt=ninja-build dnf=ninja-build pacman=ninja zypper=ninja brew=ninja"
         program ccache || missing want "ccache" "faster second builds" "apt=ccache dnf=ccache pacman=ccache zypper=ccache brew=ccache"
         ;;

@@ -25,6 +25,7 @@ void os_cpu_yield(void);           /* lets another thread have this CPU */
 bool os_cpu_tiles(void);           /* asks for AMX's tile registers, which Linux hands out on request, once a process */
 double os_now(void);               /* seconds, monotonic */
 double os_wall(void);              /* seconds since 1970 */
+void os_sleep(double seconds);     /* may end early */
 size_t os_memory_total(void);
 void os_memory_huge(void *p, size_t bytes); /* a hint: this block is large and may be backed by large pages */
 void os_cpu_name(char *buf, size_t n);
@@ -55,6 +56,8 @@ int os_kind(const char *path);
 ry_status os_mkdirs(const char *path);
 ry_status os_rename(const char *from, const char *to); /* and fsync of the folder */
 ry_status os_remove_tree(const char *path);
+/* A symbolic link `path` that says `target`, in place of what is there; EUNSUPPORTED where the system or user may not make links. */
+ry_status os_link(const char *target, const char *path);
 ry_status os_sync_folder(const char *path);
 /* Names in a folder, sorted; fn returning false stops. */
 ry_status os_list(const char *path, bool (*fn)(void *ud, const char *name), void *ud);

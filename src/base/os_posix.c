@@ -225,6 +225,11 @@ static double seconds(clockid_t clock) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+void os_sleep(double seconds) {
+    struct timespec t = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    nanosleep(&t, NULL); /* a signal may end it early: sleeping is only ever patience */
+}
+
 double os_now(void) { return seconds(CLOCK_MONOTONIC); }
 double os_wall(void) { return seconds(CLOCK_REALTIME); }
 
@@ -491,6 +496,18 @@ ry_status os_rename(const char *from, const char *to) {
         return ry_fail(status_of(error), "cannot rename %s to %s: %s", from, to, error_text(error, buf));
     }
     return sync_parent(to);
+}
+
+ry_status os_link(const char *target, const char *path) {
+    size_t bytes = strlen(path) + 32;
+    char *temp = ry_mem_alloc(bytes);
+    if (temp == NULL) return RY_ENOMEM;
+    snprintf(temp, bytes, "%s.%ld.tmp", path, (long)getpid());
+    unlink(temp);
+    ry_status st = symlink(target, temp) == 0 ? RY_OK : errno == EPERM || errno == ENOTSUP ? ry_fail(RY_EUNSUPPORTED, "no links can be made at %s", path) : fail("link", path);
+    if (st == RY_OK && (st = os_rename(temp, path)) != RY_OK) unlink(temp);
+    ry_mem_free(temp);
+    return st;
 }
 
 /* Removes what folder `fd` holds; never follows a link. Closes fd. */

@@ -160,6 +160,8 @@ bool os_cpu_tiles(void) { return false; }
 void os_cpu_relax(void) { YieldProcessor(); }
 void os_cpu_yield(void) { SwitchToThread(); }
 
+void os_sleep(double seconds) { Sleep((DWORD)(seconds * 1000)); }
+
 double os_now(void) {
     LARGE_INTEGER count, rate;
     QueryPerformanceCounter(&count);
@@ -364,6 +366,11 @@ ry_status os_mkdirs(const char *path) {
 ry_status os_sync_folder(const char *path) {
     /* Names are written through by MoveFileEx; folders have no flush of their own. */
     return os_kind(path) == OS_FOLDER ? RY_OK : ry_fail(RY_ENOENT, "cannot open folder %s: it is not there", path);
+}
+
+ry_status os_link(const char *target, const char *path) { /* needs a right that users seldom have */
+    (void)target;
+    return ry_fail(RY_EUNSUPPORTED, "no links can be made at %s", path);
 }
 
 ry_status os_rename(const char *from, const char *to) {
