@@ -268,13 +268,19 @@ typedef struct ry_dtype_info {
     const struct ry_dtype_text *raw;  /* the same where ry_launch.raw, for kernels that only move bits: u32 holds a unit, see ry_raw_units */
 } ry_dtype_info;
 /* Bodies of a kernel's functions, over an element number e that counts from the binding's start. ${W}(k), ${W2}(k), ${W4}(k) read the
- * k-th word, pair or quadruple of words; ${P}, ${P2}, ${P4}(k, words) write them, ${M}(k, mask, word) writes the bits of mask. */
+ * k-th word, pair or quadruple of words; ${P}, ${P2}, ${P4}(k, words) write them, ${M}(k, mask, word) writes the bits of mask. ${U}(b) is
+ * the word at byte b, an even one, ${H}(b) the f16 there as f32, ${B}(b) the byte b. */
 typedef struct ry_dtype_text {
     const char *reg;                /* type in registers: f32, i32, bool */
-    const char *load, *load4;       /* return element e; elements e .. e + 3, e a multiple of 4. Block dtypes: i is the element, at the
+    const char *load, *load4;       /* return element e; elements e .. e + 3, e a multiple of 4. Block dtypes: i is the element, a the
                                      * byte where the operand begins */
     const char *store, *store4;     /* v -> element e; v (4 elements) -> e .. e + 3. NULL: block dtypes are not written */
     int words;                      /* words that load4 takes at once: 4, 2, 1 */
+    /* Floats and block dtypes: sixteen elements as four quads that begin at e, e + near, e + far, e + near + far, a mat4x4. e begins a unit:
+     * 2 far elements are far / 8 of them, 4 (near > 4) or 8 elements apart. words16: as words. */
+    const char *load16;
+    int words16, near, far;
+    const char *helpers;            /* functions that the bodies call; NULL: none. Block dtypes have no load: it is one of load4's */
 } ry_dtype_text;
 RY_API const ry_dtype_info *ry_dtype_row(ry_dtype t);
 /* A raw operand is counted in units of 4, 2 or 1 bytes (the largest that divides an element): how many make an element, or a

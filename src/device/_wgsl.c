@@ -131,6 +131,10 @@ static void binding_text(ry_text *t, int b, binding x) {
     ry_text_printf(t, "@group(0) @binding(%d) var<storage, %s> b%d: array<%s>;\n", b + 1, x.read_only ? "read" : "read_write", b, x.atomic ? "atomic<u32>" : type[x.words]);
     if (x.atomic) ry_text_printf(t, "fn g%d(i: u32) -> u32 { return atomicLoad(&b%d[i]); }\n", b, b);
     else ry_text_printf(t, "fn g%d(i: u32) -> u32 { return b%d%s; }\n", b, b, i);
+    /* At bytes: a word at an even one, which may lie across two; a half; a byte. */
+    ry_text_printf(t, "fn g%du(b: u32) -> u32 { return select(g%d(b >> 2u), (g%d(b >> 2u) >> 16u) | (g%d((b + 2u) >> 2u) << 16u), (b & 2u) != 0u); }\n"
+                      "fn g%dh(b: u32) -> f32 { return unpack2x16float(g%d(b >> 2u) >> ((b & 2u) << 3u)).x; }\n"
+                      "fn g%db(b: u32) -> u32 { return (g%d(b >> 2u) >> ((b & 3u) << 3u)) & 0xffu; }\n", b, b, b, b, b, b, b, b);
     if (x.words == 4)
         ry_text_printf(t, "fn g%dx2(i: u32) -> vec2<u32> { let v = b%d[i >> 1u]; return select(v.xy, v.zw, (i & 1u) == 1u); }\n"
                           "fn g%dx4(i: u32) -> vec4<u32> { return b%d[i]; }\n", b, b, b, b);
@@ -160,7 +164,8 @@ static void binding_text(ry_text *t, int b, binding x) {
 
 static ry_status dtype_text(ry_text *t, const char *text, int b) {
     static const struct { const char *name, *width; char kind; } form[] = {{"W", "", 'g'}, {"W2", "x2", 'g'}, {"W4", "x4", 'g'}, {"P", "", 'p'},
-                                                                         {"P2", "x2", 'p'}, {"P4", "x4", 'p'}, {"M", "", 'm'}};
+                                                                         {"P2", "x2", 'p'}, {"P4", "x4", 'p'}, {"M", "", 'm'},
+                                                                         {"U", "u", 'g'}, {"H", "h", 'g'}, {"B", "b", 'g'}};
     enum { FORMS = sizeof form / sizeof *form };
     char function[FORMS][12];
     ry_text_var v[FORMS];
@@ -186,10 +191,14 @@ static ry_status reader(ry_text *t, const char *text, const char *prefix, const 
 /* ld_, ld4_, st_ and st4_ of an operand. fast: ld4 and st4 begin at multiples of 4 elements of the binding. */
 static ry_status operand_text(ry_text *t, const char *body, const char *x, const ry_dtype_text *d, const char *at, int b, bool fast) {
     const char *r = d->reg;
-    bool ld4 = calls(body, "ld4_", x), st4 = d->store && calls(body, "st4_", x);
-    if (calls(body, "ld_", x) || (ld4 && !fast)) {
+    bool ld = calls(body, "ld_", x), ld4 = calls(body, "ld4_", x), st4 = d->store && calls(body, "st4_", x);
+    if (!d->load && (ld || (ld4 && !fast))) { /* block dtypes: one of four */
+        RY_TRY(reader(t, d->load4, "four", "i: u32", x, "vec4<f32>", at, b));
+        ry_text_printf(t, "fn ld_%s(i: u32) -> f32 { return four_%s(i & 0xfffffffcu)[i & 3u]; }\n", x, x);
+    } else if (ld || (ld4 && !fast)) {
         RY_TRY(reader(t, d->load, "ld", "i: u32", x, r, at, b));
     }
+    if (calls(body, "ld16_", x)) RY_TRY(reader(t, d->load16, "ld16", "i: u32", x, "mat4x4<f32>", at, b));
     if (ld4 && fast) {
         char vec[16];
         snprintf(vec, sizeof vec, "vec4<%s>", r);
@@ -239,7 +248,9 @@ ry_status wgsl_module(ry_text *out, wgsl_kernel *k, const ry_node *n, const ry_v
         else if (row->kind == RY_KIND_BLOCK) snprintf(at, sizeof at, "let a = u.at_%s", x);
         else if (d == row->raw && units > 1) snprintf(at, sizeof at, "let e = i + %du * u.at_%s", units, x);
         else snprintf(at, sizeof at, "let e = i + u.at_%s", x);
-        if (d->words < form[b].words) form[b].words = d->words;
+        bool sixteen = calls(body.at, "ld16_", x);
+        if ((sixteen ? d->words16 : d->words) < form[b].words) form[b].words = sixteen ? d->words16 : d->words;
+        if (d->helpers && !strstr(access.at ? access.at : "", d->helpers)) ry_text_puts(&access, d->helpers);
         /* Single stores into words that other threads write too go by bits. */
         if (row->bytes % 4 && (calls(body.at, "st_", x) || (!fast && calls(body.at, "st4_", x)))) form[b].atomic = true;
         RY_GO(st, done, operand_text(&access, body.at, x, d, at, b, fast));
