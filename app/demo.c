@@ -122,7 +122,7 @@ static ry_status complete(ry_device *d, const char *folder, const char *prompt, 
     if (st == RY_OK) st = ry_tokenizer_open(&tok, folder);
     if (st == RY_OK) st = ry_encode(tok, prompt, strlen(prompt), true, &ids, &n);
     if (st == RY_OK && n > 128) n = 128;
-    if (st == RY_OK) st = ry_session_open(&s, m, (int64_t)n + 300);
+    if (st == RY_OK) st = ry_session_open(&s, m, &(ry_session_options){.context = (int64_t)n + 300});
     if (st == RY_OK) st = ry_session_feed(s, ids, n, NULL, false);
     if (st == RY_OK) memcpy(all, ids, n * sizeof *all);
     double began = os_now();

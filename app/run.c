@@ -140,7 +140,7 @@ static int run(const app_verb *v, int argc, char **argv) {
     else if (st == RY_OK) st = ry_encode(tok, a.prompt, strlen(a.prompt), true, &prompt, &n_prompt);
     if (st == RY_OK && !n_prompt) st = ry_fail(RY_EARG, "the prompt is empty: a model needs at least one token to go on from");
     if (st == RY_OK && a.n > INT32_MAX - (int64_t)n_prompt) st = ry_fail(RY_EARG, "-n %lld is too large", (long long)a.n);
-    if (st == RY_OK) st = ry_session_open(&s, m, a.ctx ? a.ctx : (int64_t)n_prompt + a.n);
+    if (st == RY_OK) st = ry_session_open(&s, m, &(ry_session_options){.context = a.ctx ? a.ctx : (int64_t)n_prompt + a.n});
     if (st == RY_OK) st = a.logits_out ? write_logits(&a, s, m, prompt, n_prompt) : ry_session_feed(s, prompt, n_prompt, NULL, false);
     if (st == RY_OK && !(ids = ry_mem_alloc(ry_mem_size((size_t)a.n + 1, sizeof *ids, 0)))) st = RY_ENOMEM;
     if (st == RY_OK) st = generate(&a, s, m, tok, ids, &n_ids, &tok_per_s);

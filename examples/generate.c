@@ -33,7 +33,7 @@ int main(int argc, char **argv) {
     size_t n;
     ry_session *session;
     check(ry_encode(tokenizer, argv[2], strlen(argv[2]), true, &prompt, &n));
-    check(ry_session_open(&session, model, (int64_t)n + tokens));
+    check(ry_session_open(&session, model, &(ry_session_options){.context = (int64_t)n + tokens}));
     check(ry_session_feed(session, prompt, n, NULL, false)); /* in chunks of many tokens a run */
 
     fputs(argv[2], stdout);

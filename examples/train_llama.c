@@ -40,7 +40,7 @@ int main(void) {
     int32_t *prompt, ids[15];
     char *said;
     check(ry_model_open(&model, device, "counting", NULL));
-    check(ry_session_open(&session, model, 64));
+    check(ry_session_open(&session, model, &(ry_session_options){.context = 64}));
     check(ry_encode(chars, "577 578 ", 8, true, &prompt, &n));
     check(ry_session_feed(session, prompt, n, NULL, false));
     for (int i = 0; i < 15; i++) check(ry_session_next(session, NULL, &ids[i])); /* NULL: always the likeliest */

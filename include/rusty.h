@@ -473,15 +473,54 @@ RY_API ry_status ry_train_plan(ry_plan_info *out, const char *config_or_folder, 
 
 /* ---------------------------------------------------------------- generation ---- */
 
-typedef struct ry_sampling { double temp; int64_t top_k; double top_p, min_p; uint64_t seed; } ry_sampling; /* temp 0: greedy */
-typedef struct ry_session ry_session; /* a KV cache and its program */
-RY_API ry_status ry_session_open(ry_session **out, ry_model *m, int64_t context);
+typedef struct ry_token_bias { int32_t id; float bias; } ry_token_bias; /* added to the logit; -INFINITY: never */
+/* How the next token is chosen. Biases, penalties and bans hold for greedy choice too; then temperature, top-k, top-p, min-p, typical,
+ * epsilon, eta: transformers' processors in its order. Zero: a processor that does nothing. */
+typedef struct ry_sampling {
+    double temp;                 /* 0: greedy */
+    int64_t top_k;
+    double top_p, min_p;
+    uint64_t seed;
+    double typical_p, epsilon_cutoff, eta_cutoff;
+    double repetition_penalty;   /* logits of ids that came: divided by it where positive, else multiplied */
+    double presence_penalty, frequency_penalty; /* subtracted from ids that came: once, and as often as they came */
+    int64_t penalty_window;      /* the three look at so many last ids, prompt included; 0: at all */
+    int64_t no_repeat_ngram;     /* no so many ids in a row twice */
+    int64_t min_tokens;          /* the model's end tokens not before so many sampled ones */
+    const ry_token_bias *bias;
+    size_t n_bias;
+} ry_sampling;
+/* Sequences with their KV caches, which grow as they do. A session belongs to one thread. */
+typedef struct ry_session ry_session;
+typedef struct ry_session_options {
+    int64_t context; /* positions of a sequence at most; 0: the model's */
+    int64_t batch;   /* sequences, each of its own length; 0: one */
+    ry_dtype cache;  /* f32 (0), f16, bf16; q8_0 on the CPU */
+} ry_session_options;
+RY_API ry_status ry_session_open(ry_session **out, ry_model *m, const ry_session_options *o);
 RY_API void ry_session_close(ry_session *s);
+RY_API ry_status ry_session_select(ry_session *s, int64_t sequence); /* the one that the calls below speak of; at first 0 */
 RY_API void ry_session_reset(ry_session *s);
-/* Appends ids; logits (or NULL) receives [n,V] if all, else the last row [V]. */
+RY_API ry_status ry_session_rewind(ry_session *s, int64_t n);        /* keeps the first n positions */
+RY_API const int32_t *ry_session_ids(const ry_session *s, size_t *n);/* at the filled positions; valid until the next call */
+/* Appends ids; logits (or NULL) receives [n,V] if all, else the last row [V]. A token sampled before goes in first. */
 RY_API ry_status ry_session_feed(ry_session *s, const int32_t *ids, size_t n, float *logits, bool all);
+/* The sequence becomes ids [n]: what it begins with already is kept (*kept; may be NULL), only the rest is computed. */
+RY_API ry_status ry_session_prompt(ry_session *s, const int32_t *ids, size_t n, size_t *kept);
 RY_API ry_status ry_session_next(ry_session *s, const ry_sampling *o, int32_t *id); /* samples from the last logits, appends */
-RY_API ry_status ry_sample_logits(const float *logits, int64_t n, const ry_sampling *o, uint64_t position, int32_t *id);
+/* The same for all sequences at once: how [batch], a NULL leaves its sequence alone; ids [batch], -1 there. */
+RY_API ry_status ry_session_next_each(ry_session *s, const ry_sampling *const *how, int32_t *ids);
+/* Speculation: ry_session_next of sequence 0 lets a small model propose `ahead` tokens and verifies them in one run. What comes
+ * follows the large model alone: greedily the same ids, else the same distribution (Leviathan et al. 2023). NULL ends it.
+ * The draft must know the same ids; it is the caller's, and lives as long as the session. */
+RY_API ry_status ry_session_draft(ry_session *s, ry_model *draft, int64_t ahead);
+typedef struct ry_draft_info { int64_t proposed, accepted, runs; } ry_draft_info;
+RY_API void ry_session_draft_info(const ry_session *s, ry_draft_info *out);
+/* The sequence's ids and cache in a safetensors file. Loading replaces the sequence; EARG where the file is of another model or dtype. */
+RY_API ry_status ry_session_save(ry_session *s, const char *path);
+RY_API ry_status ry_session_load(ry_session *s, const char *path);
+/* One choice from logits [n]; history: the ids before (for penalties), position: which number of the seed's stream is drawn. */
+RY_API ry_status ry_sample_logits(const float *logits, int64_t n, const ry_sampling *o, const int32_t *history, size_t n_history, uint64_t position, int32_t *id);
 /* The program of one token (or, before any, of prompts), as ry_program_profile and ry_program_trace. */
 RY_API size_t ry_session_profile(const ry_session *s, ry_profile_row *rows, size_t cap);
 RY_API ry_status ry_session_trace(const ry_session *s, const char *path);

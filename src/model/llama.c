@@ -55,9 +55,9 @@ static ry_tensor attention(const model_pass *p, const llama_layer *l, int64_t la
     ry_tensor v = RY_RESHAPE(g, nn_linear(g, x, l->v, l->v_bias), B, T, G, D);
     q = ry_rope(g, q, p->pos, p->freq, &rope);
     k = ry_rope(g, k, p->pos, p->freq, &rope);
-    if (p->cache_k) {
-        k = ry_set_rows(g, p->cache_k[layer], k, p->cache_at, 1);
-        v = ry_set_rows(g, p->cache_v[layer], v, p->cache_at, 1);
+    if (p->cache) {
+        k = model_append(p, p->cache[2 * layer], k);
+        v = model_append(p, p->cache[2 * layer + 1], v);
     }
     ry_tensor o = ry_attention(g, q, k, v, &(ry_attention_options){.causal = true, .length = p->length});
     return nn_linear(g, RY_RESHAPE(g, o, B, T, H * D), l->o, l->o_bias);

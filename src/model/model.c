@@ -167,6 +167,17 @@ ry_status model_pass_plain(model_pass *p, ry_graph *g, ry_model *m, ry_tensor id
     return RY_OK;
 }
 
+ry_tensor model_append(const model_pass *p, ry_var *cache, ry_tensor x) {
+    const ry_spec *s = ry_spec_of(p->g, x);
+    if (!s) return RY_NULL;
+    int64_t B = s->dim[0], T = s->dim[1], G = s->dim[2], D = s->dim[3], rows = ry_var_spec(cache)->dim[1] / p->sequences;
+    ry_dtype t = ry_var_spec(cache)->dtype;
+    if (ry_dtype_row(t)->kind == RY_KIND_BLOCK) x = ry_cast(p->g, x, t);
+    x = ry_set_rows(p->g, cache, RY_RESHAPE(p->g, x, 1, B * T, G, D), p->cache_at, 1);
+    if (p->sequences > 1 && p->sequence >= 0) return ry_slice(p->g, x, 1, p->sequence * rows, (p->sequence + 1) * rows, 1);
+    return RY_RESHAPE(p->g, x, p->sequences, rows, G, D);
+}
+
 ry_tensor model_logits(ry_graph *g, ry_model *m, ry_tensor hidden) { return ry_linear(g, hidden, ry_use(g, m->family->head(m)), RY_NULL); }
 
 ry_tensor ry_model_logits(ry_graph *g, ry_model *m, ry_tensor ids) {

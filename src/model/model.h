@@ -40,8 +40,9 @@ typedef struct model_pass {
     ry_tensor pos;                    /* [T] or [B,T] i32 */
     ry_tensor freq;                   /* [rotary/2] f32 */
     double rope_scale;
-    ry_var **cache_k, **cache_v;      /* by layer, [B,S,G,D]; NULL: no cache */
-    ry_tensor cache_at, length;       /* [T] i32: where the new rows go; [B] i32: keys in use afterwards */
+    ry_var **cache;                   /* by layer, keys and values: [1,sequences*S,G,D]; NULL: no cache */
+    int64_t sequences, sequence;      /* that the cache holds; and the only one that this pass is of, or -1: of all */
+    ry_tensor cache_at, length;       /* [B*T] i32: where the new rows go; [B] i32: keys in use afterwards */
     bool recompute;                   /* keep only the block boundaries for the backward pass */
 } model_pass;
 
@@ -83,6 +84,8 @@ ry_status model_rope(ry_model *m, int64_t length, ry_var **freq, double *scale);
 /* One parameter: opened, filled from the file or at random, named by fmt. */
 ry_status model_param(ry_model *m, ry_var **out, model_init init, int rank, const int64_t *dim, const char *fmt, ...) RY_PRINTF(6, 7);
 const model_family *model_family_find(const char *model_type);
+/* New keys or values [B,T,G,D] into a cache; what attention reads: [B,S,G,D]. */
+ry_tensor model_append(const model_pass *p, ry_var *cache, ry_tensor x);
 /* hidden [B,T,C] -> logits [B,T,V] */
 ry_tensor model_logits(ry_graph *g, ry_model *m, ry_tensor hidden);
 ry_tensor model_loss(const model_pass *p, ry_tensor targets, ry_tensor scale, bool with_grad);

@@ -134,18 +134,20 @@ static ry_status set_rows_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     if (!fits)
         return ry_fail_node(n, RY_ESHAPE, "rows are %s; the variable %s with idx %s along axis %d needs others",
                             ry_show(x).s, ry_show(v).s, ry_show(idx).s, axis);
-    RY_TRY(check_kinds(n, v, x, "rows"));
+    bool blocks = v->dtype == x->dtype && ry_dtype_row(v->dtype)->kind == RY_KIND_BLOCK && axis < v->rank - 1; /* whole ones */
+    if (!blocks) RY_TRY(check_kinds(n, v, x, "rows"));
     out[0] = *v;
     return RY_OK;
 }
 
 /* Parts own ranges of outer lines, or of columns where there is one: equal numbers are met in order. */
 typedef struct cut {
-    int64_t outer, len, inner, count, per, cols;
+    int64_t outer, len, inner, count, per, cols; /* inner and cols in blocks, where the dtype has them */
 } cut;
 static cut cut_of(const ry_node *n) {
     cut k;
     ry_around(&n->src[0]->spec, axis_of(n), &k.outer, &k.len, &k.inner);
+    k.inner /= ry_dtype_row(n->src[0]->spec.dtype)->block;
     k.count = n->src[2]->spec.dim[0];
     k.per = line_max(1, PART / line_max(1, k.count * line_max(k.inner, 1)));
     k.cols = k.outer == 1 ? line_max(64, PART / line_max(1, k.count)) : line_max(k.inner, 1);

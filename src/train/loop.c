@@ -131,7 +131,7 @@ static ry_status sample(loop *l, int64_t step) {
     all = ry_mem_alloc(ry_mem_size((size_t)room, sizeof *all, 0));
     if (!all) RY_GO(st, done, RY_ENOMEM);
     memcpy(all, ids, n * sizeof *ids);
-    RY_GO(st, done, ry_session_open(&s, l->m, room));
+    RY_GO(st, done, ry_session_open(&s, l->m, &(ry_session_options){.context = room}));
     RY_GO(st, done, ry_session_feed(s, ids, n, NULL, false));
     size_t have = n;
     for (; have < (size_t)room && (have == n || !ry_model_is_end(l->m, all[have - 1])); have++) RY_GO(st, done, ry_session_next(s, &how, &all[have]));

@@ -40,7 +40,7 @@ static void check_greedy(const model_case *c) {
     const int32_t *prompt = reference(c->ref, "gen_a.prompt", &ps, &n_prompt), *want = reference(c->ref, "gen_a.sequence", &ss, &n);
     if (!prompt || !want) return;
     ry_session *s;
-    assert_ok(ry_session_open(&s, c->m, (int64_t)n));
+    assert_ok(ry_session_open(&s, c->m, &(ry_session_options){.context = (int64_t)n}));
     assert_ok(ry_session_feed(s, prompt, n_prompt, NULL, false));
     for (size_t i = n_prompt; i < n; i++) {
         int32_t id;
@@ -184,7 +184,7 @@ static void test_stories(void **state) {
     assert_non_null(want);
     size_t V = (size_t)ry_model_vocab(m);
     float *got = ry_mem_alloc(count * sizeof *got);
-    assert_ok(ry_session_open(&s, m, (int64_t)n));
+    assert_ok(ry_session_open(&s, m, &(ry_session_options){.context = (int64_t)n}));
     for (size_t i = 0, k = 1; i < n; i += k) { /* pieces of 1, 2, 3, ... and chunks longer than the program's */
         k = i < 10 ? i + 1 : 70;
         if (k > n - i) k = n - i;
@@ -215,7 +215,7 @@ static void test_long(void **state) {
         ry_session *s;
         assert_ok(ry_device_open(&d, i ? device_name : "cpu", NULL));
         assert_ok(ry_model_open(&m, d, folder, NULL));
-        assert_ok(ry_session_open(&s, m, 256));
+        assert_ok(ry_session_open(&s, m, &(ry_session_options){.context = 256}));
         assert_ok(ry_session_feed(s, prompt, sizeof prompt / sizeof *prompt, NULL, false));
         for (int t = 0; t < TOKENS; t++) assert_ok(ry_session_next(s, NULL, &id[i][t]));
         ry_session_close(s);

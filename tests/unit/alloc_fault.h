@@ -151,7 +151,7 @@ static inline ry_status fault_session(void *ud) {
     (void)ud;
     RY_GO(st, done, ry_device_open(&d, "cpu", &(ry_device_options){.threads = 1}));
     RY_GO(st, done, ry_model_open(&m, d, FAULT_FOLDER "/model", NULL));
-    RY_GO(st, done, ry_session_open(&s, m, 20));
+    RY_GO(st, done, ry_session_open(&s, m, &(ry_session_options){.context = 20}));
     logits = ry_mem_alloc(5 * FAULT_VOCAB * sizeof *logits);
     if (!logits) RY_GO(st, done, RY_ENOMEM);
     RY_GO(st, done, ry_session_feed(s, ids, 5, logits, true));

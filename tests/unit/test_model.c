@@ -286,7 +286,7 @@ static void test_session(void **state) {
     float *plain = logits_of(m, ids, T), *all = malloc(T * 50 * sizeof *all), last[50];
     ry_session *s;
     assert_non_null(all);
-    assert_ok(ry_session_open(&s, m, T + 3));
+    assert_ok(ry_session_open(&s, m, &(ry_session_options){.context = T + 3}));
     assert_is(RY_EARG, ry_session_next(s, NULL, &id)); /* nothing fed */
     assert_ok(ry_session_feed(s, ids, T, all, true));
     assert_true(distance(plain, all, T * 50) < 1e-5);
@@ -333,7 +333,7 @@ static void test_session_failure(void **state) {
     int32_t ids[5] = {7, 8, 9}, next;
     float all[5 * 50], last[50];
     for (int fails = 0; fails < 2; fails++) {
-        assert_ok(ry_session_open(&s, m, 16));
+        assert_ok(ry_session_open(&s, m, &(ry_session_options){.context = 16}));
         assert_ok(ry_session_feed(s, ids, 3, NULL, false));
         assert_ok(ry_session_next(s, NULL, &ids[3]));
         if (fails) { /* the program for single tokens is not there yet, and cannot be made */

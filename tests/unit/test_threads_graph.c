@@ -141,7 +141,7 @@ static ry_status watch_one(worker *w) { /* evaluates and speaks, again and again
     RY_GO(st, done, ry_data_text(&d, text, sizeof text - 1, t, &(ry_data_options){.seq_len = 16}));
     RY_GO(st, done, ry_model_init_text(&m, w->dev, config, 256, (uint64_t)w->number, NULL));
     RY_GO(st, done, train_eval_open(&e, m, 2, 16));
-    RY_GO(st, done, ry_session_open(&s, m, 32));
+    RY_GO(st, done, ry_session_open(&s, m, &(ry_session_options){.context = 32}));
     for (int i = 0; i < w->rounds; i++) {
         RY_GO(st, done, train_eval_run(e, d, &r, NULL, NULL));
         w->result += r.loss;

@@ -29,7 +29,8 @@ ry_status attention_check(const ry_node *n, int options) {
     static const char *const what[] = {"q", "k", "v"};
     const attention_args *a = n->args;
     for (int i = ATT_Q; i <= ATT_V; i++) {
-        RY_TRY(product_operand(n, i, what[i]));
+        bool blocks = i != ATT_Q && options == ATT_V + 1 && n->src[i]->spec.dtype == RY_Q8_0; /* a cache; it has no gradient */
+        if (!blocks) RY_TRY(product_operand(n, i, what[i]));
         if (n->src[i]->spec.rank != 4)
             return ry_fail_node(n, RY_ESHAPE, "%s is %s, it must be [%s]", what[i], ry_show(&n->src[i]->spec).s,
                                 i ? "B,S,G,D" : "B,T,H,D");
