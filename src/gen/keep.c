@@ -29,8 +29,19 @@ static ry_status fingerprint(const ry_model *m, char out[17]) {
     return st;
 }
 
+static bool by_position(const ry_session *s, size_t i) { return model_cache_of(s->m, (int64_t)i / 2, 1, 1, RY_F32).by_position; }
+
+/* Bytes of a cache that belong to the sequence's n positions, and where they begin. */
+static size_t span(const ry_session *s, size_t i, int64_t n, size_t *first) {
+    size_t all = s->cache[i]->bytes / (size_t)s->opt.batch;
+    *first = all * (size_t)s->at;
+    return by_position(s, i) ? all / (size_t)s->rows * (size_t)n : all;
+}
+
 /* How n positions of a cache lie in the file: block formats, which it cannot name, as bytes. */
-static ry_spec spec_in_file(const ry_session *s, const ry_var *v, int64_t n) {
+static ry_spec spec_in_file(const ry_session *s, size_t i, int64_t n) {
+    const ry_var *v = s->cache[i];
+    if (!by_position(s, i)) return RY_SHAPE(v->spec.dtype, v->spec.dim[1], v->spec.dim[2]);
     ry_spec x = RY_SHAPE(v->spec.dtype, n, v->spec.dim[2], v->spec.dim[3]);
     if (ry_dtype_row(x.dtype)->kind == RY_KIND_BLOCK) x = RY_SHAPE(RY_U8, n, (int64_t)(v->bytes / (size_t)(s->opt.batch * s->rows)));
     return x;
@@ -48,22 +59,25 @@ ry_status ry_session_save(ry_session *s, const char *path) {
     struct { char text[32]; } *names = ry_mem_zalloc(n * sizeof *names);
     ry_named_data *t = ry_mem_zalloc((n + 1) * sizeof *t);
     ry_status st = names && t ? RY_OK : RY_ENOMEM;
+    size_t k = 0, first;
     for (size_t i = 0; i < n && st == RY_OK; i++) {
         const ry_var *v = s->cache[i];
-        size_t row = v->bytes / (size_t)(s->opt.batch * s->rows), bytes = row * (size_t)positions;
+        if (!v) continue;
+        size_t bytes = span(s, i, positions, &first);
         void *data = ry_mem_alloc(bytes);
-        snprintf(names[i].text, sizeof names[i].text, "layer.%zu.%zu", i / 2, i % 2);
-        t[i] = (ry_named_data){names[i].text, spec_in_file(s, v, positions), data};
+        snprintf(names[k].text, sizeof names[k].text, "layer.%zu.%zu", i / 2, i % 2);
+        t[k] = (ry_named_data){names[k].text, spec_in_file(s, i, positions), data};
+        k++;
         if (!data) st = RY_ENOMEM;
         ry_device_lock(s->m->dev);
-        if (st == RY_OK) st = s->m->dev->api->read(s->m->dev, &v->buf, row * (size_t)(s->at * s->rows), data, bytes);
+        if (st == RY_OK) st = s->m->dev->api->read(s->m->dev, &v->buf, first, data, bytes);
         ry_device_unlock(s->m->dev);
     }
     if (st == RY_OK) {
-        t[n] = (ry_named_data){"ids", RY_SHAPE(RY_I32, positions), q->ids.at};
-        st = ry_tensor_file_write(path, n + 1, t, (const char *const[]){"format", "rusty session 1", "model", print, "cache", ry_dtype_name(s->opt.cache), NULL});
+        t[k] = (ry_named_data){"ids", RY_SHAPE(RY_I32, positions), q->ids.at};
+        st = ry_tensor_file_write(path, k + 1, t, (const char *const[]){"format", "rusty session 1", "model", print, "cache", ry_dtype_name(s->opt.cache), NULL});
     }
-    for (size_t i = 0; t && i < n; i++) ry_mem_free((void *)(uintptr_t)t[i].data);
+    for (size_t i = 0; i < k; i++) ry_mem_free((void *)(uintptr_t)t[i].data);
     ry_mem_free(t);
     ry_mem_free(names);
     return st;
@@ -95,20 +109,23 @@ static ry_status load_from(ry_session *s, const ry_tensor_file *f, const char *p
         if (ids[i] < 0 || ids[i] >= s->m->cfg.vocab_size) RY_FAIL(RY_EFORMAT, "%s: id %d is outside the vocabulary of %lld", path, ids[i], (long long)s->m->cfg.vocab_size);
     for (size_t i = 0; i < count_of(s); i++) {
         char name[32];
+        if (!s->cache[i]) continue;
         snprintf(name, sizeof name, "layer.%zu.%zu", i / 2, i % 2);
         RY_TRY(ry_tensor_file_find(f, name, &have, &data));
-        ry_spec want = spec_in_file(s, s->cache[i], n);
+        ry_spec want = spec_in_file(s, i, n);
         if (have.dtype != want.dtype || !ry_same_shape(&have, &want)) RY_FAIL(RY_EFORMAT, "%s: %s is %s, it must be %s", path, name, ry_show(&have).s, ry_show(&want).s);
     }
     ry_session_reset(s);
     for (size_t i = 0; i < count_of(s); i++) {
         char name[32];
         ry_var *v = s->cache[i];
-        size_t row = v->bytes / (size_t)(s->opt.batch * s->rows);
+        size_t first, bytes;
+        if (!v) continue;
+        bytes = span(s, i, n, &first);
         snprintf(name, sizeof name, "layer.%zu.%zu", i / 2, i % 2);
         RY_TRY(ry_tensor_file_find(f, name, &have, &data));
         ry_device_lock(s->m->dev);
-        ry_status st = s->m->dev->api->write(s->m->dev, &v->buf, row * (size_t)(s->at * s->rows), data, row * (size_t)n);
+        ry_status st = s->m->dev->api->write(s->m->dev, &v->buf, first, data, bytes);
         ry_device_unlock(s->m->dev);
         RY_TRY(st);
     }

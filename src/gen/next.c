@@ -36,6 +36,7 @@ ry_status ry_session_draft(ry_session *s, ry_model *draft, int64_t ahead) {
     if (!draft) return RY_OK;
     if (ahead < 1 || ahead > MOST_AHEAD) RY_FAIL(RY_EARG, "a draft of %lld tokens: it must be from 1 to %d", (long long)ahead, MOST_AHEAD);
     if (s->opt.batch > 1) RY_FAIL(RY_EUNSUPPORTED, "a draft model helps a session of one sequence, this one has %lld", (long long)s->opt.batch);
+    if (s->states) RY_FAIL(RY_EUNSUPPORTED, "a draft model needs a model whose sequences can be cut back; this one's layers keep more than keys and values");
     int64_t V = s->m->cfg.vocab_size, D = draft->cfg.vocab_size;
     if (V - D > 1024 || D - V > 1024)
         RY_FAIL(RY_EARG, "the draft model's vocabulary has %lld tokens, the model's %lld: they must be of one family", (long long)D, (long long)V);
@@ -164,7 +165,8 @@ static ry_status speculate(ry_session *s, const ry_sampling *o) {
     bool same = true;
     RY_TRY(gen_check(s, NULL, 1));
     int64_t room = s->opt.context - (int64_t)q->ids.n - 1, most = g->ahead < room ? g->ahead : room;
-    if (rope_varies(&s->m->cfg, (int64_t)q->ids.n + 1 + most)) most = 0; /* keys turn with the length of their run */
+    for (int i = 0; i < MODEL_ROPES; i++)
+        if (rope_varies(&s->m->cfg, i, (int64_t)q->ids.n + 1 + most)) most = 0; /* keys turn with the length of their run */
     RY_TRY(propose(s, o, most, &k));
     memcpy(run + 1, g->ids, (size_t)k * sizeof *run);
     RY_TRY(gen_append(s, run, k + 1, g->logits));

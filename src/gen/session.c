@@ -25,11 +25,10 @@ void ry_session_close(ry_session *s) {
         RY_VEC_FREE(&s->seq[b].ids);
         ry_mem_free(s->seq[b].logits);
     }
-    ry_var_close(s->freq);
+    model_ropes_close(&s->ropes);
     gen_sampler_free(&s->sampler);
     ry_mem_free(s->seq);
     ry_mem_free(s->cache);
-    ry_mem_free(s->freq_host);
     ry_mem_free(s->feed);
     ry_mem_free(s->lengths);
     ry_mem_free(s->each);
@@ -48,13 +47,15 @@ static ry_status check_options(ry_session_options *o, const ry_model *m) {
     const ry_dtype_info *t = ry_dtype_row(o->cache);
     if (o->cache != RY_F32 && o->cache != RY_F16 && o->cache != RY_BF16 && o->cache != RY_Q8_0)
         RY_FAIL(RY_EDTYPE, "a KV cache of %s: it can be f32, f16, bf16 or q8_0", t->name);
-    if (m->cfg.head_dim % t->block)
-        RY_FAIL(RY_EUNSUPPORTED, "a KV cache of %s needs heads of a multiple of %d numbers, this model's have %lld: use f16", t->name, t->block, (long long)m->cfg.head_dim);
+    for (int64_t i = 0; i < 2 * m->cfg.num_hidden_layers; i++) {
+        model_cache_spec kept = model_cache_of(m, i / 2, 1, 1, o->cache);
+        if (kept.by_position && kept.at[i % 2].dim[3] % t->block)
+            RY_FAIL(RY_EUNSUPPORTED, "a KV cache of %s needs heads of a multiple of %d numbers, this model's have %lld: use f16", t->name, t->block, (long long)kept.at[i % 2].dim[3]);
+    }
     return RY_OK;
 }
 
 ry_status ry_session_open(ry_session **out, ry_model *m, const ry_session_options *o) {
-    const model_config *c = &m->cfg;
     ry_session_options opt = o ? *o : (ry_session_options){0};
     RY_TRY(check_options(&opt, m));
     ry_session *s = ry_mem_zalloc(sizeof *s);
@@ -62,20 +63,20 @@ ry_status ry_session_open(ry_session **out, ry_model *m, const ry_session_option
     if (!s) return st;
     s->m = m;
     s->opt = opt;
-    s->freq_length = -1;
-    s->freq_host = ry_mem_zalloc((size_t)rope_rotary(c) * sizeof(float));
+    s->ropes.length = -1;
+    for (int64_t i = 0; i < m->cfg.num_hidden_layers; i++) s->states |= !model_cache_of(m, i, 1, 1, RY_F32).by_position;
     s->feed = ry_mem_alloc(ry_mem_size((size_t)opt.batch + GEN_LONGEST, 3 * sizeof *s->feed, 0));
     s->seq = ry_mem_zalloc(ry_mem_size((size_t)opt.batch, sizeof *s->seq, 0));
-    s->lengths = ry_mem_alloc((size_t)opt.batch * 2 * sizeof *s->lengths);
+    s->lengths = ry_mem_alloc((size_t)opt.batch * 3 * sizeof *s->lengths);
     s->each = ry_mem_alloc((size_t)opt.batch * sizeof *s->each);
     s->counts = ry_mem_alloc((size_t)opt.batch * sizeof *s->counts);
-    if (!s->freq_host || !s->feed || !s->seq || !s->lengths || !s->each || !s->counts) goto fail;
+    if (!s->feed || !s->seq || !s->lengths || !s->each || !s->counts) goto fail;
     for (int64_t b = 0; b < opt.batch; b++) {
         s->seq[b].pending = -1;
-        s->seq[b].logits = ry_mem_alloc(ry_mem_size((size_t)c->vocab_size, sizeof(float), 0));
+        s->seq[b].logits = ry_mem_alloc(ry_mem_size((size_t)m->cfg.vocab_size, sizeof(float), 0));
         if (!s->seq[b].logits) goto fail;
     }
-    RY_GO(st, fail, ry_var_open(&s->freq, m->dev, &RY_SHAPE(RY_F32, rope_rotary(c) / 2), "rope.freq"));
+    RY_GO(st, fail, model_ropes_open(&s->ropes, m));
     *out = s;
     return RY_OK;
 fail:
@@ -110,11 +111,12 @@ ry_status gen_reserve(ry_session *s, int64_t rows) {
     if (rows <= s->rows) return RY_OK;
     while (room < rows) room *= 2;
     if (room > most) room = most;
-    ry_spec spec = RY_SHAPE(s->opt.cache, 1, s->opt.batch * room, c->num_key_value_heads, c->head_dim);
     ry_var **next = ry_mem_zalloc(n * sizeof *next);
     ry_status st = next ? RY_OK : RY_ENOMEM;
     for (size_t i = 0; i < n && st == RY_OK; i++) {
-        st = ry_var_open(&next[i], s->m->dev, &spec, i % 2 ? "cache.v" : "cache.k");
+        model_cache_spec kept = model_cache_of(s->m, (int64_t)i / 2, s->opt.batch, room, s->opt.cache);
+        if (!kept.at[i % 2].rank) continue;
+        st = ry_var_open(&next[i], s->m->dev, &kept.at[i % 2], i % 2 ? "cache.v" : "cache.k");
         if (st == RY_OK && s->cache) st = move_rows(s, next[i], s->cache[i]);
     }
     if (st == RY_OK) { /* else all stays as it was */
@@ -130,20 +132,21 @@ ry_status gen_reserve(ry_session *s, int64_t rows) {
 
 /* ---- programs ---- */
 
-/* Inputs in order: ids [B,T], pos [B,T], length [B]; where the session has several sequences, rows of the cache [B*T]; and where only
+/* Inputs in order: ids [B,T], pos [B,T], length [B]; where layers keep a state, how many tokens count [B]; where the session has several sequences, rows of the cache [B*T]; and where only
  * the last logits are wanted of many, last [B]. */
 static ry_status build(ry_session *s, gen_program *p) {
     ry_graph *g;
     int64_t B = p->sequence < 0 ? s->opt.batch : 1, T = p->T;
     RY_TRY(ry_graph_open(&g, s->m->dev));
     ry_graph_precision(g, s->m->opt.precision);
-    model_pass pass = {.g = g, .m = s->m, .rope_scale = s->rope_scale, .cache = s->cache, .sequences = s->opt.batch, .sequence = p->sequence};
+    model_pass pass = {.g = g, .m = s->m, .cache = s->cache, .sequences = s->opt.batch, .sequence = p->sequence};
     pass.ids = ry_input(g, &RY_SHAPE(RY_I32, B, T), "ids");
     pass.pos = ry_input(g, &RY_SHAPE(RY_I32, B, T), "pos");
     pass.length = ry_input(g, &RY_SHAPE(RY_I32, B), "length");
+    if (s->states) pass.fresh = ry_input(g, &RY_SHAPE(RY_I32, B), "fresh");
     pass.cache_at = s->opt.batch > 1 ? ry_input(g, &RY_SHAPE(RY_I32, B * T), "rows") : RY_RESHAPE(g, pass.pos, B * T);
-    pass.freq = ry_use(g, s->freq);
-    ry_tensor h = s->m->family->hidden(&pass);
+    model_pass_ropes(&pass, &s->ropes);
+    ry_tensor h = model_hidden(&pass);
     if (T > 1 && !p->every) {
         ry_tensor last = ry_input(g, &RY_SHAPE(RY_I32, B), "last");
         h = ry_take(g, RY_RESHAPE(g, h, B * T, -1), last, 0);
@@ -176,16 +179,6 @@ static ry_status program_for(ry_session *s, ry_program **out, int64_t T, int seq
     return RY_OK;
 }
 
-static ry_status set_freq(ry_session *s, int64_t length) {
-    int64_t key = rope_varies(&s->m->cfg, length) ? length : 0;
-    double scale = s->rope_scale;
-    if (key == s->freq_length) return RY_OK;
-    rope_frequencies(&s->m->cfg, length, s->freq_host, &s->rope_scale);
-    if (s->freq_length >= 0 && scale != s->rope_scale) RY_FAIL(RY_EINTERNAL, "rope: the attention factor changed with the length");
-    s->freq_length = key;
-    return ry_var_write(s->freq, s->freq_host, (size_t)rope_rotary(&s->m->cfg) / 2 * sizeof(float));
-}
-
 static ry_status need_spare(ry_session *s, size_t floats) {
     if (floats <= s->spare_floats) return RY_OK;
     float *p = ry_mem_alloc(ry_mem_size(floats, sizeof *p, 0));
@@ -209,7 +202,7 @@ static int64_t run_length(const ry_session *s, int64_t n) {
 /* One run: n[b] ids for sequence b (of all, or the one given), T columns. Feeds what build() declares. */
 static ry_status run(ry_session *s, ry_program *p, int sequence, int64_t T, const int32_t *const *ids, const int64_t *n, bool last_only) {
     int64_t B = sequence < 0 ? s->opt.batch : 1, size = B * T;
-    int32_t *id = s->feed, *pos = id + size, *row = pos + size, *lengths = s->lengths, *lasts = lengths + B;
+    int32_t *id = s->feed, *pos = id + size, *row = pos + size, *lengths = s->lengths, *lasts = lengths + B, *fresh = lasts + B;
     for (int64_t b = 0; b < B; b++) {
         int64_t q = sequence < 0 ? b : sequence, used = (int64_t)s->seq[q].ids.n;
         for (int64_t t = 0; t < T; t++) {
@@ -218,12 +211,14 @@ static ry_status run(ry_session *s, ry_program *p, int sequence, int64_t T, cons
             row[b * T + t] = (int32_t)(q * s->rows + used + t);
         }
         lengths[b] = (int32_t)(used + T);
+        fresh[b] = (int32_t)n[b];
         lasts[b] = (int32_t)(b * T + (n[b] > 0 ? n[b] - 1 : 0));
     }
     size_t bytes = (size_t)size * sizeof *id, few = (size_t)B * sizeof *lengths, input = 3;
     RY_TRY(ry_program_feed(p, 0, id, bytes));
     RY_TRY(ry_program_feed(p, 1, pos, bytes));
     RY_TRY(ry_program_feed(p, 2, lengths, few));
+    if (s->states) RY_TRY(ry_program_feed(p, input++, fresh, few));
     if (s->opt.batch > 1) RY_TRY(ry_program_feed(p, input++, row, bytes));
     if (last_only) RY_TRY(ry_program_feed(p, input, lasts, few));
     for (int64_t b = 0; b < B; b++) s->seq[sequence < 0 ? b : sequence].ready &= n[b] == 0;
@@ -267,8 +262,7 @@ static ry_status run_some(ry_session *s, const int32_t *ids, int64_t n, float *a
     return RY_OK;
 }
 
-ry_status gen_append(ry_session *s, const int32_t *ids, int64_t n, float *all) {
-    RY_TRY(set_freq(s, gen_used(s) + n));
+static ry_status run_all(ry_session *s, const int32_t *ids, int64_t n, float *all) {
     for (int64_t i = 0; i < n;) {
         int64_t k = n - i, most = all ? GEN_LONGEST_ALL : GEN_LONGEST;
         if (k > most) k = most;
@@ -276,6 +270,57 @@ ry_status gen_append(ry_session *s, const int32_t *ids, int64_t n, float *all) {
         i += k;
     }
     return RY_OK;
+}
+
+/* Zeros for what the sequence's layers keep beside keys and values. */
+static ry_status clear_states(ry_session *s) {
+    for (int64_t i = 0; s->cache && i < s->m->cfg.num_hidden_layers; i++) {
+        ry_var *v = s->cache[2 * i];
+        if (model_cache_of(s->m, i, 1, 1, RY_F32).by_position) continue;
+        size_t row = v->bytes / (size_t)s->opt.batch;
+        void *zero = ry_mem_zalloc(row);
+        if (!zero) return RY_ENOMEM;
+        ry_device_lock(s->m->dev);
+        ry_status st = s->m->dev->api->write(s->m->dev, &v->buf, row * (size_t)s->at, zero, row);
+        ry_device_unlock(s->m->dev);
+        ry_mem_free(zero);
+        RY_TRY(st);
+    }
+    return RY_OK;
+}
+
+/* The sequence's first n tokens once more, from the first. */
+static ry_status again(ry_session *s, int64_t n) {
+    gen_sequence *q = &s->seq[s->at];
+    size_t bytes = (size_t)n * sizeof *q->ids.at;
+    int32_t *ids = ry_mem_alloc(bytes);
+    if (!ids) return RY_ENOMEM;
+    memcpy(ids, q->ids.at, bytes);
+    q->ids.n = 0;
+    q->ready = false;
+    ry_status st = s->states ? clear_states(s) : RY_OK;
+    if (st == RY_OK) st = run_all(s, ids, n, NULL);
+    ry_mem_free(ids);
+    return st;
+}
+
+/* Frequencies for the longest sequence, of which one will have `length` tokens. */
+static ry_status set_ropes(ry_session *s, int64_t length) {
+    int64_t at = s->at;
+    bool changed;
+    ry_status st = RY_OK;
+    for (int64_t b = 0; b < s->opt.batch; b++)
+        if ((int64_t)s->seq[b].ids.n > length) length = (int64_t)s->seq[b].ids.n;
+    RY_TRY(model_ropes_set(&s->ropes, s->m, length, &changed));
+    for (s->at = 0; changed && st == RY_OK && s->at < s->opt.batch; s->at++)
+        if (s->seq[s->at].ids.n) st = again(s, (int64_t)s->seq[s->at].ids.n);
+    s->at = at;
+    return st;
+}
+
+ry_status gen_append(ry_session *s, const int32_t *ids, int64_t n, float *all) {
+    RY_TRY(set_ropes(s, gen_used(s) + n));
+    return run_all(s, ids, n, all);
 }
 
 ry_status gen_append_each(ry_session *s, const int32_t *ids) {
@@ -287,7 +332,7 @@ ry_status gen_append_each(ry_session *s, const int32_t *ids) {
         each[b] = &ids[b], n[b] = ids[b] >= 0;
         if ((int64_t)s->seq[b].ids.n >= most) most = (int64_t)s->seq[b].ids.n + 1;
     }
-    RY_TRY(set_freq(s, most));
+    RY_TRY(set_ropes(s, most));
     RY_TRY(gen_reserve(s, most));
     RY_TRY(need_spare(s, (size_t)(B * V)));
     RY_TRY(program_for(s, &p, 1, -1, false));
@@ -324,6 +369,7 @@ ry_status ry_session_feed(ry_session *s, const int32_t *ids, size_t n, float *lo
         RY_TRY(gen_append(s, &q->pending, 1, NULL)); /* a failure loses no token */
         q->pending = -1;
     }
+    if (!n && !q->ready && q->ids.n && s->states) RY_TRY(again(s, (int64_t)q->ids.n));
     if (!n && !q->ready && q->ids.n) { /* the end was dropped: its last token once more, for its logits */
         int32_t last = q->ids.at[q->ids.n - 1];
         q->ids.n--;
@@ -352,11 +398,13 @@ ry_status ry_session_rewind(ry_session *s, int64_t n) {
     gen_sequence *q = &s->seq[s->at];
     if (n < 0 || n > (int64_t)q->ids.n) RY_FAIL(RY_EARG, "rewind to %lld: the sequence has %zu positions", (long long)n, q->ids.n);
     gen_forget_guess(s);
-    if (n < (int64_t)q->ids.n) q->ready = false;
-    q->ids.n = (size_t)n;
+    bool back = n < (int64_t)q->ids.n;
+    if (back) q->ready = false;
     q->pending = -1;
     q->sampled = 0;
-    return RY_OK;
+    if (back && s->states && n) return again(s, n); /* a state cannot be cut back */
+    q->ids.n = (size_t)n;
+    return back && s->states ? clear_states(s) : RY_OK;
 }
 
 void ry_session_reset(ry_session *s) {

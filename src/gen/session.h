@@ -29,16 +29,14 @@ struct ry_session {
     ry_model *m;
     ry_session_options opt;
     int64_t rows;               /* positions that the caches hold of each sequence: they grow */
-    ry_var **cache;             /* by layer, keys and values: [1,batch*rows,G,D] */
-    ry_var *freq;               /* its own: it changes with the length under dynamic scalings */
-    float *freq_host;
-    double rope_scale;
-    int64_t freq_length;        /* length that freq was made for; 0 = the plain table, -1 = none yet */
+    ry_var **cache;             /* by layer, two each: model_cache_of */
+    bool states;                /* some layers keep more than keys and values: a sequence that is cut back is computed again */
+    model_ropes ropes;          /* its own: they change with the length under dynamic scalings */
     gen_program programs[GEN_PROGRAMS];
     uint64_t runs;
     gen_sequence *seq;          /* [batch] */
     int64_t at;                 /* the one that calls speak of */
-    int32_t *feed, *lengths;    /* a run's ids, positions, rows of the cache; lengths and last rows [2*batch] */
+    int32_t *feed, *lengths;    /* a run's ids, positions, rows of the cache; lengths, last rows, tokens that count [3*batch] */
     const int32_t **each;       /* [batch]: a run's ids of each sequence, */
     int64_t *counts;            /* and how many */
     float *spare;               /* logits on their way, of batches and padded runs */

@@ -1,17 +1,25 @@
 /* model.c - opening, making and using a model, whatever its family. */
 #include "model/model.h"
 #include "base/os.h"
+#include "base/text.h"
 #include "core/op.h"
 #include "io/yaml.h"
 #include <string.h>
 
-extern const model_family model_family_llama;
-static const model_family *const families[] = {&model_family_llama};
+extern const model_family *const model_family_rows[]; /* written by the build: every file of src/model/families */
 
 const model_family *model_family_find(const char *model_type) {
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (!strcmp(families[i]->model_type, model_type)) return families[i];
+    for (const model_family *const *f = model_family_rows; *f; f++)
+        if (!strcmp((*f)->model_type, model_type)) return *f;
     return NULL;
+}
+
+static ry_status unknown(const char *what, const char *type) {
+    ry_text list = {0};
+    for (const model_family *const *f = model_family_rows; *f; f++) ry_text_printf(&list, "%s%s", f == model_family_rows ? "" : ", ", (*f)->model_type);
+    ry_status st = ry_fail(RY_EUNSUPPORTED, "%s: model_type '%s' is not known (%s)", what, type, list.at ? list.at : "");
+    ry_text_free(&list);
+    return st;
 }
 
 void ry_model_close(ry_model *m) {
@@ -19,11 +27,34 @@ void ry_model_close(ry_model *m) {
     for (size_t i = 0; i < m->vars.n; i++) ry_var_close(m->vars.at[i]);
     for (size_t i = 0; i < m->ropes.n; i++) ry_var_close(m->ropes.at[i].freq);
     RY_VEC_FREE(&m->vars);
+    RY_VEC_FREE(&m->tensors);
     RY_VEC_FREE(&m->ropes);
     ry_json_free(m->json);
     source_close(m->source);
     ry_arena_free(&m->arena);
     ry_mem_free(m);
+}
+
+/* The part of the configuration that is the language model's becomes the configuration. */
+static ry_status unwrap(ry_model *m, const char *what) {
+    const char *inner = m->family->inner;
+    const ry_json *part;
+    ry_json *own;
+    ry_text t = {0};
+    RY_TRY(config_end_tokens(&m->cfg, m->json, what));
+    RY_TRY(ry_json_object(&part, m->json, what, m->family->wrapped, true));
+    RY_TRY(ry_json_text(&inner, part, what, "model_type", false));
+    ry_json_write(&t, part, 0);
+    m->family = model_family_find(inner);
+    ry_status st = m->family ? ry_text_status(&t) : unknown(what, inner);
+    if (st == RY_OK) st = ry_json_parse(&own, t.at, t.n, what, 0);
+    if (st == RY_OK) {
+        ry_json_free(m->json);
+        m->json = own;
+        if (!ry_json_find(own, "model_type")) st = ry_json_put(own, "model_type", ry_json_new_text(inner));
+    }
+    ry_text_free(&t);
+    return st;
 }
 
 /* Takes json over. */
@@ -42,8 +73,9 @@ static ry_status model_new(ry_model **out, ry_device *d, ry_json *json, const ch
     RY_GO(st, fail, ry_json_need_object(json, what));
     RY_GO(st, fail, ry_json_text(&type, json, what, "model_type", false));
     m->family = model_family_find(type);
-    if (!m->family) RY_GO(st, fail, ry_fail(RY_EUNSUPPORTED, "%s: model_type '%s' is not known (llama)", what, type));
-    RY_GO(st, fail, config_read(&m->cfg, json, what, &m->arena, vocab_size));
+    if (!m->family) RY_GO(st, fail, unknown(what, type));
+    if (m->family->wrapped) RY_GO(st, fail, unwrap(m, what));
+    RY_GO(st, fail, config_read(&m->cfg, m->family, m->json, what, &m->arena, vocab_size));
     *out = m;
     return RY_OK;
 fail:
@@ -51,12 +83,25 @@ fail:
     return st;
 }
 
+/* "*" stands for any text. */
+static bool matches(const char *pattern, const char *s) {
+    for (; *pattern && *pattern != '*'; pattern++, s++)
+        if (*pattern != *s) return false;
+    if (!*pattern) return !*s;
+    for (;; s++) {
+        if (matches(pattern + 1, s)) return true;
+        if (!*s) return false;
+    }
+}
+
 /* Tensors that checkpoints carry and a model does not need. */
 static bool harmless(const ry_model *m, const char *name) {
-    size_t n = strlen(name);
-    static const char tail[] = ".rotary_emb.inv_freq";
-    if (m->cfg.tie_word_embeddings && !strcmp(name, "lm_head.weight")) return true;
-    return n >= sizeof tail - 1 && !strcmp(name + n - (sizeof tail - 1), tail);
+    char head[256];
+    model_name(head, sizeof head, m->family, m->prefix, &(model_tensor){.role = ROLE_HEAD, .layer = -1}, 0);
+    if (m->cfg.tie_word_embeddings && (!strcmp(name, head) || matches("*lm_head.weight", name))) return true;
+    for (const char *const *p = m->family->ignore; p && *p; p++)
+        if (matches(*p, name)) return true;
+    return matches("*.rotary_emb.inv_freq", name);
 }
 
 static ry_status end_tokens_of(ry_model *m, const char *folder) {
@@ -91,7 +136,8 @@ ry_status ry_model_open(ry_model **out, ry_device *d, const char *folder, const 
     }
     m->source = source;
     st = end_tokens_of(m, folder);
-    if (st == RY_OK) st = m->family->declare(m);
+    m->prefix = weights_prefix(m);
+    if (st == RY_OK) st = model_declare(m);
     for (size_t i = 0; st == RY_OK && i < source->at.n; i++) {
         const model_stored *t = &source->at.at[i];
         if (!t->used && !harmless(m, t->name))
@@ -114,7 +160,7 @@ static ry_status init_from(ry_model **out, ry_device *d, ry_json *json, const ch
     RY_TRY(model_new(&m, d, json, what, vocab_size, o));
     m->seed = seed;
     ry_status st = config_complete(m->json, &m->cfg, m->family);
-    if (st == RY_OK) st = m->family->declare(m);
+    if (st == RY_OK) st = model_declare(m);
     if (st != RY_OK) ry_model_close(m);
     else *out = m;
     return st;
@@ -154,47 +200,11 @@ bool ry_model_is_end(const ry_model *m, int32_t id) {
 
 /* ---- graphs ---- */
 
-ry_status model_pass_plain(model_pass *p, ry_graph *g, ry_model *m, ry_tensor ids) {
-    const ry_spec *s = ry_spec_of(g, ids);
-    ry_var *freq;
-    *p = (model_pass){.g = g, .m = m, .ids = ids};
-    if (!s) return ry_graph_status(g) != RY_OK ? ry_graph_status(g) : ry_fail(RY_ESTALE, "model: ids is null or of an earlier step");
-    if (s->rank != 2) RY_FAIL(RY_ESHAPE, "model: ids must be [B,T], it is %s", ry_show(s).s);
-    RY_TRY(model_rope(m, s->dim[1], &freq, &p->rope_scale));
-    ry_graph_precision(g, m->opt.precision);
-    p->freq = ry_use(g, freq);
-    p->pos = ry_iota(g, &RY_SHAPE(RY_I32, s->dim[1]), 0, 0, 1);
-    return RY_OK;
-}
-
-ry_tensor model_append(const model_pass *p, ry_var *cache, ry_tensor x) {
-    const ry_spec *s = ry_spec_of(p->g, x);
-    if (!s) return RY_NULL;
-    int64_t B = s->dim[0], T = s->dim[1], G = s->dim[2], D = s->dim[3], rows = ry_var_spec(cache)->dim[1] / p->sequences;
-    ry_dtype t = ry_var_spec(cache)->dtype;
-    if (ry_dtype_row(t)->kind == RY_KIND_BLOCK) x = ry_cast(p->g, x, t);
-    x = ry_set_rows(p->g, cache, RY_RESHAPE(p->g, x, 1, B * T, G, D), p->cache_at, 1);
-    if (p->sequences > 1 && p->sequence >= 0) return ry_slice(p->g, x, 1, p->sequence * rows, (p->sequence + 1) * rows, 1);
-    return RY_RESHAPE(p->g, x, p->sequences, rows, G, D);
-}
-
-ry_tensor model_logits(ry_graph *g, ry_model *m, ry_tensor hidden) { return ry_linear(g, hidden, ry_use(g, m->family->head(m)), RY_NULL); }
-
 ry_tensor ry_model_logits(ry_graph *g, ry_model *m, ry_tensor ids) {
     model_pass p;
     ry_status st = model_pass_plain(&p, g, m, ids);
     if (st != RY_OK) return ry_graph_fail(g, st, "%s", ry_message());
-    return model_logits(g, m, m->family->hidden(&p));
-}
-
-ry_tensor model_loss(const model_pass *p, ry_tensor targets, ry_tensor scale, bool with_grad) {
-    ry_graph *g = p->g;
-    ry_tensor h = p->m->family->hidden(p);
-    const ry_spec *s = ry_spec_of(g, h);
-    if (!s) return RY_NULL;
-    int64_t R = s->dim[0] * s->dim[1];
-    return ry_linear_cross_entropy(g, RY_RESHAPE(g, h, R, s->dim[2]), ry_use(g, p->m->family->head(p->m)), RY_RESHAPE(g, targets, R),
-                                   &(ry_linear_ce_options){.ignore = -100, .scale = scale, .with_grad = with_grad});
+    return model_logits(g, m, model_hidden(&p));
 }
 
 ry_tensor ry_model_loss(ry_graph *g, ry_model *m, ry_tensor ids, ry_tensor targets, ry_tensor scale, bool with_grad) {

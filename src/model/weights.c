@@ -19,43 +19,102 @@ static ry_status convert(void *out, ry_dtype to, const void *data, ry_dtype from
     return RY_OK;
 }
 
+static const char *prefix_of(const model_family *f) { return f->prefix ? f->prefix : "model."; }
+
+const char *weights_prefix(const ry_model *m) {
+    static const model_tensor embed = {.role = ROLE_EMBED, .layer = -1};
+    const char *usual = prefix_of(m->family);
+    char name[256];
+    model_name(name, sizeof name, m->family, usual, &embed, 0);
+    if (source_find(m->source, name)) return usual;
+    for (const char *const *p = m->family->prefixes; p && *p; p++) {
+        model_name(name, sizeof name, m->family, *p, &embed, 0);
+        if (source_find(m->source, name)) return *p;
+    }
+    return usual;
+}
+
 static bool is_weight(ry_dtype t) {
     ry_kind kind = ry_dtype_row(t)->kind;
     return t != RY_NONE && (kind == RY_KIND_FLOAT || kind == RY_KIND_BLOCK);
 }
 
-/* Of the same dtype as it is stored, or widened to f32; in place where it lies ready. */
-static ry_status from_source(ry_model *m, ry_var **out, const ry_spec *want, const char *name) {
-    model_stored *t = source_find(m->source, name);
-    if (!t) RY_FAIL(RY_EFORMAT, "%s: tensor %s is missing", m->source->what, name);
-    t->used = true;
-    if (!is_weight(t->spec.dtype))
-        RY_FAIL(RY_EDTYPE, "%s: tensor %s is %s, which no weights of Rusty's can be", t->file, name, t->type);
-    if (!ry_same_shape(&t->spec, want))
-        RY_FAIL(RY_ESHAPE, "%s: tensor %s is %s, the config wants %s", t->file, name, ry_show(&t->spec).s, ry_show(want).s);
-    ry_spec s = t->spec;
-    if (m->opt.master_f32 || s.dtype == RY_F64) s.dtype = RY_F32;
-    if (s.dtype == t->spec.dtype && !m->opt.master_f32 && t->data) {
-        RY_TRY(ry_var_wrap(out, m->dev, &s, name, (void *)(uintptr_t)t->data, NULL, NULL));
+/* The tensor of the source, checked: of a shape want, of a dtype that weights may have. */
+static ry_status stored(ry_model *m, model_stored **out, const ry_spec *want, const model_tensor *t, int64_t part) {
+    char name[256];
+    model_name(name, sizeof name, m->family, m->prefix, t, part);
+    model_stored *e = *out = source_find(m->source, name);
+    if (!e) RY_FAIL(RY_EFORMAT, "%s: tensor %s is missing", m->source->what, name);
+    e->used = true;
+    if (!is_weight(e->spec.dtype)) RY_FAIL(RY_EDTYPE, "%s: tensor %s is %s, which no weights of Rusty's can be", e->file, name, e->type);
+    if (!ry_same_shape(&e->spec, want))
+        RY_FAIL(RY_ESHAPE, "%s: tensor %s is %s, the config wants %s", e->file, name, ry_show(&e->spec).s, ry_show(want).s);
+    return RY_OK;
+}
+
+/* Reads a tensor into out, as dtype to. */
+static ry_status read_as(const ry_model *m, const model_stored *e, void *out, ry_dtype to) {
+    if (to == e->spec.dtype) return source_read(m->source, e, out);
+    void *made = e->data ? NULL : ry_mem_alloc(e->bytes);
+    const void *raw = e->data ? e->data : made;
+    ry_status st = raw ? RY_OK : RY_ENOMEM;
+    if (made) st = source_read(m->source, e, made);
+    if (st == RY_OK) st = convert(out, to, raw, e->spec.dtype, ry_count(&e->spec));
+    ry_mem_free(made);
+    return st;
+}
+
+/* Many tensors become one variable, in the first one's dtype. */
+static ry_status from_parts(ry_model *m, ry_var **out, const ry_spec *want, const model_tensor *t, const char *name) {
+    model_stored *e, *last = NULL;
+    ry_spec one = {.dtype = want->dtype, .rank = want->rank - 1}, s = *want;
+    size_t bytes, each;
+    bool in_place = !m->opt.master_f32;
+    memcpy(one.dim, want->dim + 1, (size_t)one.rank * sizeof *one.dim);
+    for (int64_t i = 0; i < t->parts; i++, last = e) {
+        RY_TRY(stored(m, &e, &one, t, i));
+        in_place &= e->data && (!last || source_next_to(last, e));
+    }
+    RY_TRY(stored(m, &e, &one, t, 0));
+    one.dtype = s.dtype = m->opt.master_f32 || e->spec.dtype == RY_F64 ? RY_F32 : e->spec.dtype;
+    if (in_place && s.dtype == e->spec.dtype) {
+        RY_TRY(ry_var_wrap(out, m->dev, &s, name, (void *)(uintptr_t)e->data, NULL, NULL));
         (*out)->read_only = (*out)->buf.borrowed;
         return RY_OK;
     }
+    RY_TRY(ry_spec_bytes(&bytes, &s));
+    RY_TRY(ry_spec_bytes(&each, &one));
+    char *x = ry_mem_alloc(bytes);
+    ry_status st = x ? ry_var_open(out, m->dev, &s, name) : RY_ENOMEM;
+    for (int64_t i = 0; i < t->parts && st == RY_OK; i++) {
+        st = stored(m, &e, &one, t, i);
+        if (st == RY_OK) st = read_as(m, e, x + (size_t)i * each, s.dtype);
+    }
+    if (st == RY_OK) st = ry_var_write(*out, x, bytes);
+    ry_mem_free(x);
+    return st;
+}
+
+/* Of the same dtype as it is stored, or widened to f32; in place where it lies ready. */
+static ry_status from_one(ry_model *m, ry_var **out, const ry_spec *want, const model_tensor *t, const char *name) {
+    model_stored *e;
     size_t bytes;
+    RY_TRY(stored(m, &e, want, t, 0));
+    ry_spec s = e->spec;
+    if (m->opt.master_f32 || s.dtype == RY_F64) s.dtype = RY_F32;
+    bool same = s.dtype == e->spec.dtype;
+    if (same && !m->opt.master_f32 && e->data) {
+        RY_TRY(ry_var_wrap(out, m->dev, &s, name, (void *)(uintptr_t)e->data, NULL, NULL));
+        (*out)->read_only = (*out)->buf.borrowed;
+        return RY_OK;
+    }
     RY_TRY(ry_spec_bytes(&bytes, &s));
     RY_TRY(ry_var_open(out, m->dev, &s, name));
-    bool same = s.dtype == t->spec.dtype;
-    void *made = t->data ? NULL : ry_mem_alloc(t->bytes), *x = same ? NULL : ry_mem_alloc(bytes);
-    const void *raw = t->data ? t->data : made;
-    ry_status st = raw && (same || x) ? RY_OK : RY_ENOMEM;
-    if (st == RY_OK && made) st = source_read(m->source, t, made);
-    if (st == RY_OK && x) st = convert(x, s.dtype, raw, t->spec.dtype, ry_count(&s));
-    if (st == RY_OK) st = ry_var_write(*out, same ? raw : x, bytes);
-    ry_mem_free(made);
+    if (same && e->data) return ry_var_write(*out, e->data, bytes);
+    void *x = ry_mem_alloc(bytes);
+    ry_status st = x ? read_as(m, e, x, s.dtype) : RY_ENOMEM;
+    if (st == RY_OK) st = ry_var_write(*out, x, bytes);
     ry_mem_free(x);
-    if (st != RY_OK) {
-        ry_var_close(*out);
-        *out = NULL;
-    }
     return st;
 }
 
@@ -85,68 +144,110 @@ static ry_status at_random(ry_model *m, ry_var **out, const ry_spec *f32, model_
     return st;
 }
 
-ry_status model_param(ry_model *m, ry_var **out, model_init init, int rank, const int64_t *dim, const char *fmt, ...) {
+ry_status model_param(ry_model *m, model_role role, bool bias, int64_t layer, model_init init, int rank, const int64_t *dim) {
     char name[256];
+    model_tensor t = {.role = role, .bias = bias, .layer = layer};
     ry_spec s = ry_shape(RY_F32, rank, dim);
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(name, sizeof name, fmt, ap);
-    va_end(ap);
     ry_var *v = NULL;
-    RY_TRY(m->source ? from_source(m, &v, &s, name) : at_random(m, &v, &s, init, name));
-    ry_var **slot = RY_PUSH(&m->vars);
-    if (!slot) {
+    if (model_has_parts(m->family, role)) t.parts = dim[0];
+    if (ry_numel(&s) < 0) RY_FAIL(RY_EFORMAT, "%s of this config is too large", ry_show(&s).s);
+    model_name(name, sizeof name, m->family, prefix_of(m->family), &t, -1);
+    ry_status st = !m->source ? at_random(m, &v, &s, init, name) : t.parts ? from_parts(m, &v, &s, &t, name) : from_one(m, &v, &s, &t, name);
+    ry_var **slot = st == RY_OK ? RY_PUSH(&m->vars) : NULL;
+    model_tensor *beside = slot ? RY_PUSH(&m->tensors) : NULL;
+    if (!beside) {
+        if (slot) m->vars.n--;
         ry_var_close(v);
-        return RY_ENOMEM;
+        return st == RY_OK ? RY_ENOMEM : st;
     }
-    *slot = *out = v;
+    *beside = t;
+    *slot = v;
+    model_pair *pair = layer < 0 ? &m->top.at[role] : &m->layers[layer].at[role];
+    if (bias) pair->b = v;
+    else pair->w = v;
     return RY_OK;
 }
 
 /* ---- saving ---- */
 
+size_t weights_stored(const ry_model *m) {
+    size_t n = 0;
+    for (size_t i = 0; i < m->tensors.n; i++) n += m->tensors.at[i].parts ? (size_t)m->tensors.at[i].parts : 1;
+    return n;
+}
+
+ry_status weights_list(ry_arena *a, const ry_model *m, weights_part *out) {
+    char name[256];
+    for (size_t i = 0; i < m->vars.n; i++) {
+        const model_tensor *t = &m->tensors.at[i];
+        ry_spec s = *ry_var_spec(m->vars.at[i]);
+        if (t->parts) {
+            s.rank--;
+            memmove(s.dim, s.dim + 1, (size_t)s.rank * sizeof *s.dim);
+        }
+        for (int64_t k = 0; k < (t->parts ? t->parts : 1); k++, out++) {
+            model_name(name, sizeof name, m->family, prefix_of(m->family), t, k);
+            *out = (weights_part){.name = ry_arena_strdup(a, name), .var = i, .spec = s, .first = k * ry_count(&s)};
+            if (!out->name) return RY_ENOMEM;
+        }
+    }
+    return RY_OK;
+}
+
 typedef struct saver {
     const ry_model *m;
+    const weights_part *part;
     ry_dtype dtype;
-    void *raw, *out; /* one tensor as it is held, and as it is written */
+    void *raw, *out; /* one variable as it is held, one tensor as it is written */
+    size_t held;     /* which variable, plus 1 */
 } saver;
 
 static ry_status source(void *ud, size_t i, const void **data) {
     saver *s = ud;
-    ry_var *v = s->m->vars.at[i];
+    const weights_part *p = &s->part[i];
+    ry_var *v = s->m->vars.at[p->var];
     const ry_spec *spec = ry_var_spec(v);
     size_t bytes;
-    ry_spec to = *spec;
+    ry_spec to = p->spec;
     to.dtype = s->dtype;
-    ry_mem_free(s->raw);
-    ry_mem_free(s->out);
-    s->raw = s->out = NULL;
-    RY_TRY(ry_spec_bytes(&bytes, spec));
-    if (!(s->raw = ry_mem_alloc(bytes))) return RY_ENOMEM;
-    RY_TRY(ry_var_read(v, s->raw, bytes));
-    *data = s->raw;
+    if (s->held != p->var + 1) {
+        s->held = 0;
+        ry_mem_free(s->raw);
+        RY_TRY(ry_spec_bytes(&bytes, spec));
+        if (!(s->raw = ry_mem_alloc(bytes))) return RY_ENOMEM;
+        RY_TRY(ry_var_read(v, s->raw, bytes));
+        s->held = p->var + 1;
+    }
+    const char *from = (const char *)s->raw + ry_bytes_of(spec->dtype, p->first);
+    *data = from;
     if (spec->dtype == s->dtype) return RY_OK;
+    ry_mem_free(s->out);
+    s->out = NULL;
     RY_TRY(ry_spec_bytes(&bytes, &to));
     if (!(s->out = ry_mem_alloc(bytes))) return RY_ENOMEM;
     *data = s->out;
-    return convert(s->out, to.dtype, s->raw, spec->dtype, ry_count(spec));
+    return convert(s->out, to.dtype, from, spec->dtype, ry_count(&to));
 }
 
 static ry_status save_weights(const ry_model *m, const char *path, ry_dtype t) {
     static const char *const meta[] = {"format", "pt", NULL};
-    size_t n = m->vars.n;
+    size_t n = weights_stored(m);
+    ry_arena names = {0};
     saver s = {.m = m, .dtype = t};
     ry_named_data *d = ry_mem_zalloc(ry_mem_size(n, sizeof *d, 1));
-    if (!d) return RY_ENOMEM;
-    for (size_t i = 0; i < n; i++) {
-        d[i].name = ry_var_name(m->vars.at[i]);
-        d[i].spec = *ry_var_spec(m->vars.at[i]);
+    weights_part *part = ry_mem_zalloc(ry_mem_size(n, sizeof *part, 1));
+    ry_status st = d && part ? weights_list(&names, m, part) : RY_ENOMEM;
+    for (size_t i = 0; i < n && st == RY_OK; i++) {
+        d[i] = (ry_named_data){.name = part[i].name, .spec = part[i].spec};
         d[i].spec.dtype = t;
     }
-    ry_status st = st_write(path, n, d, meta, source, &s);
+    s.part = part;
+    if (st == RY_OK) st = st_write(path, n, d, meta, source, &s);
     ry_mem_free(s.raw);
     ry_mem_free(s.out);
     ry_mem_free(d);
+    ry_mem_free(part);
+    ry_arena_free(&names);
     return st;
 }
 

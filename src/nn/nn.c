@@ -5,12 +5,25 @@
 
 ry_tensor nn_linear(ry_graph *g, ry_tensor x, ry_var *w, ry_var *b) { return ry_linear(g, x, ry_use(g, w), b ? ry_use(g, b) : RY_NULL); }
 
+ry_tensor nn_activate(ry_graph *g, nn_act act, ry_tensor x) {
+    switch (act) {
+    case NN_SILU: return ry_silu(g, x);
+    case NN_GELU: return ry_gelu(g, x);
+    case NN_GELU_TANH: return ry_gelu_tanh(g, x);
+    case NN_GELU_QUICK: return ry_gelu_quick(g, x);
+    case NN_RELU2: return ry_square(g, ry_relu(g, x));
+    case NN_SIGMOID: return ry_sigmoid(g, x);
+    case NN_TANH: return ry_tanh(g, x);
+    default: return ry_relu(g, x);
+    }
+}
+
 ry_tensor nn_gated(ry_graph *g, nn_act act, ry_tensor a, ry_tensor b) {
     switch (act) {
     case NN_SILU: return ry_swiglu(g, a, b);
     case NN_GELU: return ry_geglu_erf(g, a, b);
     case NN_GELU_TANH: return ry_geglu(g, a, b);
-    default: return ry_mul(g, ry_relu(g, a), b);
+    default: return ry_mul(g, nn_activate(g, act, a), b);
     }
 }
 

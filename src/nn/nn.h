@@ -3,9 +3,10 @@
 #define RY_NN_NN_H
 #include <rusty.h>
 
-typedef enum { NN_SILU, NN_GELU, NN_GELU_TANH, NN_RELU } nn_act;
+typedef enum { NN_SILU, NN_GELU, NN_GELU_TANH, NN_GELU_QUICK, NN_RELU, NN_RELU2, NN_SIGMOID, NN_TANH } nn_act; /* relu2: relu squared */
 
 ry_tensor nn_linear(ry_graph *g, ry_tensor x, ry_var *w, ry_var *b); /* x [..,K], w [N,K], b [N] or NULL -> [..,N] */
+ry_tensor nn_activate(ry_graph *g, nn_act act, ry_tensor x);
 /* act(a) * b: SwiGLU, GeGLU and kin (Shazeer 2020, "GLU variants improve transformer"). */
 ry_tensor nn_gated(ry_graph *g, nn_act act, ry_tensor a, ry_tensor b);
 

@@ -71,6 +71,7 @@ static bool check_family(void *ud, const char *family) {
     assert_ok(ry_json_real(&o.lr, ref, "ref.json", "lr", 0, 1, true));
     assert_ok(ry_json_real(&o.weight_decay, ref, "ref.json", "weight_decay", 0, 1, false));
     o.warmup = strtol(strpbrk(text_of(ref, "schedule"), "0123456789"), NULL, 10);
+    o.decay_all = strstr(text_of(ref, "decay_on"), "all parameters") != NULL;
     o.loss_norm_micro_batch = strstr(text_of(ref, "loss_norm"), "mean loss times") != NULL;
     assert_ok(ry_train(m, d, NULL, &o));
     assert_int_equal(r.n, o.iters);
