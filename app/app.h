@@ -26,7 +26,7 @@ extern const app_verb verb_demo, verb_devices, verb_doctor, verb_bench, verb_tra
 
 /* Options that every computing verb has. */
 typedef struct app_common {
-    const char *device;
+    const char *device, *numerics;
     int64_t threads, seed;
     ry_dtype precision;
     bool json, profile, debug_nan;
@@ -36,6 +36,7 @@ typedef struct app_common {
     {"--threads,-t", OPT_INT, &(c).threads, "N", "CPU threads (default: all)", NULL},                     \
     {"--seed,-s", OPT_INT, &(c).seed, "N", "seed of everything random (default 0)", NULL},                \
     {"--precision", OPT_DTYPE, &(c).precision, "T", "dtype of products: f32, bf16 (default f32)", NULL},  \
+    {"--numerics", OPT_TEXT, &(c).numerics, "N", "products with quantised weights: exact, or q8 (faster; default of run, chat, serve, bench)", NULL}, \
     {"--profile", OPT_FLAG, &(c).profile, NULL, "time by operator on stderr, and a Chrome trace", NULL},    \
     {"--json", OPT_FLAG, &(c).json, NULL, "JSON Lines on stdout", NULL}
 
@@ -44,6 +45,7 @@ typedef struct app_common {
 bool app_parse(const app_verb *v, const app_option *o, int argc, char **argv, const char **rest, int max_rest, int *code);
 char *app_settings_text(const app_verb *v, const app_option *o); /* what was said, as YAML for -c; ry_mem_free */
 
+ry_status app_numerics(ry_numerics *out, const app_common *c, ry_numerics otherwise); /* --numerics, or the verb's own default */
 int app_fail(ry_status st);               /* prints ry_message() on stderr; the exit status */
 int app_usage(const app_verb *v, const char *fmt, ...) RY_PRINTF(2, 3);
 ry_status app_device(ry_device **out, const app_common *c); /* opens it, and says on stderr which it took */

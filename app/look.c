@@ -219,7 +219,7 @@ static int run_bench(const app_verb *v, int argc, char **argv) {
     const app_option o[] = {
         {"--tune", OPT_FLAG, &tune, NULL, "GPUs: try all kernel variants and keep the fastest (matmul alone does, for a second a line)", NULL},
         {"--sizes", OPT_TEXT, &sizes_text, "512,1024", "matmul: cubes, or MxNxK (512,1024,2048,4096)", NULL},
-        {"--dtype", OPT_DTYPE, &dtype, "T", "f32, bf16, f16 (f32)", NULL},
+        {"--dtype", OPT_DTYPE, &dtype, "T", "f32, bf16, f16; lm: also q8_0, q4_K and the other blocks (f32)", NULL},
         {"--layout", OPT_TEXT, &layout, "L", "NN, NT, TN (NN)", NULL},
         {"--ops", OPT_TEXT, &filter, "NAME", "only operators whose name begins so", NULL},
         {"--rows", OPT_INT, &rows, "N", "ops: N times the rows of each sample (1)", NULL},
@@ -240,7 +240,10 @@ static int run_bench(const app_verb *v, int argc, char **argv) {
     if (!n) return app_usage(v, "--sizes needs up to 32 sizes (N or MxNxK) joined by commas, not '%s'", sizes_text);
     if (strcmp(layout, "NN") && strcmp(layout, "NT") && strcmp(layout, "TN")) return app_usage(v, "--layout is NN, NT or TN, not '%s'", layout);
     ry_device *d = NULL;
-    ry_status st = app_device(&d, &c);
+    ry_numerics numerics;
+    ry_status st = app_numerics(&numerics, &c, RY_Q8);
+    if (st != RY_OK) return app_usage(v, "%s", ry_message());
+    st = app_device(&d, &c);
     if (st != RY_OK) return app_fail(st);
     if (!c.json) {
         app_banner();
@@ -250,7 +253,7 @@ static int run_bench(const app_verb *v, int argc, char **argv) {
     if (!strcmp(what, "matmul")) code = app_matmul_table(d, sizes, n, dtype, layout, tune ? 0 : APP_TUNE_SECONDS, c.json);
     else if (whole) {
         ry_tune_options how = {.progress = c.json ? NULL : tune_progress};
-        ry_bench_options b = {.tune = tune ? &how : NULL, .on_profile = c.profile ? app_profile : NULL};
+        ry_bench_options b = {.tune = tune ? &how : NULL, .numerics = numerics, .on_profile = c.profile ? app_profile : NULL};
         code = !strcmp(what, "lm") ? bench_lm(d, model, dtype, prompt, generate, &b, c.json) : bench_train(d, model, batch, len, steps, c.precision, &b, c.json);
     } else {
         ops_table t = {c.json};

@@ -134,8 +134,10 @@ static int run(const app_verb *v, int argc, char **argv) {
     bool folder = st == RY_OK || os_kind(a.model) == OS_FOLDER;
     if (st != RY_OK && folder && a.ids && (st == RY_ENOENT || st == RY_EUNSUPPORTED)) st = RY_OK; /* ids in, ids out */
     if (st == RY_ENOENT && folder) st = ry_fail(st, "%s has no tokenizer.json: give the prompt as --ids", a.model);
+    ry_numerics numerics = RY_EXACT;
+    if (st == RY_OK) st = app_numerics(&numerics, &a.common, a.logits_out ? RY_EXACT : RY_Q8);
     if (st == RY_OK) st = app_device(&d, &a.common);
-    if (st == RY_OK) st = ry_model_open(&m, d, a.model, &(ry_model_options){.precision = a.common.precision, .profile = a.common.profile});
+    if (st == RY_OK) st = ry_model_open(&m, d, a.model, &(ry_model_options){.precision = a.common.precision, .numerics = numerics, .profile = a.common.profile});
     if (st == RY_OK && a.ids) st = parse_ids(a.ids, &prompt, &n_prompt);
     else if (st == RY_OK) st = ry_encode(tok, a.prompt, strlen(a.prompt), true, &prompt, &n_prompt);
     if (st == RY_OK && !n_prompt) st = ry_fail(RY_EARG, "the prompt is empty: a model needs at least one token to go on from");

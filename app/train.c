@@ -223,8 +223,10 @@ static int run_eval(const app_verb *v, int argc, char **argv) {
     ry_data_options how = {.seq_len = a.seq_len, .stride = a.stride, .hold_out = a.hold_out, .held_part = a.hold_out > 0};
     ry_status st = find_tokenizer(&a, &tok);
     if (st == RY_OK) st = ry_data_open(&data, a.data, tok, &how);
+    ry_numerics numerics = RY_EXACT;
+    if (st == RY_OK) st = app_numerics(&numerics, &a.common, RY_EXACT);
     if (st == RY_OK) st = app_device(&d, &a.common);
-    if (st == RY_OK) st = ry_model_open(&m, d, a.model, &(ry_model_options){.precision = a.common.precision});
+    if (st == RY_OK) st = ry_model_open(&m, d, a.model, &(ry_model_options){.precision = a.common.precision, .numerics = numerics});
     if (st == RY_OK) st = ry_evaluate(&r, m, data, a.t.batch_size, a.per_sample ? print_row : NULL, NULL);
     if (st == RY_OK && a.common.json)
         printf("{\"loss\":%.9g,\"perplexity\":%.9g,\"tokens\":%lld,\"samples\":%lld}\n", r.loss, r.perplexity, (long long)r.tokens, (long long)r.samples);

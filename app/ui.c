@@ -59,6 +59,14 @@ const char *app_why_auto(const ry_device_info *chosen) {
     return "no GPU is usable here";
 }
 
+ry_status app_numerics(ry_numerics *out, const app_common *c, ry_numerics otherwise) {
+    *out = otherwise;
+    if (!c->numerics) return RY_OK;
+    if (strcmp(c->numerics, "exact") && strcmp(c->numerics, "q8")) RY_FAIL(RY_EARG, "--numerics is exact or q8, not '%s'", c->numerics);
+    *out = strcmp(c->numerics, "q8") ? RY_EXACT : RY_Q8;
+    return RY_OK;
+}
+
 ry_status app_device(ry_device **out, const app_common *c) {
     ry_device_info info;
     if (c->threads < 0 || c->threads > 4096) RY_FAIL(RY_EARG, "--threads must be from 1 to 4096");

@@ -295,6 +295,10 @@ RY_API ry_tensor ry_layer_norm(ry_graph *g, ry_tensor x, ry_tensor w, ry_tensor 
 
 /* Products. precision: dtype in which factors are multiplied (RY_F32, RY_BF16); accumulation is f32. RY_NONE = the graph's. */
 RY_API void ry_graph_precision(ry_graph *g, ry_dtype t);
+/* How products with weights of blocks are computed: exactly, as if the blocks were f32; or with the other side rounded to 8 bits (a
+ * scale for each 32 values of a row), in whole numbers, which is faster on CPUs (other devices stay exact). Gradients are exact. */
+typedef enum ry_numerics { RY_EXACT, RY_Q8 } ry_numerics;
+RY_API void ry_graph_numerics(ry_graph *g, ry_numerics n);
 RY_API ry_tensor ry_matmul(ry_graph *g, ry_tensor a, ry_tensor b);               /* [..,T,K] x [..,K,N] -> [..,T,N] */
 RY_API ry_tensor ry_linear(ry_graph *g, ry_tensor x, ry_tensor w, ry_tensor b);  /* x [..,K], w [N,K], b [N] or null -> [..,N] */
 /* Experts: rows of x are sorted by expert; offsets [E+1] i32 says where each begins. w [E,N,K] -> [R,N]. */
@@ -401,6 +405,7 @@ typedef struct ry_model_options {
     bool profile;       /* sessions time every operator: ry_session_profile */
     ry_dtype weights;   /* of a new model with random weights, unless master_f32; 0 = f32 */
     const struct ry_tune_options *tune; /* programs look for their fastest kernels when they are made (GPUs) */
+    ry_numerics numerics; /* of products with weights of blocks */
 } ry_model_options;
 /* folder: config.json with model.safetensors or its shards; missing, extra or ill-shaped tensors are errors by name. */
 RY_API ry_status ry_model_open(ry_model **out, ry_device *d, const char *folder, const ry_model_options *o);
@@ -582,6 +587,7 @@ typedef struct ry_bench_op { char name[48]; double ms, gbps, gflops, share; } ry
 RY_API ry_status ry_bench_ops_run(ry_device *d, const char *filter, int64_t rows, void (*row)(void *ud, const ry_bench_op *r), void *ud);
 typedef struct ry_bench_options {
     const ry_tune_options *tune; /* NULL: with the kernels that are known */
+    ry_numerics numerics;        /* lm */
     void (*on_profile)(void *ud, size_t n, const ry_profile_row *rows); /* time by operator of a step, or of a token; then all runs are slower */
     void *ud;
 } ry_bench_options;

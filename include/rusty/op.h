@@ -236,6 +236,7 @@ RY_API ry_tensor ry_apply_row(ry_graph *g, const ry_op *op, size_t n, const ry_t
     ry_apply_row(g, op, sizeof((ry_tensor[]){__VA_ARGS__}) / sizeof(ry_tensor), (ry_tensor[]){__VA_ARGS__}, args)
 RY_API ry_tensor ry_graph_fail(ry_graph *g, ry_status st, const char *fmt, ...) RY_PRINTF(3, 4); /* records the first error; returns null */
 RY_API bool ry_graph_ok(const ry_graph *g);
+RY_API ry_numerics ry_graph_numerics_of(const ry_graph *g);           /* what ry_graph_numerics set */
 RY_API ry_dtype ry_graph_product(const ry_graph *g);                  /* what ry_graph_precision set; RY_F32 if nothing */
 /* "rms_norm: <text> (name of the node or of its first named source)"; returns st. */
 RY_API ry_status ry_fail_node(const ry_node *n, ry_status st, const char *fmt, ...) RY_PRINTF(3, 4);

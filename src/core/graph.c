@@ -53,6 +53,8 @@ ry_device *ry_graph_device(const ry_graph *g) { return g->dev; }
 bool ry_graph_ok(const ry_graph *g) { return g->status == RY_OK; }
 void ry_graph_precision(ry_graph *g, ry_dtype t) { g->product = t ? t : RY_F32; }
 ry_dtype ry_graph_product(const ry_graph *g) { return g->product; }
+void ry_graph_numerics(ry_graph *g, ry_numerics n) { g->numerics = n; }
+ry_numerics ry_graph_numerics_of(const ry_graph *g) { return g->numerics; }
 
 /* Keeps the first error, from the thread's message. */
 ry_tensor graph_sticky(ry_graph *g, ry_status st) {

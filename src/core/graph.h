@@ -21,6 +21,7 @@ struct ry_graph {
     uint32_t scope, scopes;         /* recomputation scope now, and how many there were */
     bool backward;                  /* inside ry_grad */
     ry_dtype product;
+    ry_numerics numerics;
     ry_program *last;               /* of ry_eval, kept for the next one */
     RY_VEC(ry_tensor) last_want;
 };

@@ -139,6 +139,7 @@ static ry_status build(ry_session *s, gen_program *p) {
     int64_t B = p->sequence < 0 ? s->opt.batch : 1, T = p->T;
     RY_TRY(ry_graph_open(&g, s->m->dev));
     ry_graph_precision(g, s->m->opt.precision);
+    ry_graph_numerics(g, s->m->opt.numerics);
     model_pass pass = {.g = g, .m = s->m, .cache = s->cache, .sequences = s->opt.batch, .sequence = p->sequence};
     pass.ids = ry_input(g, &RY_SHAPE(RY_I32, B, T), "ids");
     pass.pos = ry_input(g, &RY_SHAPE(RY_I32, B, T), "pos");

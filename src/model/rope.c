@@ -130,6 +130,7 @@ ry_status model_pass_plain(model_pass *p, ry_graph *g, ry_model *m, ry_tensor id
     for (int i = 0; i < MODEL_ROPES; i++)
         if (used(&m->cfg, i)) RY_TRY(kept_table(m, i, s->dim[1], &r.freq[i], &r.scale[i]));
     ry_graph_precision(g, m->opt.precision);
+    ry_graph_numerics(g, m->opt.numerics);
     model_pass_ropes(p, &r);
     p->pos = ry_iota(g, &RY_SHAPE(RY_I32, s->dim[1]), 0, 0, 1);
     return RY_OK;

@@ -118,24 +118,32 @@ static ry_status from_one(ry_model *m, ry_var **out, const ry_spec *want, const 
     return st;
 }
 
+enum { BLOCK_VALUES = 1 << 20 };
 static ry_status at_random(ry_model *m, ry_var **out, const ry_spec *f32, model_init init, const char *name) {
     ry_device_info dev;
     ry_spec as = *f32, *s = &as;
     size_t bytes;
-    if (m->opt.weights && !m->opt.master_f32) as.dtype = m->opt.weights;
+    const ry_dtype_info *want = ry_dtype_row(m->opt.weights);
+    bool blocks = want->kind == RY_KIND_BLOCK, fit = s->rank > 1 && s->dim[s->rank - 1] % want->block == 0;
+    if (m->opt.weights && !m->opt.master_f32 && (!blocks || fit)) as.dtype = m->opt.weights;
     RY_TRY(ry_var_open(out, m->dev, s, name));
     ry_device_describe(m->dev, &dev);
     if (init == INIT_ZEROS || !strcmp(dev.backend, "null")) return RY_OK;
     RY_TRY(ry_spec_bytes(&bytes, f32));
     float *x = ry_mem_alloc(bytes);
-    int64_t n = ry_count(s);
+    /* Blocks are for benchmarks, and dear to make: the first million values again and again. */
+    int64_t n = ry_count(s), all = n;
+    if (as.dtype != RY_F32 && blocks && n > BLOCK_VALUES) n = BLOCK_VALUES;
     ry_status st = x ? RY_OK : RY_ENOMEM;
     if (x && init == INIT_NORMAL) {
         ry_rng_normal(x, n, m->seed, (uint32_t)m->vars.n, 0); /* each parameter has a stream of its own */
         simd_rows()->scale(x, x, (float)m->cfg.initializer_range, n);
     } else if (x) simd_rows()->fill(x, 1, n);
     if (st == RY_OK && s->dtype != RY_F32) st = convert(x, s->dtype, x, RY_F32, n); /* narrower: never ahead of what is read */
-    if (st == RY_OK) st = ry_var_write(*out, x, ry_bytes_of(s->dtype, n));
+    size_t have = ry_bytes_of(s->dtype, n), total = ry_bytes_of(s->dtype, all);
+    for (size_t at = have; at < total && st == RY_OK; at += have)
+        memcpy((char *)x + at, x, total - at < have ? total - at : have);
+    if (st == RY_OK) st = ry_var_write(*out, x, total);
     ry_mem_free(x);
     if (st != RY_OK) {
         ry_var_close(*out);

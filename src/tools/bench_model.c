@@ -97,7 +97,7 @@ ry_status ry_bench_lm_run(ry_bench_lm *out, ry_device *d, const char *path, ry_d
     ry_model *m = NULL;
     ry_session *s = NULL;
     ry_status st = ids && seconds ? RY_OK : RY_ENOMEM;
-    if (st == RY_OK) st = open_model(&m, d, path, &(ry_model_options){.weights = weights, .tune = how->tune, .profile = how->on_profile != NULL});
+    if (st == RY_OK) st = open_model(&m, d, path, &(ry_model_options){.weights = weights, .numerics = how->numerics, .tune = how->tune, .profile = how->on_profile != NULL});
     begin = os_now();
     if (st == RY_OK) st = ry_session_open(&s, m, &(ry_session_options){.context = prompt + generate + 1});
     for (int64_t i = 0; i < prompt && st == RY_OK; i++) ids[i] = (int32_t)(ry_rng_word(4, 0, (uint64_t)i) % (uint64_t)m->cfg.vocab_size);
