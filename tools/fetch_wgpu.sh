@@ -8,6 +8,7 @@ set -u
 wheel=wgpu==0.32.0 # wgpu-native 29.0.1.1, the version src/device/_wgpu.c knows
 mode=${1:-fetch}
 out=$(dirname "$0")/../build/wgpu
+. "$(dirname "$0")/wheel.sh"
 
 [ -z "${RUSTY_WGPU_DIR:-}" ] || exit 0
 command -v pkg-config > /dev/null && pkg-config --exists wgpu-native && exit 0
@@ -39,28 +40,13 @@ if [ "$platform" != "${platform#manylinux}" ] && ldd --version 2>&1 | grep -qi m
 fi
 [ "$mode" = --there ] && exit 1
 
-if python3 -m pip --version > /dev/null 2>&1; then pip="python3 -m pip"
-elif command -v pip3 > /dev/null; then pip=pip3
-elif command -v pip > /dev/null; then pip=pip
-else without "pip is not installed, which fetches it"
-fi
-
 mkdir -p "$(dirname "$out")" || exit 1
 work=$(mktemp -d "$out.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 echo "fetching the WebGPU library with pip: $wheel for $platform"
-if ! $pip --disable-pip-version-check download -q --no-deps --only-binary=:all: --platform $platform --retries 1 --timeout 20 \
-    -d "$work" $wheel > "$work/log" 2>&1; then
-    without "pip could not fetch it; is there a network? ($(grep -v '^ *$' "$work/log" | tail -n 1 | cut -c 1-200))"
-fi
-file=$(ls "$work"/*.whl)
-if command -v sha256sum > /dev/null; then got=$(sha256sum "$file"); else got=$(shasum -a 256 "$file"); fi
-if [ "${got%% *}" != $sum ]; then
-    without "what pip fetched as $wheel for $platform is not what is expected and is not used: SHA-256 ${got%% *} instead of $sum"
-fi
-mkdir "$work/all" "$work/wgpu"
-if command -v unzip > /dev/null; then unzip -q "$file" -d "$work/all"; else python3 -m zipfile -e "$file" "$work/all"; fi || exit 1
+wheel_fetch $wheel $sum $platform "$work" || without "$why"
+mkdir "$work/wgpu" || exit 1
 from=$work/all/wgpu/resources
 cp "$from/webgpu.h" "$from/wgpu.h" "$work/wgpu/" && cp "$from/$carried" "$work/wgpu/$library" || exit 1
 for licence in "$work"/all/wgpu-*.dist-info/licenses/LICENSE; do [ -f "$licence" ] && cp "$licence" "$work/wgpu/"; done
