@@ -165,6 +165,8 @@ static void other_tiles(void **state) { /* the software driver's default is none
     check(*state, "64_less", 0, 1);
     check(*state, "128_less", 1, 2);
     check(*state, "128", FORWARD + 1, FORWARD + 2);
+    check(*state, "128_kept", FORWARD + 1, FORWARD + 2);
+    check(*state, "software", FORWARD, SHAPES); /* where there is no room to keep the scores' gradients */
 }
 
 static int setup(void **state) { return ry_device_open((ry_device **)state, "cpu", NULL) != RY_OK; }

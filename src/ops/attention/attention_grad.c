@@ -42,7 +42,7 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 }
 
 enum { KEYS = 256, QUERIES = 64, LD = QUERIES }; /* a tile, and its row step: whole vectors */
-enum { ENOUGH_PARTS = 48, MOST_PARTIAL_BYTES = 64 << 20 };
+enum { ENOUGH_PARTS = 48, MOST_PARTIAL_BYTES = 64 << 20, MOST_KEPT_BYTES = 256 << 20 };
 
 /* Parts of one key head. */
 static int64_t splits_of(const attention_job *j) {
@@ -303,8 +303,26 @@ static bool to_64(const ry_node *n, const ry_caps *caps) {
 static bool above_64(const ry_node *n, const ry_caps *caps) {
     return columns_of(n) > 64 && attention_large(n, caps, 24500);
 }
+/* Room for the scores' gradients, so that dq is one product of them; they are made once, by the group that has the first dims. */
+static int64_t kept_row(const ry_node *n) { return (n->src[ATT_K]->spec.dim[1] + 3) / 4 * 4; }
+static int64_t all_rows(const ry_node *n) { return ry_count(&n->src[LSE]->spec); }
+static bool room(const ry_node *n, const ry_caps *caps) {
+    int64_t kept = all_rows(n) * kept_row(n), all = kept + 3 * all_rows(n) + n->src[ATT_K]->spec.dim[0] * n->src[ATT_K]->spec.dim[1];
+    return kept <= MOST_KEPT_BYTES / 4 && (size_t)(all + 64) * sizeof(float) <= caps->max_binding;
+}
+static bool to_64_kept(const ry_node *n, const ry_caps *caps) { return to_64(n, caps) && room(n, caps); }
+static bool above_64_kept(const ry_node *n, const ry_caps *caps) { return above_64(n, caps) && room(n, caps); }
+static bool software_kept(const ry_node *n, const ry_caps *caps) { return attention_software(n, caps) && room(n, caps); }
 static bool small_64(const ry_node *n, const ry_caps *caps) { return (void)caps, columns_of(n) <= 64; }
-static const ry_variant variants[] = {ATTENTION_SOFTWARE,
+#define KEPT(tx, ty, r, ns, no, kd)                                                             \
+    {                                                                                           \
+        {"TX", tx}, {"TY", ty}, {"R", r}, {"NS", ns}, {"NO", no}, {"KD", kd}, { "KEEP", 1 } \
+    }
+static const ry_variant variants[] = {{"software_kept", software_kept, KEPT(8, 8, 1, 1, 2, 4)},
+                                      ATTENTION_SOFTWARE,
+                                      {"64_light_kept", to_64_kept, KEPT(8, 16, 1, 2, 2, 8)},
+                                      {"64_kept", to_64_kept, KEPT(8, 16, 2, 1, 2, 8)},
+                                      {"128_kept", above_64_kept, KEPT(16, 8, 2, 1, 2, 8)},
                                       {"64_light", to_64, ATTENTION_TILES(8, 16, 1, 2, 2, 8)},
                                       {"64", to_64, ATTENTION_TILES(8, 16, 2, 1, 2, 8)},
                                       {"128", above_64, ATTENTION_TILES(16, 8, 2, 1, 2, 8)},
@@ -333,13 +351,20 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_u32(l, "columns0", columns_k);
     ry_launch_u32(l, "tiles1", tiles1);
     ry_launch_u32(l, "columns1", columns1);
-    attention_launch_pack(l, n, &j, OPTIONS, 2 * all);
+    bool keep = attention_knob(l, "KEEP") != 0;
+    int64_t kept_at = (2 * all + 3) / 4 * 4, kept = keep ? all * kept_row(n) : 0;
+    ry_launch_knob_set(l, "KEEP", keep);
+    ry_launch_u32(l, "kept_at", kept_at);
+    ry_launch_u32(l, "kept_row", kept_row(n));
+    l->vec |= RY_USES_SCRATCH;
+    attention_launch_pack(l, n, &j, OPTIONS, kept_at + kept);
     uint32_t factors = RY_USES_SRC(ATT_Q) | RY_USES_SRC(ATT_K) | RY_USES_SRC(ATT_V) | RY_USES_SRC(UP) |
                        RY_USES_SRC(OPTIONS + ATT_MASK) | RY_USES_SCRATCH;
     ry_launch_run(l, "prepare", (all + each - 1) / each,
                   RY_USES_SRC(OUT) | RY_USES_SRC(UP) | RY_USES_SRC(LSE) | RY_USES_SRC(UP_LSE) | RY_USES_SCRATCH);
-    ry_launch_run(l, "grad0", tiles0 * columns_k * j.B * j.H, factors | RY_USES_OUT(ATT_Q));
+    if (!keep) ry_launch_run(l, "grad0", tiles0 * columns_k * j.B * j.H, factors | RY_USES_OUT(ATT_Q));
     ry_launch_run(l, "grad1", tiles1 * columns1 * j.B * j.G, factors | RY_USES_OUT(ATT_K) | RY_USES_OUT(ATT_V));
+    if (keep) ry_launch_run(l, "grad_q", tiles0 * columns_k * j.B * j.H, RY_USES_SRC(ATT_K) | RY_USES_SCRATCH | RY_USES_OUT(ATT_Q));
     return RY_OK;
 }
 

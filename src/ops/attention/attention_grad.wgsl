@@ -2,7 +2,8 @@
 // q [B,T,H,D], k [B,S,G,D], v [B,S,G,Dv], o, its gradient [B,T,H,Dv], lse, its gradient or none [B,H,T] -> dq, dk, dv in f32.
 //   w = exp(score - lse)   dw = do v^T   ds = w (dw - delta), delta = sum(o do) - dlse   dq = ds k   dk = ds^T q   dv = w^T do
 // `prepare` writes lse (in powers of two) and delta to tmp. `grad0` owns queries and walks over keys: dq. `grad1` owns keys and walks
-// over the queries of all heads that share them: dk and dv. So every sum has one owner and one order.
+// over the queries of all heads that share them: dk and dv. KEEP: there is room for all ds, so grad1 keeps them in tmp and `grad_q`
+// makes dq of them instead of grad0: five products instead of seven. So every sum has one owner and one order.
 #include attention
 #include attention_tile
 
@@ -41,7 +42,7 @@ var<workgroup> ys: array<vec4<f32>, ${KD * (BN / 4 + 1) * (BN >= OC) + KD * OC /
 var<workgroup> ps: array<vec4<f32>, ${BN * (BM / 4 + 1)}>; // weights or their gradients, [BN][BM]
 var<workgroup> len_: i32;
 
-#for SIDE 0 2
+#for SIDE KEEP 2
 @compute @workgroup_size(${WG}) fn grad${SIDE}(${ARGS}) {
     ${BEGIN}
     let d0 = group / u.tiles${SIDE} % u.columns${SIDE} * ${OC}u;
@@ -222,6 +223,11 @@ var<workgroup> len_: i32;
 #if CAP
             a1_${C}_${H} *= slope_${C}_${H};
 #end
+#if KEEP
+            let query = s0 + ${C / 4 * 4 * TX + C % 4}u + 4u * tx;
+            let key = row0 + 4u * (ty + ${H * TY}u);
+            if (d0 == 0u && query < u.rows && key < u.keys) { st4_tmp(u.kept_at + (stat + query) * u.kept_row + key, 4u, a1_${C}_${H}); }
+#end
         }
 #end
 #end
@@ -315,6 +321,104 @@ fn z${SIDE}_${1 - W}(at: u32, column: u32, d: u32, end: u32) -> vec4<f32> {
 }
 #end
 #end
+#end
+
+#if KEEP
+// Four ds of a query; 0 where grad1 had no tile.
+fn kept(at: u32, query: u32, key: u32, len: i32) -> vec4<f32> {
+    let first = key / ${BM}u * ${BM}u;
+    let last = i32(min(first + ${BM}u, u.keys)) - 1;
+    if (i32(query) < first_row(i32(first), len) || i32(query) >= end_row(i32(first), last, len)) { return vec4<f32>(); }
+    return ld4_tmp(at + query * u.kept_row + key, 4u);
+}
+
+fn key_row(at: u32, key: u32, d: u32, end: u32) -> vec4<f32> {
+    if (key >= end) { return vec4<f32>(); }
+    return four1(at + key * u.t1, d);
+}
+
+@compute @workgroup_size(${WG}) fn grad_q(${ARGS}) {
+    ${BEGIN}
+    let d0 = group / u.tiles0 % u.columns0 * ${OC}u;
+    let tx = t / 32u % ${TX / 8}u * 8u + t % 8u;
+    let ty = t / ${4 * TX}u * 4u + t / 8u % 4u;
+    let row0 = (u.tiles0 - 1u - group % u.tiles0) * ${BM}u;
+    let h = group / u.tiles0 / u.columns0 % u.heads;
+    let b = group / u.tiles0 / u.columns0 / u.heads;
+    if (t == 0u) { len_ = keys_of(b); }
+    let len = workgroupUniformLoad(&len_);
+    let begin = u32(first_key(i32(row0), len)) / 4u * 4u;
+    let end = u32(end_key(i32(min(row0 + ${BM}u, u.rows)) - 1, len));
+    let x_at = u.kept_at + (b * u.heads + h) * u.rows * u.kept_row;
+    let y_at = b * u.b1 + h / u.share * u.h1;
+#for H 0 R
+#for C 0 4 * NO
+    var o${C}_${H} = vec4<f32>();
+#end
+#end
+#for I 0 (BM * KD / 4 + WG - 1) / WG
+    let x_row${I} = min(row0 + (t + ${I * WG}u) / ${KD / 4}u, u.rows - 1u);
+    var x_next${I} = kept(x_at, x_row${I}, begin + 4u * (t % ${KD / 4}u), len);
+#end
+#for I 0 (OC * KD / 4 + WG - 1) / WG
+    let place${I} = (t + ${I * WG}u) / ${OC / 4}u;
+    let y_d${I} = d0 + 4u * ((t + ${I * WG}u) % ${OC / 4}u);
+    var y_next${I} = key_row(y_at, begin + place${I}, y_d${I}, end);
+#end
+    for (var s0 = begin; s0 < end; s0 += ${KD}u) {
+        workgroupBarrier();
+#for I 0 (BM * KD / 4 + WG - 1) / WG
+        if (t < ${BM * KD / 4 - I * WG}u) {
+            let row = (t + ${I * WG}u) / ${KD / 4}u;
+            let at = 4u * (t % ${KD / 4}u) * ${BM / 4 + 1}u + row / 4u;
+#for K 0 4
+            xs[at + ${K * (BM / 4 + 1)}u][row % 4u] = x_next${I}[${K}];
+#end
+        }
+#end
+#for I 0 (OC * KD / 4 + WG - 1) / WG
+        if (t < ${OC * KD / 4 - I * WG}u) { ys[t + ${I * WG}u] = y_next${I}; }
+#end
+        workgroupBarrier();
+        if (s0 + ${KD}u < end) {
+#for I 0 (BM * KD / 4 + WG - 1) / WG
+            x_next${I} = kept(x_at, x_row${I}, min(s0 + ${KD}u + 4u * (t % ${KD / 4}u), u.kept_row - 4u), len);
+#end
+#for I 0 (OC * KD / 4 + WG - 1) / WG
+            y_next${I} = key_row(y_at, s0 + ${KD}u + place${I}, y_d${I}, end);
+#end
+        }
+#for K 0 KD
+        {
+#for H 0 R
+            let x${H} = xs[${K * (BM / 4 + 1) + H * TY}u + ty];
+#end
+#for J 0 NO
+            let y${J} = ys[${K * OC / 4 + J * TX}u + tx];
+#for C 0 4
+#for H 0 R
+            o${4 * J + C}_${H} += x${H} * y${J}[${C}];
+#end
+#end
+#end
+        }
+#end
+    }
+#for H 0 R
+#for I 0 4
+    {
+        let row = row0 + 4u * (ty + ${H * TY}u) + ${I}u;
+#for J 0 NO
+        {
+            let d = d0 + 4u * (tx + ${J * TX}u);
+            let x = vec4<f32>(o${4 * J}_${H}[${I}], o${4 * J + 1}_${H}[${I}], o${4 * J + 2}_${H}[${I}], o${4 * J + 3}_${H}[${I}]);
+            if (row < u.rows && d < u.depth) { st4_o0(((b * u.rows + row) * u.heads + h) * u.depth + d, u.depth - d, u.scale * x); }
+        }
+#end
+    }
+#end
+#end
+}
 #end
 
 // Queries [first, end) that may see key `key`, or one of the keys from `key` to `last`.
