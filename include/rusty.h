@@ -366,18 +366,39 @@ RY_API ry_status ry_op_add(const ry_op *row); /* registers an application's own 
 
 /* ---------------------------------------------------------------- tokenizers and data ---- */
 
+/* Ids and texts are Hugging Face's (the tokenizers library), for every text. Text is UTF-8; what is not becomes U+FFFD first, except
+ * where the tokenizer takes bytes as they are. A tokenizer may be used by several threads at once. The fields truncation and padding
+ * of a tokenizer.json are kept, not applied. */
 typedef struct ry_tokenizer ry_tokenizer;
-/* path: a folder or a tokenizer.json that Rusty can read. */
+/* path: a folder, a tokenizer.json, a SentencePiece or tiktoken .model, a GGUF. */
 RY_API ry_status ry_tokenizer_open(ry_tokenizer **out, const char *path);
-RY_API ry_status ry_tokenizer_bytes(ry_tokenizer **out);                            /* id = byte; 256 ids */
-RY_API ry_status ry_tokenizer_chars(ry_tokenizer **out, const char *text, size_t n);/* the code points of text, in order */
+RY_API ry_status ry_tokenizer_bytes(ry_tokenizer **out); /* id = byte; 256 ids */
+/* The code points of text, in order. Other characters are an error; when it was saved and opened again they are left out. */
+RY_API ry_status ry_tokenizer_chars(ry_tokenizer **out, const char *text, size_t n);
 RY_API void ry_tokenizer_close(ry_tokenizer *t);
-RY_API int64_t ry_tokenizer_size(const ry_tokenizer *t); /* number of ids */
+RY_API int64_t ry_tokenizer_size(const ry_tokenizer *t); /* number of ids: the largest + 1 */
 RY_API ry_status ry_tokenizer_save(const ry_tokenizer *t, const char *folder); /* tokenizer.json, tokenizer_config.json */
-/* *ids is the caller's: ry_free. add_special: as the tokenizer's post-processor says. */
+/* *ids is the caller's: ry_free. add_special: as the tokenizer's post-processor says; special tokens spelt in the text count either way. */
 RY_API ry_status ry_encode(const ry_tokenizer *t, const char *text, size_t n, bool add_special, int32_t **ids, size_t *n_ids);
-/* *text is the caller's: ry_free; 0-terminated. Invalid UTF-8 becomes U+FFFD unless raw. */
+typedef struct ry_span { size_t begin, end; } ry_span; /* bytes of a text: [begin, end) */
+/* The same, with the bytes of the text that each id stands for ({0, 0}: an id that was added); both are the caller's. */
+RY_API ry_status ry_encode_spans(const ry_tokenizer *t, const char *text, size_t n, bool add_special, int32_t **ids, ry_span **spans, size_t *n_ids);
+/* Two texts as one sequence; *types [n_ids]: which text (0, 1) an id belongs to, as the post-processor says. */
+RY_API ry_status ry_encode_pair(const ry_tokenizer *t, const char *a, size_t n_a, const char *b, size_t n_b, bool add_special,
+                                int32_t **ids, int32_t **types, size_t *n_ids);
+/* *text is the caller's: ry_free; 0-terminated. Invalid UTF-8 becomes U+FFFD unless raw. Ids without a meaning give nothing. */
 RY_API ry_status ry_decode(const ry_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, bool raw, char **text, size_t *n_text);
+RY_API int32_t ry_token_id(const ry_tokenizer *t, const char *token);             /* of an entry of the vocabulary; -1: none */
+RY_API const char *ry_token_text(const ry_tokenizer *t, int32_t id, size_t *n);   /* the entry, not what it decodes to; NULL: none; n may be NULL */
+typedef enum { RY_BOS, RY_EOS, RY_PAD, RY_UNK } ry_special;
+RY_API int32_t ry_token_special(const ry_tokenizer *t, ry_special which);         /* tokenizer_config.json, special_tokens_map.json; -1: none */
+
+/* Text while ids come one by one: whole characters only, and all pieces together are what ry_decode gives for all ids. */
+typedef struct ry_decoder ry_decoder;
+RY_API ry_status ry_decoder_open(ry_decoder **out, const ry_tokenizer *t, bool skip_special);
+RY_API ry_status ry_decoder_next(ry_decoder *d, int32_t id, const char **text, size_t *n); /* lives until the next call; may be empty */
+RY_API ry_status ry_decoder_end(ry_decoder *d, const char **text, size_t *n);              /* what was held back; then it may begin anew */
+RY_API void ry_decoder_close(ry_decoder *d);
 RY_API void ry_free(void *p);
 
 typedef struct ry_data ry_data; /* rows of token ids with labels */

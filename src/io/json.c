@@ -40,11 +40,13 @@ static void json_begin(void) {
 }
 
 /* ---- reading ---- */
-typedef struct reader {
+typedef struct ry_json_reader {
     const char *begin, *at, *end, *what;
     unsigned flags;
     int depth;
     ry_text words; /* a stack of 0-terminated words: keys that wait for their values, the string or number being read */
+    const ry_json_hook *hook;
+    bool in_hook; /* within the value of the member that the hook names */
 } reader;
 
 static ry_status json_bad(const reader *r, const char *at, const char *text) {
@@ -113,6 +115,10 @@ static ry_status json_string_word(reader *r) {
         const char *run = r->at;
         int32_t cp = 0;
         while (r->at < r->end && *r->at != '"' && *r->at != '\\' && (unsigned char)*r->at >= 0x20) {
+            if ((unsigned char)*r->at < 0x80) {
+                r->at++;
+                continue;
+            }
             size_t len = utf8_next(r->at, (size_t)(r->end - r->at), &cp);
             if (cp < 0) return json_bad(r, r->at, "a byte that is not UTF-8");
             r->at += len;
@@ -229,9 +235,20 @@ static ry_status json_read_member(reader *r, ry_json *object) {
     }
     json_space(r);
     if (!json_take(r, ':')) return json_bad(r, r->at, "a : must follow a field's name");
-    ry_json *value;
-    RY_TRY(json_read_value(r, &value));
-    int failed = json_object_set_new_nocheck(object, r->words.at + word, value);
+    bool taken = false, outer = r->in_hook;
+    int failed = 0;
+    if (r->in_hook && r->depth == 2) {
+        char name[32]; /* the stack of words moves while the hook reads */
+        snprintf(name, sizeof name, "%s", r->words.at + word);
+        RY_TRY(r->hook->member(r->hook->ud, r, name, &taken));
+    }
+    if (!taken) {
+        ry_json *value;
+        if (r->hook && r->depth == 1) r->in_hook = !strcmp(r->words.at + word, r->hook->object);
+        RY_TRY(json_read_value(r, &value));
+        failed = json_object_set_new_nocheck(object, r->words.at + word, value);
+    }
+    r->in_hook = outer;
     json_drop(r, word);
     return failed ? RY_ENOMEM : RY_OK;
 }
@@ -292,10 +309,66 @@ static ry_status json_read_value(reader *r, ry_json **out) {
     return *out ? RY_OK : RY_ENOMEM;
 }
 
+/* ---- reading without a tree ---- */
+char ry_json_peek(reader *r) {
+    json_space(r);
+    return r->at < r->end ? *r->at : 0;
+}
+ry_status ry_json_wrong(reader *r, const char *text) { return json_bad(r, r->at, text); }
+
+ry_status ry_json_next_in(reader *r, char bracket, bool *first, bool *more) {
+    bool list = bracket == '[';
+    json_space(r);
+    if (*first && !json_take(r, bracket)) return json_bad(r, r->at, list ? "a list must stand here" : "an object must stand here");
+    json_space(r);
+    *more = !json_take(r, list ? ']' : '}');
+    if (*more && !*first && !json_take(r, ','))
+        return json_bad(r, r->at, list ? "a list goes on with , or ends with ]" : "an object goes on with , or ends with }");
+    *first = false;
+    return RY_OK;
+}
+
+ry_status ry_json_pull_text(reader *r, const char **s, size_t *n) {
+    json_space(r);
+    size_t word = r->words.n;
+    if (!json_take(r, '"')) return json_bad(r, r->at, "a string must stand here");
+    RY_TRY(json_string_word(r));
+    *s = r->words.at + word;
+    *n = r->words.n - 1 - word;
+    json_drop(r, word);
+    return RY_OK;
+}
+
+ry_status ry_json_pull_colon(reader *r) {
+    json_space(r);
+    return json_take(r, ':') ? RY_OK : json_bad(r, r->at, "a : must follow a field's name");
+}
+
+ry_status ry_json_pull_number(reader *r, double *out) {
+    json_space(r);
+    const char *end = json_digits(r, r->at);
+    if (end > r->at && end - r->at < 10 && *r->at != '0' && end < r->end && *end != '.' && *end != 'e' && *end != 'E') {
+        int64_t v = 0; /* most are small integers */
+        for (; r->at < end; r->at++) v = v * 10 + (*r->at - '0');
+        *out = (double)v;
+        return RY_OK;
+    }
+    ry_json *j = NULL;
+    ry_status st = json_read_number(r, &j);
+    if (st == RY_OK) ry_json_as_real(j, out);
+    json_decref(j);
+    return st;
+}
+
 ry_status ry_json_parse(ry_json **out, const char *text, size_t n, const char *what, unsigned flags) {
+    return ry_json_parse_hook(out, text, n, what, flags, NULL);
+}
+
+ry_status ry_json_parse_hook(ry_json **out, const char *text, size_t n, const char *what, unsigned flags,
+                             const ry_json_hook *hook) {
     json_begin();
     if (!n) text = "";
-    reader r = {.begin = text, .at = text, .end = text + n, .what = what, .flags = flags};
+    reader r = {.begin = text, .at = text, .end = text + n, .what = what, .flags = flags, .hook = hook};
     ry_json *j;
     ry_status st = json_read_value(&r, &j);
     if (st == RY_OK) {

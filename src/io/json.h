@@ -32,6 +32,25 @@ ry_status ry_json_parse(ry_json **out, const char *text, size_t n, const char *w
 ry_status ry_json_read(ry_json **out, const char *path, unsigned flags); /* a JSON file */
 void ry_json_free(ry_json *j);                                           /* NULL allowed */
 
+/* ---- members too large for a tree: read as they stand in the text ---- */
+typedef struct ry_json_reader ry_json_reader;
+typedef struct ry_json_hook {
+    const char *object; /* of the root: its members are offered, before they are read */
+    /* To take one, read its value with the functions below and set *taken. */
+    ry_status (*member)(void *ud, ry_json_reader *r, const char *name, bool *taken);
+    void *ud;
+} ry_json_hook;
+ry_status ry_json_parse_hook(ry_json **out, const char *text, size_t n, const char *what, unsigned flags,
+                             const ry_json_hook *hook);
+char ry_json_peek(ry_json_reader *r); /* the first character of what comes, 0 at the end */
+/* for (bool first = true, more; (st = ry_json_next_in(r, '[', &first, &more)) == RY_OK && more;): the brackets and commas of a list
+ * or, with '{', of an object, whose names are read by ry_json_pull_text and ry_json_pull_colon. EFORMAT where it is something else. */
+ry_status ry_json_next_in(ry_json_reader *r, char bracket, bool *first, bool *more);
+ry_status ry_json_pull_text(ry_json_reader *r, const char **s, size_t *n); /* lives until the next call; may hold NUL */
+ry_status ry_json_pull_colon(ry_json_reader *r);
+ry_status ry_json_pull_number(ry_json_reader *r, double *out);
+ry_status ry_json_wrong(ry_json_reader *r, const char *text); /* EFORMAT at this place of the file */
+
 /* ---- looking ---- */
 ry_json_kind ry_json_kind_of(const ry_json *j);
 size_t ry_json_count(const ry_json *j);                              /* of an array or object, else 0 */
