@@ -417,6 +417,32 @@ RY_API int64_t ry_data_len(const ry_data *d); /* T of its rows */
 /* Row i: ids [T], and targets [T], already shifted: target[t] is what position t must predict, -100 where nothing. */
 RY_API ry_status ry_data_row(const ry_data *d, int64_t i, int32_t *ids, int32_t *targets);
 
+/* ---------------------------------------------------------------- chat templates ---- */
+
+/* A model's chat template (Jinja2, as transformers sets it up), its variants and special tokens. Rendering reads no file and no
+ * network; steps, bytes and depth are bounded, and the errors that say so begin with "limit:". May be shared by threads. */
+typedef struct ry_template ry_template;
+typedef struct ry_span { size_t from, to; } ry_span; /* bytes from (inclusive) to (exclusive) */
+typedef struct ry_template_args {
+    const char *messages;       /* a JSON list */
+    const char *tools;          /* a JSON list; NULL: none. Where they are given, a variant "tool_use" is taken if there is one */
+    const char *documents;      /* the same */
+    const char *variables;      /* a JSON object of further variables; NULL: none */
+    bool add_generation_prompt;
+    const char *now;            /* "2025-03-14 09:26:53", what strftime_now sees; NULL: the clock */
+} ry_template_args;
+/* path: a folder (chat_template.jinja and additional_chat_templates/, or tokenizer_config.json's chat_template), a GGUF, a
+ * tokenizer_config.json, or a file that is the template itself. ENOENT: it has none. */
+RY_API ry_status ry_template_open(ry_template **out, const char *path);
+RY_API ry_status ry_template_text(ry_template **out, const char *text, size_t n);
+RY_API void ry_template_close(ry_template *t);
+RY_API ry_status ry_template_token(ry_template *t, const char *name, const char *value); /* sets a special token: "bos_token" */
+/* *text is the caller's (ry_free; 0-terminated), and so is *spans (NULL allowed: not wanted): the {% generation %} blocks. */
+RY_API ry_status ry_template_render(const ry_template *t, const ry_template_args *a, char **text, size_t *n, ry_span **spans, size_t *n_spans);
+/* The same with the spans of what the assistant says: the generation blocks, or without such, what each of its messages adds to the
+ * rendering up to it. EUNSUPPORTED where the template renders a conversation's beginning in another way than the conversation. */
+RY_API ry_status ry_template_assistant(const ry_template *t, const ry_template_args *a, char **text, size_t *n, ry_span **spans, size_t *n_spans);
+
 /* ---------------------------------------------------------------- models ---- */
 
 typedef struct ry_model ry_model;
