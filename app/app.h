@@ -9,11 +9,12 @@
 
 enum { APP_OK = 0, APP_FAILED = 1, APP_USAGE = 2, APP_STOPPED = 130 };
 
-typedef enum { OPT_END, OPT_FLAG, OPT_INT, OPT_REAL, OPT_TEXT, OPT_DTYPE } opt_kind;
+typedef enum { OPT_END, OPT_FLAG, OPT_INT, OPT_REAL, OPT_TEXT, OPT_DTYPE, OPT_TEXTS } opt_kind;
+typedef struct app_texts { const char *at[64]; int n; } app_texts; /* of an option that may be repeated */
 typedef struct app_option {
     const char *names;        /* "--lr,--learning-rate": the first is the one that help shows */
     opt_kind kind;
-    void *to;                 /* bool, int64_t, double, const char *, ry_dtype */
+    void *to;                 /* bool, int64_t, double, const char *, ry_dtype, app_texts */
     const char *arg, *help;   /* "N", "learning rate (1e-3)" */
     bool *given;              /* set where the user said it; may be NULL */
 } app_option;
@@ -22,7 +23,7 @@ typedef struct app_verb {
     const char *name, *args, *summary, *example;
     int (*run)(const struct app_verb *v, int argc, char **argv);
 } app_verb;
-extern const app_verb verb_demo, verb_devices, verb_doctor, verb_bench, verb_train, verb_run, verb_eval, verb_plan, verb_inspect, verb_pull;
+extern const app_verb verb_demo, verb_devices, verb_doctor, verb_bench, verb_train, verb_run, verb_eval, verb_plan, verb_inspect, verb_pull, verb_template;
 
 /* Options that every computing verb has. */
 typedef struct app_common {

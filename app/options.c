@@ -51,6 +51,12 @@ static ry_status set(const app_option *o, const char *name, const char *value) {
         *(ry_dtype *)o->to = t;
         break;
     }
+    case OPT_TEXTS: {
+        app_texts *t = o->to;
+        if (t->n == (int)(sizeof t->at / sizeof *t->at)) RY_FAIL(RY_EARG, "%s stands here more than %d times", name, t->n);
+        t->at[t->n++] = value;
+        break;
+    }
     default: *(const char **)o->to = value;
     }
     if (o->given) *o->given = true;
