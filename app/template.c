@@ -38,7 +38,7 @@ static void print_json(const char *text, size_t n, const ry_span *spans, size_t 
     printf("{\"text\":");
     app_json_text(stdout, text, n);
     printf(",\"assistant\":[");
-    for (size_t i = 0; i < n_spans; i++) printf("%s[%zu,%zu]", i ? "," : "", spans[i].from, spans[i].to);
+    for (size_t i = 0; i < n_spans; i++) printf("%s[%zu,%zu]", i ? "," : "", spans[i].begin, spans[i].end);
     puts("]}");
 }
 

@@ -422,7 +422,6 @@ RY_API ry_status ry_data_row(const ry_data *d, int64_t i, int32_t *ids, int32_t 
 /* A model's chat template (Jinja2, as transformers sets it up), its variants and special tokens. Rendering reads no file and no
  * network; steps, bytes and depth are bounded, and the errors that say so begin with "limit:". May be shared by threads. */
 typedef struct ry_template ry_template;
-typedef struct ry_span { size_t from, to; } ry_span; /* bytes from (inclusive) to (exclusive) */
 typedef struct ry_template_args {
     const char *messages;       /* a JSON list */
     const char *tools;          /* a JSON list; NULL: none. Where they are given, a variant "tool_use" is taken if there is one */

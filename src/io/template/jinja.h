@@ -290,6 +290,8 @@ bool jv_can_iterate(jv v);
 ry_status jv_collect(jrun *r, jv v, jv *out);                            /* list(v) */
 extern const jrow jinja_lazy[];                                          /* map, select, reject, selectattr, rejectattr, unique, batch, slice, items */
 
+extern const jrow jinja_numeric[]; /* numbers.c */
+
 /* ---- texts of values (print.c) ---- */
 ry_status jbuf_add(jrun *r, jbuf *b, const char *s, size_t n);
 ry_status jbuf_printf(jrun *r, jbuf *b, const char *fmt, ...) RY_PRINTF(3, 4);
