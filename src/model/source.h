@@ -17,8 +17,7 @@ typedef struct model_stored {
     size_t bytes;
     const void *data; /* in the mapping, perhaps unaligned; NULL: only source_read gives it (rows in another order, a transposed matrix) */
     bool used;        /* the loader's mark */
-    uint32_t from[2]; /* the source's own: which tensors of the file */
-    const struct source_how *how;
+    const struct source_how *how; /* the source's own: how it is made */
 } model_stored;
 
 typedef struct model_source {
