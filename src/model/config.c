@@ -212,17 +212,16 @@ ry_status config_end_tokens(model_config *c, const ry_json *j, const char *what)
     return RY_OK;
 }
 
-/* The name of the key that fills a field: the family's own, if it has one. */
-static const char *key_of(const model_family *f, size_t at) {
+const model_key *model_key_of(const model_family *f, size_t at) {
     for (int k = 0; k < 2; k++)
         for (const model_key *key = k ? common : f->keys; key && key->name; key++)
-            if (key->at == at && key->kind == KEY_INT) return key->name;
-    return "size";
+            if (key->at == at && key->kind != KEY_REFUSE) return key;
+    return NULL;
 }
 
 static ry_status need(const model_config *c, const model_family *f, size_t at, const char *what) {
     int64_t v = *(const int64_t *)((const char *)c + at);
-    return v > 0 ? RY_OK : ry_fail(RY_EFORMAT, "%s: %s is missing", what, key_of(f, at));
+    return v > 0 ? RY_OK : ry_fail(RY_EFORMAT, "%s: %s is missing", what, model_key_of(f, at)->name);
 }
 
 static void once(double *x) {
@@ -313,7 +312,7 @@ ry_status config_complete(ry_json *j, const model_config *c, const model_family 
     for (int k = 0; k < 2; k++)
         for (const model_key *key = k ? f->keys : common; key && key->name; key++)
             if (key->kind != KEY_REFUSE && (k || !replaced(f, key))) RY_TRY(put_missing(j, key->name, value_of(c, key)));
-    RY_TRY(ry_json_put(j, key_of(f, offsetof(model_config, vocab_size)), ry_json_new_int(c->vocab_size)));
+    RY_TRY(ry_json_put(j, model_key_of(f, offsetof(model_config, vocab_size))->name, ry_json_new_int(c->vocab_size)));
     if (!ry_json_find(j, "rope_parameters") && c->rope_layers != ROPE_NEVER)
         RY_TRY(put_missing(j, f->theta_key ? f->theta_key : "rope_theta", ry_json_new_real(c->rope[0].theta)));
     return RY_OK;

@@ -271,6 +271,7 @@ ry_status gguf_source_open(model_source *s, const char *path) {
     RY_TRY(gguf_config_read(&s->config, *slot));
     g->family = model_family_find(g->arch->model_type);
     RY_TRY(config_read(&g->cfg, g->family, s->config, path, &s->arena, 0));
+    RY_TRY(config_complete(s->config, &g->cfg, g->family));
     for (size_t k = 0; k < g->files.n; k++)
         for (size_t i = 0; i < gguf_tensor_count(g->files.at[k]); i++)
             RY_TRY(name_tensor(&(namer){s, g, gguf_tensor_at(g->files.at[k], i), gguf_name(g->files.at[k])}));

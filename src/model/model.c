@@ -118,24 +118,28 @@ static ry_status end_tokens_of(ry_model *m, const char *folder) {
     return st;
 }
 
-ry_status ry_model_open(ry_model **out, ry_device *d, const char *folder, const ry_model_options *o) {
+ry_status ry_model_open(ry_model **out, ry_device *d, const char *path, const ry_model_options *o) {
     ry_model *m = NULL;
     model_source *source = NULL;
-    if (!folder || os_kind(folder) != OS_FOLDER)
-        RY_FAIL(RY_ENOENT, "%s: a model is a folder with config.json and model.safetensors", folder ? folder : "model");
-    RY_TRY(source_open(&source, folder));
+    if (!path || os_kind(path) == OS_NOTHING)
+        RY_FAIL(RY_ENOENT, "%s: a model is a folder with config.json and model.safetensors, or a GGUF file", path ? path : "model");
+    RY_TRY(source_open(&source, path));
     ry_json *json = source->config;
-    source->config = NULL;
-    char *config = os_join(folder, "config.json");
-    if (!config) ry_json_free(json);
-    ry_status st = config ? model_new(&m, d, json, config, 0, o) : RY_ENOMEM;
+    bool folder = os_kind(path) == OS_FOLDER;
+    char *config = folder ? os_join(path, "config.json") : NULL;
+    ry_status st = folder && !config ? RY_ENOMEM : RY_OK;
+    if (!json) st = ry_fail(RY_ENOENT, "%s: weights without a config.json; give their folder, or a GGUF file", path);
+    if (st == RY_OK) {
+        source->config = NULL;
+        st = model_new(&m, d, json, config ? config : path, 0, o);
+    }
     ry_mem_free(config);
     if (st != RY_OK) {
         source_close(source);
         return st;
     }
     m->source = source;
-    st = end_tokens_of(m, folder);
+    st = folder ? end_tokens_of(m, path) : RY_OK;
     m->prefix = weights_prefix(m);
     if (st == RY_OK) st = model_declare(m);
     for (size_t i = 0; st == RY_OK && i < source->at.n; i++) {

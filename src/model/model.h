@@ -223,6 +223,7 @@ typedef struct weights_part { const char *name; size_t var; ry_spec spec; int64_
 size_t weights_stored(const ry_model *m);
 ry_status weights_list(ry_arena *names, const ry_model *m, weights_part *out);
 const char *weights_prefix(const ry_model *m); /* which of the family's prefixes the file has */
+const model_key *model_key_of(const model_family *f, size_t at); /* the key that fills a field: the family's own, else the common one; NULL */
 const model_family *model_family_find(const char *model_type);
 /* The name of a tensor: role and layer (-1: of the model) of the family; part: which of several; -1: "*" for all of them. */
 void model_name(char *out, size_t size, const model_family *f, const char *prefix, const model_tensor *t, int64_t part);

@@ -1,9 +1,10 @@
-/* source.c - opening a model's weights, whatever they are in; and the source that is safetensors.  Owns the mapping and the names. */
+/* source.c - opening a model's weights, whatever they are in; and the source that is safetensors (gguf_model.c is the other).  Owns the mapping and the names. */
 #include "model/source.h"
 #include <stdlib.h>
 #include <string.h>
 #include "base/os.h"
 #include "io/safetensors.h"
+#include "model/gguf_model.h"
 
 static int by_name(const void *a, const void *b) { return strcmp((*(model_stored *const *)a)->name, (*(model_stored *const *)b)->name); }
 static int name_is(const void *name, const void *t) { return strcmp(name, (*(model_stored *const *)t)->name); }
@@ -43,6 +44,22 @@ static ry_status open_folder(model_source *s, const char *path) {
     return st == RY_OK ? from_safetensors(s, path) : st;
 }
 
+/* ---- GGUF ---- */
+
+static ry_status is_gguf(bool *yes, const char *path) {
+    os_map m;
+    RY_TRY(os_map_open(&m, path));
+    *yes = m.bytes >= 4 && !memcmp(m.data, "GGUF", 4);
+    os_map_close(&m);
+    return RY_OK;
+}
+
+static ry_status open_file(model_source *s, const char *path) {
+    bool gguf = false;
+    RY_TRY(is_gguf(&gguf, path));
+    return gguf ? gguf_source_open(s, path) : from_safetensors(s, path);
+}
+
 /* ---- any ---- */
 
 ry_status source_open(model_source **out, const char *path) {
@@ -51,7 +68,7 @@ ry_status source_open(model_source **out, const char *path) {
     model_source *s = ry_mem_zalloc(sizeof *s);
     if (!s) return RY_ENOMEM;
     ry_status st = (s->what = ry_arena_strdup(&s->arena, path)) ? RY_OK : RY_ENOMEM;
-    if (st == RY_OK) st = kind == OS_FOLDER ? open_folder(s, path) : from_safetensors(s, path);
+    if (st == RY_OK) st = kind == OS_FOLDER ? open_folder(s, path) : open_file(s, path);
     if (st == RY_OK) st = index_names(s);
     if (st != RY_OK) {
         source_close(s);
@@ -65,13 +82,14 @@ void source_close(model_source *s) {
     if (!s) return;
     ry_json_free(s->config);
     ry_tensor_file_close(s->tensors);
+    gguf_source_close(s->gguf);
     RY_VEC_FREE(&s->at);
     ry_arena_free(&s->arena);
     ry_mem_free(s);
 }
 
 ry_status source_read(const model_source *s, const model_stored *t, void *out) {
-    (void)s;
+    if (!t->data) return gguf_source_read(s, t, out);
     if (t->bytes) memcpy(out, t->data, t->bytes);
     return RY_OK;
 }

@@ -25,4 +25,5 @@ const model_family model_family_gpt_oss = {
              .rope = {{.kind = ROPE_YARN, .theta = 150000, .factor = 32, .beta_fast = 32, .beta_slow = 1, .original = 4096}}},
     .keys = keys,
     .names = {[ROLE_ROUTER] = "layers.#.mlp.router.weight", [ROLE_EXPERT_DOWN] = "layers.#.mlp.experts.down_proj"},
+    .gguf_names = {[ROLE_MLP_NORM] = "blk.#.post_attention_norm.weight"},
     .finish = finish};

@@ -29,4 +29,5 @@ const model_family model_family_lfm2 = {
               [ROLE_GATE] = "layers.#.feed_forward.w1.weight",
               [ROLE_UP] = "layers.#.feed_forward.w3.weight",
               [ROLE_DOWN] = "layers.#.feed_forward.w2.weight"},
+    .gguf_names = {[ROLE_NORM] = "token_embd_norm.weight"},
     .finish = finish};
