@@ -129,10 +129,10 @@ static int run(const app_verb *v, int argc, char **argv) {
     int32_t *prompt = NULL, *ids = NULL;
     size_t n_prompt = 0, n_ids = 0;
     double tok_per_s = 0;
-    ry_status st = os_kind(a.model) == OS_FOLDER ? RY_OK : ry_fail(RY_ENOENT, "%s: a model is a folder with config.json and model.safetensors", a.model);
+    ry_status st = os_kind(a.model) != OS_NOTHING ? RY_OK : ry_fail(RY_ENOENT, "%s: a model is a folder with config.json and model.safetensors, or a GGUF file", a.model);
     if (st == RY_OK) st = ry_tokenizer_open(&tok, a.model);
-    bool folder = st == RY_OK || os_kind(a.model) == OS_FOLDER;
-    if (st != RY_OK && folder && a.ids && (st == RY_ENOENT || st == RY_EUNSUPPORTED)) st = RY_OK; /* ids in, ids out */
+    bool there = os_kind(a.model) != OS_NOTHING, folder = os_kind(a.model) == OS_FOLDER;
+    if (st != RY_OK && there && a.ids && (st == RY_ENOENT || st == RY_EUNSUPPORTED)) st = RY_OK; /* ids in, ids out */
     if (st == RY_ENOENT && folder) st = ry_fail(st, "%s has no tokenizer.json: give the prompt as --ids", a.model);
     ry_numerics numerics = RY_EXACT;
     if (st == RY_OK) st = app_numerics(&numerics, &a.common, a.logits_out ? RY_EXACT : RY_Q8);

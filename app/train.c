@@ -85,7 +85,7 @@ static ry_status find_tokenizer(const args *a, ry_tokenizer **out) {
         if (!path) return RY_ENOMEM;
         int kind = os_kind(path);
         ry_mem_free(path);
-        if (kind == OS_FILE) {
+        if (kind == OS_FILE || os_kind(a->model) == OS_FILE) {
             ry_status st = ry_tokenizer_open(out, a->model);
             return st == RY_EUNSUPPORTED && is_tensors(a->data) ? RY_OK : st;
         }

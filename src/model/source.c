@@ -54,6 +54,11 @@ static ry_status is_gguf(bool *yes, const char *path) {
     return RY_OK;
 }
 
+bool source_is_model(const char *path) {
+    bool gguf = false;
+    return os_kind(path) == OS_FOLDER || (os_kind(path) == OS_FILE && is_gguf(&gguf, path) == RY_OK && gguf);
+}
+
 static ry_status open_file(model_source *s, const char *path) {
     bool gguf = false;
     RY_TRY(is_gguf(&gguf, path));

@@ -30,6 +30,7 @@ typedef struct model_source {
     struct gguf_model *gguf;
 } model_source;
 
+bool source_is_model(const char *path); /* a folder or a GGUF file; else a configuration, perhaps */
 /* path: a folder with config.json and its weights, a file of safetensors, or a GGUF file (the first where it is split). */
 ry_status source_open(model_source **out, const char *path);
 void source_close(model_source *s);

@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "core/device.h"
 #include "gen/gen.h"
+#include "model/source.h"
 #include "tools/bench.h"
 #include "train/train.h"
 #include <math.h>
@@ -13,7 +14,7 @@
 #include <string.h>
 
 static ry_status open_model(ry_model **out, ry_device *d, const char *path, const ry_model_options *o) {
-    return os_kind(path) == OS_FOLDER ? ry_model_open(out, d, path, o) : ry_model_init(out, d, path, 0, 1, o);
+    return source_is_model(path) ? ry_model_open(out, d, path, o) : ry_model_init(out, d, path, 0, 1, o);
 }
 
 /* Rows of a program's profile, to whoever asked. */
