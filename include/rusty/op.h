@@ -25,6 +25,7 @@ extern "C" {
 #endif
 
 typedef struct ry_text ry_text; /* a growing string of the library's */
+typedef struct ry_joiner ry_joiner; /* a plan being made: src/core/join.h */
 typedef struct ry_node ry_node;
 
 /* One output of a node. Node outputs are dense row-major; views (and leaves seen through views) carry strides. */
@@ -50,6 +51,7 @@ struct ry_node {
     const char *name;            /* of the first output, or NULL */
     ry_value **low;              /* [n_out] on a device without a kernel for op: the outputs as simpler rows compute them, NULL where op->lower
                                   * leaves one out. Plans see these, gradients see op. NULL: op runs itself */
+    const struct ry_chain *tail; /* in plans: elementwise operators that the row's kernel does on what it is about to store (src/core/join.h); NULL: none */
     uint32_t scope;              /* recomputation scope, 0 = none */
     bool backward;               /* appended by ry_grad */
 };
@@ -218,6 +220,8 @@ struct ry_op {
     ry_status (*text)(const ry_node *n, const ry_variant *v, ry_text *out); /* appended to the file's text: what a file cannot say */
     const ry_variant *variants;
     ry_status (*launch)(const ry_node *n, const ry_variant *v, ry_launch *l);
+    /* Devices with kernels: may put one node in the place of n and of nodes around it, which then run as one. Did it? NULL: never. */
+    bool (*join)(ry_joiner *j, ry_node *n);
     bool (*cut)(const ry_node *n, ry_cut *c); /* c->axis is all -1 before. NULL or false: it cannot be */
     ry_cost (*cost)(const ry_node *n);  /* NULL: bytes of sources and outputs, one operation an output element */
     float tol;                          /* relative to the largest entry, f32 against double; 0 = 1e-5 */

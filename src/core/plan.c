@@ -496,6 +496,7 @@ ry_status plan_make(ry_plan **out, ry_graph *g, plan_live *l, size_t n_want, con
     RY_GO(st, fail, settle_wants(&w, g, n_want, wv));
     RY_GO(st, fail, sort_nodes(&w, &list));
     if (!opt->no_fusion) RY_GO(st, fail, plan_fuse(p, &list, w.nodes.n, n_want, wv, (int)g->dev->caps.max_bindings));
+    if (!opt->no_fusion && g->dev->api->work) RY_GO(st, fail, plan_join(p, &list, n_want, wv, &g->dev->caps));
     /* New ids: positions in the final list, so that values index tables. */
     st = RY_ENOMEM;
     uint32_t *origin = RY_NEW(&p->arena, uint32_t, list.n + 1);

@@ -67,6 +67,8 @@ int plan_storage_of(const ry_plan *p, const ry_value *v);
 typedef struct plan_list { ry_node **at; size_t n; } plan_list;
 /* Merges elementwise chains; ids of the list are below n_ids; want[] is redirected where its value moved. */
 ry_status plan_fuse(ry_plan *p, plan_list *l, size_t n_ids, size_t n_want, ry_value **want, int max_operands); /* of a merged node; 0 = no limit */
+/* Lets rows put one node in the place of several (ry_op.join), in order. */
+ry_status plan_join(ry_plan *p, plan_list *l, size_t n_want, ry_value **want, const ry_caps *caps);
 /* align: a power of two; 0 = a cache line. piece: no tensor lies across a multiple of it; 0 = no limit. */
 ry_status plan_place(ry_plan *p, bool inplace, size_t align, size_t piece);
 

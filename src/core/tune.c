@@ -65,11 +65,13 @@ static void add_value(ry_text *t, const ry_value *v) {
 
 ry_status tune_key(ry_text *out, const ry_node *n) {
     ry_text_puts(out, n->op->name);
-    for (int i = 0; i < n->n_src; i++)
+    int n_src = n->tail && n->n_src > n->op->max_src ? n->op->max_src : n->n_src; /* a tail's sources do not count */
+    while (n->tail && n_src > n->op->min_src && !n->src[n_src - 1]) n_src--;
+    for (int i = 0; i < n_src; i++)
         if (n->src[i]) add_value(out, n->src[i]);
         else ry_text_puts(out, " -");
     ry_text_puts(out, " ->");
-    for (int i = 0; i < n->n_out; i++) add_value(out, &n->out[i]);
+    for (int i = 0; i < (n->tail ? 1 : n->n_out); i++) add_value(out, &n->out[i]);
     for (const ry_arg *a = n->op->args; a && a->name && n->args; a++) {
         const char *p = (const char *)n->args + a->offset;
         if (a->dynamic || a->count) continue;

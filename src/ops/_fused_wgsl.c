@@ -218,23 +218,19 @@ static int merge(int64_t *dim, source *s, int n, const ry_spec *o) {
     return rank;
 }
 
-/* `load` reads register r of each source: elements i .. i + 3 of the outputs' shape; `finish` will find them under the same names. */
-static void print_sources(ry_text *t, ry_launch *l, const ry_node *n, const reg *type, const int16_t *last_read) {
+/* Lets for registers own .. n_src - 1: elements i .. i + 3 of the outputs' shape, of which n are there. Register r is operand r + shift. */
+static void print_loads(ry_text *t, ry_launch *l, const ry_node *n, int own, int n_src, int shift, const reg *type, const int16_t *last_read) {
     const ry_spec *o = &n->out[0].spec;
-    source s[RY_MAX_SRC];
+    source s[RY_MAX_SRC] = {{.kind = SPLAT}};
     int64_t dim[RY_MAX_RANK] = {1};
     char field[24];
     bool strided = false;
-    for (int r = 0; r < n->n_src; r++) {
-        classify(&s[r], n->src[r], o);
+    for (int r = own; r < n_src; r++) {
+        classify(&s[r], n->src[r + shift], o);
         if (last_read[r] < 0) s[r].kind = SPLAT; /* nobody asks */
         strided |= s[r].kind == STRIDED;
     }
-    ry_text_puts(t, "struct sources { i: u32");
-    for (int r = 0; r < n->n_src; r++)
-        if (last_read[r] >= 0) ry_text_printf(t, ", r%d: %s", r, vec_of[type[r]]);
-    ry_text_puts(t, " }\nfn load(i: u32, n: u32) -> sources {\n");
-    int rank = strided ? merge(dim, s, n->n_src, o) : 0, last = rank - 1;
+    int rank = strided ? merge(dim, s, n_src, o) : 0, last = rank - 1;
     bool fours = strided && dim[last] % FOUR == 0;
     if (strided) ry_text_puts(t, fours ? "    var k = i;\n" : "    var k = min(vec4<u32>(i, i + 1u, i + 2u, i + 3u), vec4<u32>(i + n - 1u));\n");
     for (int d = last; d >= 0; d--) {
@@ -243,15 +239,16 @@ static void print_sources(ry_text *t, ry_launch *l, const ry_node *n, const reg 
         if (!d) ry_text_puts(t, "    let c0 = k;\n");
         else ry_text_printf(t, "    let c%d = k %% u.d%d;\n    k /= u.d%d;\n", d, d, d);
     }
-    for (int r = 0; r < n->n_src; r++) {
+    for (int r = own; r < n_src; r++) {
+        int in = r + shift; /* the operand */
         if (last_read[r] < 0) continue;
         if (s[r].kind == FLAT) {
-            ry_text_printf(t, "    let r%d = ld4_s%d(i, n);\n", r, r);
-            l->vec |= RY_USES_SRC(r);
+            ry_text_printf(t, "    let r%d = ld4_s%d(i, n);\n", r, in);
+            l->vec |= RY_USES_SRC(in);
             continue;
         }
         if (s[r].kind == SPLAT) {
-            ry_text_printf(t, "    let r%d = %s(ld_s%d(0u));\n", r, vec_of[type[r]], r);
+            ry_text_printf(t, "    let r%d = %s(ld_s%d(0u));\n", r, vec_of[type[r]], in);
             continue;
         }
         int64_t inner = s[r].stride[last];
@@ -271,18 +268,27 @@ static void print_sources(ry_text *t, ry_launch *l, const ry_node *n, const reg 
         }
         ry_text_puts(t, ";\n");
         if (fours && inner == 1) {
-            ry_text_printf(t, "    let r%d = ld4_s%d(a%d, 4u);\n", r, r, r);
-            if (vec) l->vec |= RY_USES_SRC(r);
+            ry_text_printf(t, "    let r%d = ld4_s%d(a%d, 4u);\n", r, in, r);
+            if (vec) l->vec |= RY_USES_SRC(in);
         } else if (fours && inner == 0) {
-            ry_text_printf(t, "    let r%d = %s(ld_s%d(a%d));\n", r, vec_of[type[r]], r, r);
+            ry_text_printf(t, "    let r%d = %s(ld_s%d(a%d));\n", r, vec_of[type[r]], in, r);
         } else if (fours) {
             snprintf(field, sizeof field, "s%d_%d", r, last);
-            ry_text_printf(t, "    let r%d = %s(ld_s%d(a%d), ld_s%d(a%d + u.%s), ld_s%d(a%d + 2u * u.%s), ld_s%d(a%d + 3u * u.%s));\n", r, vec_of[type[r]], r,
-                           r, r, r, field, r, r, field, r, r, field);
+            ry_text_printf(t, "    let r%d = %s(ld_s%d(a%d), ld_s%d(a%d + u.%s), ld_s%d(a%d + 2u * u.%s), ld_s%d(a%d + 3u * u.%s));\n", r, vec_of[type[r]], in,
+                           r, in, r, field, in, r, field, in, r, field);
         } else {
-            ry_text_printf(t, "    let r%d = %s(ld_s%d(a%d.x), ld_s%d(a%d.y), ld_s%d(a%d.z), ld_s%d(a%d.w));\n", r, vec_of[type[r]], r, r, r, r, r, r, r, r);
+            ry_text_printf(t, "    let r%d = %s(ld_s%d(a%d.x), ld_s%d(a%d.y), ld_s%d(a%d.z), ld_s%d(a%d.w));\n", r, vec_of[type[r]], in, r, in, r, in, r, in, r);
         }
     }
+}
+
+/* `load` reads register r of each source; `finish` will find them under the same names. */
+static void print_sources(ry_text *t, ry_launch *l, const ry_node *n, const reg *type, const int16_t *last_read) {
+    ry_text_puts(t, "struct sources { i: u32");
+    for (int r = 0; r < n->n_src; r++)
+        if (last_read[r] >= 0) ry_text_printf(t, ", r%d: %s", r, vec_of[type[r]]);
+    ry_text_puts(t, " }\nfn load(i: u32, n: u32) -> sources {\n");
+    print_loads(t, l, n, 0, n->n_src, 0, type, last_read);
     ry_text_puts(t, "    return sources(i");
     for (int r = 0; r < n->n_src; r++)
         if (last_read[r] >= 0) ry_text_printf(t, ", r%d", r);
@@ -317,9 +323,12 @@ static void immediate(ry_launch *l, int link, const ry_link *k) {
     }
 }
 
-ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l) {
+/* The chain's functions, into the launch's text: own: registers that are given and no source;
+ * rounds: the file bf16 is included. */
+static ry_status print_chain(const ry_chain *ch, const ry_node *n, ry_launch *l, int own, int16_t last[MAX_REGS], bool *rounds) {
     bool wide = false, arithmetic = false;
-    for (int r = 0; r < ch->n_src; r++) wide |= n->src[r]->spec.dtype == RY_I64;
+    int shift = own ? n->op->max_src - own : 0;
+    for (int r = own; r < ch->n_src; r++) wide |= n->src[r + shift]->spec.dtype == RY_I64;
     for (int k = 0; k < ch->n_link; k++) {
         const ry_link *q = &ch->link[k];
         if (!ry_dtype_row(q->dtype)->wgsl) return ry_fail_node(n, RY_EUNSUPPORTED, "%s does not exist on this device", ry_dtype_name(q->dtype));
@@ -331,9 +340,8 @@ ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l) {
         wide = false;
     }
     reg type[MAX_REGS];
-    int16_t last[MAX_REGS]; /* link that reads a register last */
-    memset(last, -1, sizeof last);
-    for (int r = 0; r < ch->n_src; r++) type[r] = reg_of(n->src[r]->spec.dtype, wide);
+    memset(last, -1, MAX_REGS * sizeof *last); /* link that reads a register last */
+    for (int r = 0; r < ch->n_src; r++) type[r] = r < own ? F : reg_of(n->src[r + shift]->spec.dtype, wide);
     for (int k = 0; k < ch->n_link; k++) {
         const ry_link *q = &ch->link[k];
         type[ch->n_src + k] = reg_of(q->dtype, wide);
@@ -343,7 +351,12 @@ ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l) {
     ry_text body = {0};
     printer p = {.t = &body};
     ry_status st = RY_OK;
-    print_sources(&body, l, n, type, last);
+    if (own) {
+        ry_text_puts(&body, "fn tail(i: u32, n: u32");
+        for (int r = 0; r < own; r++) ry_text_printf(&body, ", r%d: vec4<f32>", r);
+        ry_text_puts(&body, ") {\n");
+        print_loads(&body, l, n, own, ch->n_src, shift, type, last);
+    } else print_sources(&body, l, n, type, last);
     for (int k = 0; k < ch->n_link; k++) RY_GO(st, done, print_link(&p, ch, k, type, wide, last[ch->n_src + k] >= 0));
     for (int j = 0; j < ch->n_out; j++) {
         ry_text_printf(&body, "    st4_o%d(i, n, r%d);\n", j, ch->out[j]);
@@ -354,6 +367,26 @@ ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l) {
     if (p.math) ry_text_puts(l->text, "#include math\n");
     if (p.chain) ry_text_puts(l->text, "#include bf16\n#include chain\n");
     ry_text_puts(l->text, body.at);
+    *rounds = p.chain;
+    l->wide = wide;
+    ry_launch_u32(l, "zero", 0);
+done:
+    ry_text_free(&body);
+    return st;
+}
+
+ry_status fused_tail(const ry_node *n, ry_launch *l, int own) {
+    int16_t last[MAX_REGS];
+    bool rounds = false;
+    if (n->tail) RY_TRY(print_chain(n->tail, n, l, own, last, &rounds));
+    ry_launch_knob_set(l, "TAIL", rounds ? 2 : n->tail ? 1 : 0);
+    return RY_OK;
+}
+
+ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l) {
+    int16_t last[MAX_REGS];
+    bool rounds = false;
+    RY_TRY(print_chain(ch, n, l, 0, last, &rounds));
     int64_t total = ry_count(&n->out[0].spec);
     int bytes = 1, times; /* of the widest operand; fours of a thread: enough bytes must be on their way */
     for (int r = 0; r < ch->n_src; r++)
@@ -362,11 +395,7 @@ ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l) {
         if (ry_dtype_row(n->out[j].spec.dtype)->bytes > bytes) bytes = ry_dtype_row(n->out[j].spec.dtype)->bytes;
     times = bytes < 4 && total >= MANY && total <= INT32_MAX ? 2 : 1;
     ry_launch_knob_set(l, "TIMES", times);
-    l->wide = wide;
     ry_launch_u32(l, "total", total);
-    ry_launch_u32(l, "zero", 0);
     ry_launch_run(l, "main", (total + times * FOUR * GROUP - 1) / (times * FOUR * GROUP), 0);
-done:
-    ry_text_free(&body);
-    return st;
+    return RY_OK;
 }

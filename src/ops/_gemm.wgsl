@@ -9,6 +9,7 @@
 // In shared memory a k has a quad more than the tile (A_KIND != 1) where quads along K are turned on the way: no bank conflicts.
 //   SAFE             K may be shorter than BK
 //   SPLIT            groups share K: partial sums go to tmp, entry `finish` adds them in order
+// What is stored goes through store_c(i, n, v) of the file that includes this: elements i .. i + 3 of C.
 //   GROUPED          1: rows of A by expert, an expert's B; 2: K is the rows of an expert, C its own. Offsets are s2.
 var<workgroup> a_tile: array<vec4<f32>, ${(1 + (DB == 2)) * BK * (BM / 4 + (A_KIND != 1))}>;
 var<workgroup> b_tile: array<vec4<f32>, ${(1 + (DB == 2)) * BK * (BN / 4 + (B_KIND != 1))}>;
@@ -417,9 +418,9 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
             { st4_tmp(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * c_r + col, n, c${i}_${j}); }
 #else
 #if BIAS
-            { st4_o0(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * c_r + col, n, c${i}_${j} + bias); }
+            { store_c(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * c_r + col, n, c${i}_${j} + bias); }
 #else
-            { st4_o0(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * c_r + col, n, c${i}_${j}); }
+            { store_c(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * c_r + col, n, c${i}_${j}); }
 #end
 #end
 #end

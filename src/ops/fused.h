@@ -16,6 +16,9 @@ void fused_run(const ry_chain *ch, const ry_cpu *c);
 void fused_single(ry_chain *ch, const ry_node *n, const void *args);
 /* The chain as a WGSL kernel (file fused.wgsl), for a node as above. */
 ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l);
+/* For the launch of a row whose join calls join_tail: sets TAIL, and where it is not 0 (2: with the file bf16, which may stand there once) adds `fn tail(i, n, r0, r1, ..)`, which the text
+ * calls instead of st4_o0(i, n, r0), st4_o1(..), ..: own of them, at multiples of 4. */
+ry_status fused_tail(const ry_node *n, ry_launch *l, int own);
 /* One element of dtype t (not a block dtype) that holds value, as casting from f32 would give it; integers from
  * the double. */
 void fused_element(void *out, ry_dtype t, double value);

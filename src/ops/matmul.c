@@ -1,6 +1,8 @@
 /* matmul.c - matrix products with batches, any strides, a bias, and a quantised right side; ry_linear and ry_matmul.
  * Owns how batches and leading dims become rows and parts; the product itself is simd/gemm. */
 #include "ops/_gemm.h"
+#include "ops/fused.h"
+#include "ops/linears.h"
 #include "ops/product.h"
 #include <rusty/ops.h>
 
@@ -229,6 +231,7 @@ static bool when_dot(const ry_node *n, const ry_caps *caps) {
     (void)caps;
     return is_thin(&s, 0, &swap);
 }
+static bool when_dot_alone(const ry_node *n, const ry_caps *caps) { return !n->tail && when_dot(n, caps); } /* tails take fours */
 static bool when_across(const ry_node *n, const ry_caps *caps) {
     shape s = shape_of(n);
     bool swap;
@@ -328,8 +331,8 @@ static bool when_each(const ry_node *n, const ry_caps *caps) { /* slow where muc
 static const ry_variant variants[] = {
     {.name = "tiny", .when = when_tiny, .knobs = {{"KERNEL", EACH}}},
     {.name = "dot 4", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 4}}},
-    {.name = "dot 2", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 2}}},
-    {.name = "dot 1", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 1}}},
+    {.name = "dot 2", .when = when_dot_alone, .knobs = {{"KERNEL", DOT}, {"NR", 2}}},
+    {.name = "dot 1", .when = when_dot_alone, .knobs = {{"KERNEL", DOT}, {"NR", 1}}},
     {.name = "across", .when = when_across, .knobs = {{"KERNEL", ACROSS}, {"LANES", 16}}},
     {.name = "split 32x64", .when = when_thin_split, KNOBS(32, 64, 32, 4, 4, 1)},
     {.name = "split 128x32", .when = when_narrow_split, KNOBS(128, 32, 16, 8, 4, 1)},
@@ -404,6 +407,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     if (!swap && g->n % 4 == 0 && s.ldc % 4 == 0 && (kernel != DOT || gemm_knob(v, "NR") == 4))
         l->vec |= RY_USES_SRC(BIAS) | RY_USES_OUT(0);
     if (g->n % 4 == 0) l->vec |= RY_USES_SCRATCH;
+    RY_TRY(fused_tail(n, l, 1));
     if (kernel == TILES) {
         ry_launch_knob_set(l, "SPLIT", split);
         launch_tiles(l, v, &s, split);
@@ -461,6 +465,18 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
         ry_launch_run(l, "main", div_up(quads, 64), 0);
     }
     return RY_OK;
+}
+
+bool product_is_linear(const ry_node *n) {
+    const matmul_args *args = n->args;
+    return args->b_rows && product_of(args->product) == RY_F32;
+}
+
+static bool join(ry_joiner *j, ry_node *n) {
+    if (n->tail) return false;
+    if (linears_join(j, n)) return true;
+    int64_t across = n->out[0].spec.dim[n->out[0].spec.rank - 1];
+    return across % 4 == 0 && across > FEW && join_tail(j, n); /* a C that is written turned has none */
 }
 
 /* In pieces: of N where b is the largest and its columns are its outermost dim, else of the outermost dim of C. */
@@ -623,6 +639,7 @@ static const ry_op matmul_row = {.name = "matmul",
                                  .cpu = cpu,
                                  .variants = variants,
                                  .launch = launch,
+                                 .join = join,
                                  .cut = cut,
                                  .lower = lower,
                                  .vjp = vjp,

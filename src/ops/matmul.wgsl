@@ -7,7 +7,16 @@
 // KERNEL 2: rows lie side by side in W: a thread makes 4 of them, LANES threads stand along the rows, WG / LANES along K.
 // KERNEL 3: a thread makes 4 entries of C, all from memory: small matrices, and where nothing else fits.
 // SPLIT: groups share K; their partial sums [batch, splits, m, n] lie in tmp until `finish` adds them, in order.
+#if TAIL != 2
 #include bf16
+#end
+fn store_c(i: u32, n: u32, v: vec4<f32>) {
+#if TAIL
+    tail(i, n, v);
+#else
+    st4_o0(i, n, v);
+#end
+}
 #if KERNEL == 0
 #include gemm
 #else
@@ -53,7 +62,7 @@ fn load_w(i: u32, n: u32) -> vec4<f32> { // along K, or rows (W_KIND 1)
 // Entries [i, row .. row + 3] of X W^T, of which n are there.
 fn put(c_at: u32, i: u32, row: u32, n: u32, sum: vec4<f32>) {
 #if SWAP
-    var v = sum;
+    var v = sum; // never with a tail
 #if BIAS
     v += vec4<f32>(ld_s2(i));
 #end
@@ -64,9 +73,9 @@ fn put(c_at: u32, i: u32, row: u32, n: u32, sum: vec4<f32>) {
     if (n > 3u) { st_o0(at + 3u * u.c_r, v.w); }
 #else
 #if BIAS
-    st4_o0(c_at + i * u.c_r + row, n, sum + ld4_s2(row, n));
+    store_c(c_at + i * u.c_r + row, n, sum + ld4_s2(row, n));
 #else
-    st4_o0(c_at + i * u.c_r + row, n, sum);
+    store_c(c_at + i * u.c_r + row, n, sum);
 #end
 #end
 }

@@ -42,5 +42,8 @@ static inline const void *product_at(const void *data, ry_dtype t, int64_t i) {
     return (const char *)data + i / d->block * d->bytes;
 }
 
+/* Is the matmul node x w^T in f32, w by rows, perhaps with a bias (matmul.c)? */
+bool product_is_linear(const ry_node *n);
+
 static inline size_t product_align(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 #endif

@@ -2,6 +2,7 @@
  *
  * y = x r w, r = 1 / sqrt(mean(x^2) + eps). The gradient computes r again: x must be read anyway. Never:
  * layer_norm. */
+#include "ops/linears.h"
 #include "row_launch.h"
 #include "row_sums.h"
 #include <math.h>
@@ -10,6 +11,7 @@
 typedef struct norm_args {
     double eps;
 } norm_args;
+double rms_norm_eps(const ry_node *n) { return ((const norm_args *)n->args)->eps; }
 static const ry_arg norm_arg[] = {RY_ARG(norm_args, eps, RY_ARG_F64), {0}};
 
 static int64_t width(const ry_node *n, int x) { return n->src[x]->spec.dim[n->src[x]->spec.rank - 1]; }
