@@ -301,6 +301,7 @@ static ry_status launch_split(const attention_job *j, ry_launch *l) {
     int64_t fit = (j->S + SPLIT_KEYS_LEAST - 1) / SPLIT_KEYS_LEAST, splits = SPLIT_GROUPS / (j->B * j->G * chunks),
             all = j->B * j->H * j->T;
     if (splits > fit) splits = fit;
+    if (splits > SPLIT_THREADS) splits = SPLIT_THREADS;
     if (splits < 1) splits = 1;
     ry_launch_knob_set(l, "WG", SPLIT_THREADS);
     ry_launch_knob_set(l, "ROWS", (int)each);

@@ -165,7 +165,7 @@ var<workgroup> len_: i32;
 #end
 }
 
-// A group a row; group counts rows as the log-sum-exp lies.
+// A group a row; group counts rows as the log-sum-exp lies. No more splits than threads: each reads the statistics of one.
 @compute @workgroup_size(${WG}) fn join(${ARGS}) {
     ${BEGIN}
     let columns = (u.width + 3u) / 4u;
@@ -173,17 +173,26 @@ var<workgroup> len_: i32;
     let stream = t / columns;
     let column = 4u * (t % columns);
     let place = group * u.splits;
-    var top = HIDDEN;
-    for (var i = 0u; i < u.splits; i++) { top = max(top, ld_tmp(u.statistics_at + 2u * (place + i))); }
-    var all = 0.0;
-    for (var i = 0u; i < u.splits; i++) {
-        all += exp2(ld_tmp(u.statistics_at + 2u * (place + i)) - top) * ld_tmp(u.statistics_at + 2u * (place + i) + 1u);
+    var my_top = HIDDEN;
+    var my_sum = 0.0;
+    if (t < u.splits) {
+        my_top = ld_tmp(u.statistics_at + 2u * (place + t));
+        my_sum = ld_tmp(u.statistics_at + 2u * (place + t) + 1u);
     }
+    each[t] = my_top;
+    workgroupBarrier();
+    var top = HIDDEN;
+    for (var i = 0u; i < u.splits; i++) { top = max(top, each[i]); }
+    let weight = exp2(my_top - top);
+    workgroupBarrier();
+    each[t] = weight * my_sum;
+    weights[t] = weight;
+    workgroupBarrier();
+    var all = 0.0;
+    for (var i = 0u; i < u.splits; i++) { all += each[i]; }
     var sum = vec4<f32>();
     if (stream < streams) {
-        for (var i = stream; i < u.splits; i += streams) {
-            sum += exp2(ld_tmp(u.statistics_at + 2u * (place + i)) - top) * ld4_tmp((place + i) * u.width + column, u.width - column);
-        }
+        for (var i = stream; i < u.splits; i += streams) { sum += weights[i] * ld4_tmp((place + i) * u.width + column, u.width - column); }
     }
     part[t] = sum;
     workgroupBarrier();
