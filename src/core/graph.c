@@ -239,7 +239,7 @@ static ry_status separate(ry_graph *g, ry_node *n) {
 
 /* A row that the device has no kernel for, but which simpler rows can stand for. */
 static bool composed(const ry_graph *g, const ry_op *op) {
-    return g->dev->api->work && !op->launch && op->lower && !op->writes && !(op->flags & (RY_OP_VIEW | RY_OP_LEAF));
+    return !(g->dev->api->work ? op->launch != NULL : op->cpu != NULL) && op->lower && !op->writes && !(op->flags & (RY_OP_VIEW | RY_OP_LEAF));
 }
 
 /* low[j]: output j of n, whose outputs have their specs, computed by simpler rows. n is not in the graph yet. */

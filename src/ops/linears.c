@@ -180,8 +180,8 @@ static const linears_args plain = {0}, norm = {.eps = 1e-5, .norm = true};
 static const ry_sample samples[] = {
     {.name = "one row", .src = {F2(1, 64), NO, F2(37, 64), NO, NO, NO, NO, NO}, .n_src = 8, .args = &plain, .flags = RY_SAMPLE_NO_GRAD},
     {.name = "norm, three weights", .src = {F3(1, 1, 2112), F1(2112), F2(20, 2112), F2(8, 2112), F2(9, 2112), F1(20), NO, F1(9)}, .n_src = 8, .args = &norm, .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "rows, blocks", .src = {F2(3, 256), NO, T2(RY_Q4_K, 10, 256), T2(RY_Q8_0, 5, 256), T2(RY_F16, 4, 256), F1(10), F1(5), F1(4)}, .n_src = 8, .args = &norm, .flags = RY_SAMPLE_NO_GRAD},
-    {.name = "eight rows", .src = {F2(7, 32), F1(32), F2(12, 32), T2(RY_Q4_0, 6, 32), NO, NO, F1(6), NO}, .n_src = 8, .args = &norm, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "rows, blocks", .src = {F2(3, 256), NO, T2(RY_Q8_0, 10, 256), T2(RY_BF16, 5, 256), T2(RY_F16, 4, 256), F1(10), F1(5), F1(4)}, .n_src = 8, .args = &norm, .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "eight rows", .src = {F2(7, 32), F1(32), F2(12, 32), T2(RY_Q8_0, 6, 32), NO, NO, F1(6), NO}, .n_src = 8, .args = &norm, .flags = RY_SAMPLE_NO_GRAD},
     {.name = "decode, f16", .src = {F2(1, 2048), F1(2048), T2(RY_F16, 5632, 2048), T2(RY_F16, 5632, 2048), NO, NO, NO, NO}, .n_src = 8, .args = &norm, .flags = RY_SAMPLE_BENCH},
     {.name = "decode, q8_0", .src = {F2(1, 2048), F1(2048), T2(RY_Q8_0, 5632, 2048), T2(RY_Q8_0, 5632, 2048), NO, NO, NO, NO}, .n_src = 8, .args = &norm, .flags = RY_SAMPLE_BENCH},
     {.name = "decode, q4_K", .src = {F2(1, 2048), F1(2048), T2(RY_Q4_K, 5632, 2048), T2(RY_Q4_K, 5632, 2048), NO, NO, NO, NO}, .n_src = 8, .args = &norm, .flags = RY_SAMPLE_BENCH},
