@@ -222,6 +222,7 @@ void model_pass_ropes(model_pass *p, const model_ropes *r);
 typedef struct weights_part { const char *name; size_t var; ry_spec spec; int64_t first; } weights_part; /* first: element of m->vars.at[var] */
 size_t weights_stored(const ry_model *m);
 ry_status weights_list(ry_arena *names, const ry_model *m, weights_part *out);
+ry_status weights_restore(ry_model *m, const char *path); /* all variables, from a file of these tensors in the variables' dtypes */
 const char *weights_prefix(const ry_model *m); /* which of the family's prefixes the file has */
 const model_key *model_key_of(const model_family *f, size_t at); /* the key that fills a field: the family's own, else the common one; NULL */
 const model_family *model_family_find(const char *model_type);

@@ -202,6 +202,37 @@ ry_status weights_list(ry_arena *a, const ry_model *m, weights_part *out) {
     return RY_OK;
 }
 
+ry_status weights_restore(ry_model *m, const char *path) {
+    size_t n = weights_stored(m);
+    ry_tensor_file *f;
+    ry_arena names = {0};
+    RY_TRY(ry_tensor_file_open(&f, path));
+    weights_part *part = ry_mem_zalloc(ry_mem_size(n, sizeof *part, 1));
+    ry_status st = part ? weights_list(&names, m, part) : RY_ENOMEM;
+    char *x = NULL;
+    for (size_t i = 0; i < n && st == RY_OK; i++) {
+        const weights_part *p = &part[i];
+        ry_var *v = m->vars.at[p->var];
+        ry_spec have;
+        const void *data;
+        bool first = i == 0 || part[i - 1].var != p->var, last = i + 1 == n || part[i + 1].var != p->var;
+        if (first) {
+            ry_mem_free(x);
+            x = ry_mem_alloc(v->bytes);
+        }
+        st = x ? ry_tensor_file_find(f, p->name, &have, &data) : RY_ENOMEM;
+        if (st == RY_OK && (have.dtype != p->spec.dtype || !ry_same_shape(&have, &p->spec)))
+            st = ry_fail(RY_ESHAPE, "%s: %s is %s, the model has %s", path, p->name, ry_show(&have).s, ry_show(&p->spec).s);
+        if (st == RY_OK) memcpy(x + ry_bytes_of(have.dtype, p->first), data, ry_bytes_of(have.dtype, ry_count(&have)));
+        if (st == RY_OK && last) st = ry_var_write(v, x, v->bytes);
+    }
+    ry_mem_free(x);
+    ry_mem_free(part);
+    ry_arena_free(&names);
+    ry_tensor_file_close(f);
+    return st;
+}
+
 typedef struct saver {
     const ry_model *m;
     const weights_part *part;

@@ -221,7 +221,7 @@ ry_status train_checkpoint_load(const char *path, const train_step *s, const ry_
     RY_GO(st, done, ry_json_bool(&t->finished, j, state, "finished", true));
     RY_GO(st, done, ry_json_object(&settings, j, state, "settings", true));
     RY_GO(st, done, compare_settings(settings, s, o, rows, state));
-    RY_GO(st, done, load_vars(weights, s->w, s->n));
+    RY_GO(st, done, weights_restore(s->m, weights));
     if (s->mom) RY_GO(st, done, load_vars(opt, s->mom, s->n));
     if (s->sq) RY_GO(st, done, load_vars(opt, s->sq, s->n));
 done:

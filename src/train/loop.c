@@ -149,27 +149,29 @@ done:
 /* ---- first gradients ---- */
 
 static ry_status write_grads(loop *l, int64_t tokens) {
-    size_t n = l->m->vars.n;
+    size_t n = l->m->vars.n, stored = weights_stored(l->m);
+    ry_arena names = {0};
     float **sum = ry_mem_zalloc(ry_mem_size(n, sizeof *sum, 1));
-    ry_named_data *d = ry_mem_zalloc(ry_mem_size(n, sizeof *d, 1));
-    ry_status st = sum && d ? RY_OK : RY_ENOMEM;
+    ry_named_data *d = ry_mem_zalloc(ry_mem_size(stored, sizeof *d, 1));
+    weights_part *parts = ry_mem_zalloc(ry_mem_size(stored, sizeof *parts, 1));
+    ry_status st = sum && d && parts ? weights_list(&names, l->m, parts) : RY_ENOMEM;
     double loss = 0, part = 0;
     char text[64];
-    for (size_t i = 0; i < n && st == RY_OK; i++) {
-        sum[i] = ry_mem_zalloc(l->m->vars.at[i]->bytes);
-        if (!sum[i]) st = RY_ENOMEM;
-        else d[i] = (ry_named_data){.name = l->m->vars.at[i]->name, .spec = l->m->vars.at[i]->spec, .data = sum[i]};
-    }
+    for (size_t i = 0; i < n && st == RY_OK; i++)
+        if (!(sum[i] = ry_mem_zalloc(l->m->vars.at[i]->bytes))) st = RY_ENOMEM;
+    for (size_t i = 0; i < stored && st == RY_OK; i++) d[i] = (ry_named_data){parts[i].name, parts[i].spec, sum[parts[i].var] + parts[i].first};
     int64_t cells = l->o.batch_size * l->len;
     for (int64_t k = 0; k < l->o.grad_accum && st == RY_OK; k++) {
         st = train_grads(l->m, l->o.batch_size, l->len, l->ids + k * cells, l->targets + k * cells, micro_scale(l, k, tokens), sum, &part);
         loss += part;
     }
     snprintf(text, sizeof text, "%.9g", loss);
-    if (st == RY_OK) st = ry_tensor_file_write(l->o.grads_out, n, d, (const char *const[]){"loss", text, NULL});
+    if (st == RY_OK) st = ry_tensor_file_write(l->o.grads_out, stored, d, (const char *const[]){"loss", text, NULL});
     for (size_t i = 0; sum && i < n; i++) ry_mem_free(sum[i]);
     ry_mem_free(sum);
     ry_mem_free(d);
+    ry_mem_free(parts);
+    ry_arena_free(&names);
     return st;
 }
 
