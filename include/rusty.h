@@ -375,9 +375,21 @@ RY_API ry_status ry_tokenizer_open(ry_tokenizer **out, const char *path);
 RY_API ry_status ry_tokenizer_bytes(ry_tokenizer **out); /* id = byte; 256 ids */
 /* The code points of text, in order. Other characters are an error; when it was saved and opened again they are left out. */
 RY_API ry_status ry_tokenizer_chars(ry_tokenizer **out, const char *text, size_t n);
+typedef struct ry_tokenizer_train_options {
+    int64_t vocab;              /* entries, special tokens and the 256 bytes included; 0 = 4096 */
+    const char *pattern;        /* regular expression of the parts that no merge leaves; NULL: GPT-2's */
+    const char *const *special; /* special tokens, which get the first ids; the last one is NULL */
+    int64_t min_count;          /* no merge of a pair that is rarer; 0 = 1 */
+    void (*progress)(void *ud, const char *what, double share);
+    void *ud;
+    const volatile int *stop;   /* non-zero: ESTOPPED */
+} ry_tokenizer_train_options;
+/* A byte-level BPE of n texts (UTF-8), with the merges of Hugging Face's BpeTrainer for files of these texts. */
+RY_API ry_status ry_tokenizer_train(ry_tokenizer **out, size_t n, const char *const *texts, const size_t *bytes, const ry_tokenizer_train_options *o);
 RY_API void ry_tokenizer_close(ry_tokenizer *t);
 RY_API int64_t ry_tokenizer_size(const ry_tokenizer *t); /* number of ids: the largest + 1 */
-RY_API ry_status ry_tokenizer_save(const ry_tokenizer *t, const char *folder); /* tokenizer.json, tokenizer_config.json */
+/* tokenizer.json and tokenizer_config.json in a folder; a path that ends in .json: the first alone, as that file. */
+RY_API ry_status ry_tokenizer_save(const ry_tokenizer *t, const char *path);
 /* *ids is the caller's: ry_free. add_special: as the tokenizer's post-processor says; special tokens spelt in the text count either way. */
 RY_API ry_status ry_encode(const ry_tokenizer *t, const char *text, size_t n, bool add_special, int32_t **ids, size_t *n_ids);
 typedef struct ry_span { size_t begin, end; } ry_span; /* bytes of a text: [begin, end) */

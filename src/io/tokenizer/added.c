@@ -90,7 +90,8 @@ static ry_status added_flags(tok_added_token *k, const ry_json *j, const char *w
         const char *key;
         bool *to;
     } flags[] = {{"single_word", &k->single_word}, {"lstrip", &k->lstrip},   {"rstrip", &k->rstrip},
-                 {"normalized", &k->normalized},   {"special", &k->special}};
+                 {"normalized", &k->normalized},   {"special", &k->special},
+                 {"sentencepiece", &k->spm}};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         const ry_json *v = ry_json_find(j, flags[i].key);
         if (v && !ry_json_as_bool(v, flags[i].to)) return tok_step_fail(RY_EFORMAT, what, field, flags[i].key, "must be true or false");
@@ -138,7 +139,7 @@ static ry_status added_tries(ry_tokenizer *t, bool special) {
     tok_added *a = &t->added;
     for (size_t i = 0; i < a->tokens.n; i++) {
         tok_added_token *k = &a->tokens.at[i];
-        if (k->special != special) continue;
+        if (k->special != special || k->spm) continue;
         tok_piece p = {a->bytes.at + k->at, k->n, NULL, 0};
         if (!k->normalized) {
             RY_TRY(trie_add(&a->raw, p.at, p.n, i));

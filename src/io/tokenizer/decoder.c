@@ -254,6 +254,7 @@ const tok_step_kind tok_decoders[] = {
     {.name = "Strip", .read = read_strip, .decode = decode_strip},
     {.name = "Replace", .read = read_replace, .decode_all = decode_replace},
     {.name = "CTC", .read = read_ctc, .decode_all = decode_ctc},
+    {.name = "Sequence", .read = tok_spm_read_decoder, .decode_all = tok_spm_decode},
     {.name = NULL},
 };
 

@@ -1,6 +1,5 @@
 /* models.c - the kinds of models: a row each.  Owns the list. */
-#include "io/tokenizer/tok.h"
+#include "io/tokenizer/foreign.h"
 
-extern const tok_model_kind tok_bpe;
-
-const tok_model_kind *const tok_model_kinds[] = {&tok_bpe, NULL};
+/* the first of a name that takes the settings */
+const tok_model_kind *const tok_model_kinds[] = {&tok_spm, &tok_bpe, &tok_unigram, &tok_wordpiece, NULL};

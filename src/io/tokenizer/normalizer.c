@@ -219,5 +219,6 @@ const tok_step_kind tok_normalizers[] = {
     {.name = "Prepend", .read = read_prepend, .normalize = prepend},
     {.name = "Replace", .read = read_replace, .normalize = replace},
     {.name = "BertNormalizer", .expand = bert_expand},
+    {.name = "Sequence", .read = tok_spm_read_normalizer, .normalize = tok_spm_normalize, .close = tok_spm_close_normalizer},
     {.name = NULL},
 };

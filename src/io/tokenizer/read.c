@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/os.h"
+#include "io/tokenizer/foreign.h"
 #include "io/tokenizer/steps.h"
 
 /* ---- the lists ---- */
@@ -117,7 +118,7 @@ static ry_status open_model(ry_tokenizer *t, const char *what) {
     if (ry_json_kind_of(model) != RY_JSON_OBJECT) RY_FAIL(RY_EFORMAT, "%s: model is missing: not a tokenizer.json", what);
     const char *type = model_type(model, &t->lists);
     const tok_model_kind *const *kind = tok_model_kinds;
-    while (*kind && strcmp((*kind)->name, type)) kind++;
+    while (*kind && (strcmp((*kind)->name, type) || ((*kind)->takes && !(*kind)->takes(model)))) kind++;
     if (!*kind) RY_FAIL(RY_EUNSUPPORTED, "%s: model.type is \"%.60s\", which this version does not know", what, type);
     if (!t->lists.has_vocab || t->lists.may_repeat != (*kind)->vocab_is_list)
         RY_FAIL(RY_EFORMAT, "%s: model.vocab must be %s", what, (*kind)->vocab_is_list ? "a list of [text, score]" : "an object of ids");
@@ -218,40 +219,45 @@ static ry_status read_beside(ry_json **out, const char *folder, const char *name
     return st;
 }
 
-ry_status tok_read_beside(ry_tokenizer *t, const char *folder) {
-    ry_json *map;
-    RY_TRY(read_beside(&map, folder, "special_tokens_map.json"));
-    take_specials(t, map);
-    ry_json_free(map);
-    RY_TRY(read_beside(&t->config, folder, "tokenizer_config.json"));
-    take_specials(t, t->config);
-    return RY_OK;
-}
-
-static ry_status open_file(ry_tokenizer **out, const char *path) {
+static ry_status open_file(ry_tokenizer **out, const char *path, const ry_json *config, bool in_folder) {
     os_map map;
     RY_TRY(os_map_open(&map, path));
-    ry_status st = tok_open_json(out, map.data ? map.data : "", map.bytes, path);
+    ry_status st = tok_open_any(out, map.data ? map.data : "", map.bytes, config, in_folder, path);
     os_map_close(&map);
     return st;
 }
 
+/* The special tokens by role, from the files beside. A configuration that the tokenizer's own file brought (GGUF) stays. */
+static ry_status open_beside(ry_tokenizer *t, const char *folder, ry_json **config) {
+    ry_json *map;
+    RY_TRY(read_beside(&map, folder, "special_tokens_map.json"));
+    take_specials(t, map);
+    ry_json_free(map);
+    take_specials(t, *config);
+    if (t->config) return RY_OK;
+    t->config = *config;
+    *config = NULL;
+    return RY_OK;
+}
+
 ry_status ry_tokenizer_open(ry_tokenizer **out, const char *path) {
     if (!out || !path) RY_FAIL(RY_EARG, "ry_tokenizer_open: out and path must be given");
-    size_t len = strlen(path), slash = len;
+    size_t slash = strlen(path);
     bool is_folder = os_kind(path) == OS_FOLDER;
-    if (!is_folder && (len < 5 || strcmp(path + len - 5, ".json")))
-        RY_FAIL(RY_EUNSUPPORTED, "%s: this version reads tokenizers from a tokenizer.json or the folder that holds one", path);
     while (slash && path[slash - 1] != '/') slash--;
-    char *file = is_folder ? os_join(path, "tokenizer.json") : os_join("", path);
+    char *file = NULL;
+    ry_json *config = NULL;
     ry_text folder = {0};
-    ry_text_add(&folder, is_folder ? path : slash ? path : ".", is_folder ? len : slash ? slash : 1);
-    ry_status st = file ? ry_text_status(&folder) : RY_ENOMEM;
     ry_tokenizer *t = NULL;
-    if (st == RY_OK) st = open_file(&t, is_folder ? file : path);
-    if (st == RY_OK) st = tok_read_beside(t, folder.at);
+    ry_text_add(&folder, is_folder ? path : slash ? path : ".", is_folder ? strlen(path) : slash ? slash : 1);
+    ry_status st = ry_text_status(&folder);
+    if (st == RY_OK) st = read_beside(&config, folder.at, "tokenizer_config.json");
+    if (st == RY_OK && is_folder) st = tok_folder_file(&file, path);
+    if (st == RY_OK) st = is_folder && !file ? tok_open_pair(&t, path, config) : open_file(&t, is_folder ? file : path, config, is_folder);
+    if (st == RY_OK) st = open_beside(t, folder.at, &config);
     if (st == RY_OK) *out = t;
     else ry_tokenizer_close(t);
+    ry_json_free(config);
     ry_mem_free(file);
     ry_text_free(&folder);
     return st;
@@ -336,20 +342,26 @@ static ry_status write_config(const ry_tokenizer *t, ry_text *out) {
     return st == RY_OK ? ry_text_status(out) : st;
 }
 
-static ry_status save_file(const ry_tokenizer *t, const char *folder, const char *name,
-                           ry_status (*fill)(const ry_tokenizer *, ry_text *)) {
+static ry_status save_file(const ry_tokenizer *t, const char *path, ry_status (*fill)(const ry_tokenizer *, ry_text *)) {
     ry_text text = {0};
-    char *path = os_join(folder, name);
-    ry_status st = path ? fill(t, &text) : RY_ENOMEM;
+    ry_status st = fill(t, &text);
     if (st == RY_OK) st = os_file_write(path, text.at, text.n);
-    ry_mem_free(path);
     ry_text_free(&text);
     return st;
 }
 
-ry_status ry_tokenizer_save(const ry_tokenizer *t, const char *folder) {
-    if (!t || !folder) RY_FAIL(RY_EARG, "ry_tokenizer_save: tokenizer and folder must be given");
-    RY_TRY(os_mkdirs(folder));
-    RY_TRY(save_file(t, folder, "tokenizer.json", tok_write_json));
-    return save_file(t, folder, "tokenizer_config.json", write_config);
+static ry_status save_in(const ry_tokenizer *t, const char *folder, const char *name, ry_status (*fill)(const ry_tokenizer *, ry_text *)) {
+    char *path = os_join(folder, name);
+    ry_status st = path ? save_file(t, path, fill) : RY_ENOMEM;
+    ry_mem_free(path);
+    return st;
+}
+
+ry_status ry_tokenizer_save(const ry_tokenizer *t, const char *path) {
+    if (!t || !path) RY_FAIL(RY_EARG, "ry_tokenizer_save: tokenizer and path must be given");
+    size_t n = strlen(path);
+    if (n > 5 && !strcmp(path + n - 5, ".json")) return save_file(t, path, tok_write_json);
+    RY_TRY(os_mkdirs(path));
+    RY_TRY(save_in(t, path, "tokenizer.json", tok_write_json));
+    return save_in(t, path, "tokenizer_config.json", write_config);
 }

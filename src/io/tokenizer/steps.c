@@ -27,7 +27,7 @@ static ry_status steps_read_one(tok_steps *out, const ry_json *j, const char *fi
     char inner[256];
     const char *type = ry_json_as_text(ry_json_find(j, "type"), NULL);
     if (!type) RY_FAIL(RY_EFORMAT, "%s: %s must be an object with a type", what, field);
-    if (!strcmp(type, "Sequence")) {
+    if (!strcmp(type, "Sequence") && !ry_json_find(j, "sentencepiece")) {
         const ry_json *members = ry_json_find(j, list);
         if (ry_json_kind_of(members) != RY_JSON_ARRAY) RY_FAIL(RY_EFORMAT, "%s: %s.%s must be a list", what, field, list);
         for (size_t i = 0; i < ry_json_count(members); i++) {
@@ -56,6 +56,7 @@ void tok_steps_free(tok_steps *s) {
         ry_text_free(&s->at[i].text);
         ry_text_free(&s->at[i].other);
         tok_pattern_free(s->at[i].pattern);
+        if (s->at[i].kind->close) s->at[i].kind->close(&s->at[i]);
         ry_mem_free(s->at[i].data);
     }
     RY_VEC_FREE(s);

@@ -95,12 +95,20 @@ typedef struct tok_step_kind {
     /* Fills the step from its object. NULL: no settings. field: where it stands in the file, for messages. */
     ry_status (*read)(tok_step *s, const ry_json *j, const char *what, const char *field);
     ry_status (*expand)(tok_steps *out, const ry_json *j, const char *what, const char *field); /* instead: several steps of other kinds */
+    void (*close)(tok_step *s); /* frees what hangs on s->data; may be NULL */
     /* one of: */
     ry_status (*normalize)(const tok_step *s, tok_edit *e);
     ry_status (*split)(const tok_step *s, tok_walk *k, size_t step, const tok_piece *p);
     tok_string_fn decode;                                                           /* each string by itself */
     ry_status (*decode_all)(const tok_step *s, const tok_strings *in, tok_strings *out); /* or all */
 } tok_step_kind;
+
+/* A Sequence with an object "sentencepiece" is one step of that kind (spm.c), whatever its members are. */
+ry_status tok_spm_read_normalizer(tok_step *s, const ry_json *j, const char *what, const char *field);
+void tok_spm_close_normalizer(tok_step *s);
+ry_status tok_spm_normalize(const tok_step *s, tok_edit *e);
+ry_status tok_spm_read_decoder(tok_step *s, const ry_json *j, const char *what, const char *field);
+ry_status tok_spm_decode(const tok_step *s, const tok_strings *in, tok_strings *out);
 
 /* Reads root.field into steps; a table ends with a row without a name. list: the field of a Sequence that holds its members. */
 ry_status tok_steps_read(tok_steps *out, const ry_json *root, const char *field, const char *list, const tok_step_kind *table,
@@ -140,6 +148,7 @@ typedef struct tok_added_token {
     uint32_t shown_at, shown_n; /* what the decoder gets: the content, or what the normalizer makes of it */
     int32_t id;
     bool single_word, lstrip, rstrip, normalized, special;
+    bool spm; /* not looked for in texts: sentencepiece itself finds user-defined ones, and no others */
 } tok_added_token;
 typedef struct tok_trie tok_trie;
 typedef struct tok_added {

@@ -97,9 +97,11 @@ typedef struct tok_model_kind {
     /* Where not NULL: asks whether pieces may come as bytes instead of as the characters that stand for them in ByteLevel; called at
      * most once, after read. */
     ry_status (*take_bytes)(tok_model *m, bool *taken);
+    bool (*takes)(const ry_json *settings); /* NULL: every model of this name */
     bool vocab_is_list; /* vocab is [[text, score], ...] in the order of ids, not {text: id} */
 } tok_model_kind;
 
+extern const tok_model_kind tok_bpe, tok_spm, tok_unigram, tok_wordpiece;
 extern const tok_model_kind *const tok_model_kinds[]; /* models.c; ends with NULL */
 
 /* ---- opening; both take over what they are given, also on failure ---- */
@@ -111,9 +113,6 @@ ry_status tok_open_parts(ry_tokenizer **out, ry_json *tree, tok_lists *lists, co
 ry_status tok_open_json(ry_tokenizer **out, const char *text, size_t n, const char *what);
 /* The tokenizer.json that says what t is. */
 ry_status tok_write_json(const ry_tokenizer *t, ry_text *out);
-
-/* tokenizer_config.json and special_tokens_map.json of a folder, where they are there: special tokens; the former is saved again. */
-ry_status tok_read_beside(ry_tokenizer *t, const char *folder);
 
 /* ---- special tokens by role, for readers whose format names them by id (GGUF): texts win over them ---- */
 void tok_set_special(ry_tokenizer *t, ry_special which, int32_t id);
