@@ -62,8 +62,9 @@ static ry_status read_merge(tok_lists *l, ry_json_reader *r) {
     size_t n;
     if (ry_json_peek(r) != '[') {
         RY_TRY(ry_json_pull_text(r, &s, &n));
-        const char *space = memchr(s, ' ', n);
-        if (!space || memchr(space + 1, ' ', (size_t)(s + n - space) - 1))
+        bool spaces = n == 3 && !memcmp(s, "   ", 3); /* some converters' files join two spaces so */
+        const char *space = spaces ? s + 1 : memchr(s, ' ', n);
+        if (!space || (!spaces && memchr(space + 1, ' ', (size_t)(s + n - space) - 1)))
             return n > 7 && !memcmp(s, "#version", 8) ? RY_OK : ry_json_wrong(r, "a merge must be two texts with a space between them");
         return tok_add_merge(l, s, (size_t)(space - s), space + 1, (size_t)(s + n - space) - 1);
     }
