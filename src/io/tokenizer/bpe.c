@@ -17,6 +17,7 @@ enum {
     BPE_CACHE = 1 << 14,      /* cached pieces, 64 bytes each */
     BPE_CACHED_BYTES = 28,    /* of a piece, at most */
     BPE_CACHED_IDS = 8,
+    BPE_AHEAD = 12,           /* merges */
     BPE_PAGE = 256,
     BPE_PAGES = 0x110000 / BPE_PAGE
 };
@@ -79,47 +80,92 @@ static ry_status bpe_settings(bpe_model *m, const ry_json *settings, const char 
     return bpe_text(&m->unk, &m->has_unk, settings, what, "unk_token");
 }
 
-static size_t bpe_rule_slot(const bpe_model *m, int32_t a, int32_t b) {
+static size_t bpe_rule_hash(const bpe_model *m, int32_t a, int32_t b) {
     uint64_t h = ((uint64_t)(uint32_t)a << 32 | (uint32_t)b) * UINT64_C(0x9E3779B97F4A7C15);
     h ^= m->base.lists->seed; /* the order of slots is nobody's to choose */
     h = (h ^ h >> 32) * UINT64_C(0xD6E8FEB86659FD93);
-    for (size_t i = (h >> 32) & m->mask;; i = (i + 1) & m->mask) {
+    return h >> 32 & m->mask;
+}
+
+static size_t bpe_rule_slot(const bpe_model *m, int32_t a, int32_t b) {
+    for (size_t i = bpe_rule_hash(m, a, b);; i = (i + 1) & m->mask) {
         const bpe_rule *r = &m->rules[i];
         if (r->rank == (uint32_t)BPE_NO_RANK || (r->a == a && r->b == b)) return i;
     }
+}
+
+static void bpe_rule_soon(const bpe_model *m, int32_t a, int32_t b) {
+#ifdef __GNUC__
+    __builtin_prefetch(&m->rules[bpe_rule_hash(m, a, b)]);
+#else
+    (void)m, (void)a, (void)b;
+#endif
 }
 
 static ry_status bpe_missing(const char *what, size_t k, const char *text, size_t n) {
     RY_FAIL(RY_EFORMAT, "%s: model.merges[%zu]: \"%.*s\" is not in model.vocab", what, k, (int)(n < 60 ? n : 60), text);
 }
 
+/* The id of what a merge makes. Merges mostly make the words of the vocabulary in their order: *last and the next are tried first. */
+static int32_t bpe_made(const bpe_model *m, const char *text, size_t n, int32_t *last) {
+    for (int32_t id = *last; id <= *last + 1; id++) {
+        size_t n_word;
+        const char *word = tok_word_text(m->base.lists, id, &n_word);
+        if (word && n_word == n && !memcmp(word, text, n)) return *last = id;
+    }
+    int32_t id = tok_word_id(m->base.lists, text, n);
+    return id < 0 ? id : (*last = id);
+}
+
+static ry_status bpe_rule_of(const bpe_model *m, size_t k, bpe_rule *out, int32_t *last, const char *what) {
+    const tok_lists *l = m->base.lists;
+    const tok_merge *g = &l->merges.at[k];
+    const char *a = l->bytes.at + g->at, *b = a + g->n_a;
+    bpe_rule r = {tok_word_id(l, a, g->n_a), tok_word_id(l, b, g->n_b), -1, (uint32_t)k};
+    if (r.a < 0) return bpe_missing(what, k, a, g->n_a);
+    if (r.b < 0) return bpe_missing(what, k, b, g->n_b);
+    if (!m->prefix.n) {
+        r.made = bpe_made(m, a, (size_t)g->n_a + g->n_b, last);
+        if (r.made < 0) return bpe_missing(what, k, a, (size_t)g->n_a + g->n_b);
+    } else { /* the right side's prefix goes */
+        ry_text t = {0};
+        ry_text_add(&t, a, g->n_a);
+        if (g->n_b > m->prefix.n) ry_text_add(&t, b + m->prefix.n, g->n_b - m->prefix.n);
+        ry_status st = ry_text_status(&t);
+        if (st == RY_OK && (r.made = tok_word_id(l, t.at, t.n)) < 0) st = bpe_missing(what, k, t.at, t.n);
+        ry_text_free(&t);
+        RY_TRY(st);
+    }
+    *out = r;
+    return RY_OK;
+}
+
+/* The tables are larger than the caches: each entry is asked for some merges before it is needed. */
+static void bpe_soon(const tok_lists *l, size_t k, bool late) {
+    if (k >= l->merges.n) return;
+    const tok_merge *g = &l->merges.at[k];
+    tok_word_soon(l, l->bytes.at + g->at, g->n_a, late);
+    tok_word_soon(l, l->bytes.at + g->at + g->n_a, g->n_b, late);
+}
+
 static ry_status bpe_rules(bpe_model *m, const char *what) {
     const tok_lists *l = m->base.lists;
-    size_t slots = 16;
-    if (l->merges.n >= INT32_MAX / 2) RY_FAIL(RY_EFORMAT, "%s: model.merges: too many", what);
-    while (slots < 2 * l->merges.n) slots *= 2;
+    bpe_rule waiting[BPE_AHEAD];
+    size_t slots = 16, n = l->merges.n;
+    int32_t last = 0;
+    if (n >= INT32_MAX / 2) RY_FAIL(RY_EFORMAT, "%s: model.merges: too many", what);
+    while (slots < n + n / 2) slots *= 2;
     m->mask = slots - 1;
     if (!(m->rules = ry_mem_alloc(slots * sizeof *m->rules))) return RY_ENOMEM;
     memset(m->rules, 0xFF, slots * sizeof *m->rules);
-    for (size_t k = 0; k < l->merges.n; k++) {
-        const tok_merge *g = &l->merges.at[k];
-        const char *a = l->bytes.at + g->at, *b = a + g->n_a;
-        bpe_rule r = {tok_word_id(l, a, g->n_a), tok_word_id(l, b, g->n_b), -1, (uint32_t)k};
-        if (r.a < 0) return bpe_missing(what, k, a, g->n_a);
-        if (r.b < 0) return bpe_missing(what, k, b, g->n_b);
-        if (!m->prefix.n) {
-            r.made = tok_word_id(l, a, (size_t)g->n_a + g->n_b);
-            if (r.made < 0) return bpe_missing(what, k, a, (size_t)g->n_a + g->n_b);
-        } else { /* the right side's prefix goes */
-            ry_text t = {0};
-            ry_text_add(&t, a, g->n_a);
-            if (g->n_b > m->prefix.n) ry_text_add(&t, b + m->prefix.n, g->n_b - m->prefix.n);
-            ry_status st = ry_text_status(&t);
-            if (st == RY_OK && (r.made = tok_word_id(l, t.at, t.n)) < 0) st = bpe_missing(what, k, t.at, t.n);
-            ry_text_free(&t);
-            RY_TRY(st);
-        }
-        m->rules[bpe_rule_slot(m, r.a, r.b)] = r;
+    for (size_t k = 0; k < n + BPE_AHEAD; k++) {
+        bpe_rule *r = &waiting[k % BPE_AHEAD];
+        if (k >= BPE_AHEAD) m->rules[bpe_rule_slot(m, r->a, r->b)] = *r;
+        if (k >= n) continue;
+        bpe_soon(l, k + 2 * BPE_AHEAD, false);
+        bpe_soon(l, k + BPE_AHEAD, true);
+        RY_TRY(bpe_rule_of(m, k, r, &last, what));
+        bpe_rule_soon(m, r->a, r->b);
     }
     return RY_OK;
 }
@@ -392,17 +438,33 @@ static ry_status bpe_parts(const bpe_model *m, tok_work *w, const char *s, size_
 }
 
 /* ---- pieces ---- */
-/* A stretch that no merge leaves. at: its offset in the piece; *covered: the offset that the parts so far add up to. */
+/* The cache's entry for a text, NULL where it has none; *hit: its ids were given. */
+static ry_status bpe_cached_ids(tok_work *w, const char *s, size_t n, bpe_cached **entry, bool *hit) {
+    bpe_cached *all = w->cache, *c = &all[tok_hash(0, s, n) % BPE_CACHE];
+    *hit = false;
+    *entry = NULL;
+    if (n > BPE_CACHED_BYTES || w->want_spans) return RY_OK;
+    *entry = c;
+    if (c->n != n || memcmp(c->text, s, n)) return RY_OK;
+    *hit = true;
+    for (int i = 0; i < c->n_ids; i++) RY_TRY(tok_emit(w, c->ids[i], 0, 0));
+    return RY_OK;
+}
+
+static void bpe_keep_ids(bpe_cached *c, const char *s, size_t n, const int32_t *ids, size_t n_ids) {
+    if (!c || n_ids > BPE_CACHED_IDS) return;
+    memcpy(c->text, s, n);
+    memcpy(c->ids, ids, n_ids * sizeof *ids);
+    c->n = (uint8_t)n;
+    c->n_ids = (uint8_t)n_ids;
+}
+
+/* A stretch that no merge leaves. *covered: the offset in the piece that the parts so far add up to. */
 static ry_status bpe_stretch(const bpe_model *m, tok_work *w, const char *s, size_t n, size_t *covered) {
     bpe_cached *c = NULL;
-    if (n <= BPE_CACHED_BYTES && w->cache && !w->want_spans) {
-        bpe_cached *all = w->cache;
-        c = &all[tok_hash(0, s, n) % BPE_CACHE];
-        if (c->n == n && !memcmp(c->text, s, n)) {
-            for (int i = 0; i < c->n_ids; i++) RY_TRY(tok_emit(w, c->ids[i], 0, 0));
-            return RY_OK;
-        }
-    }
+    bool hit = false;
+    if (!m->ignore_merges) RY_TRY(bpe_cached_ids(w, s, n, &c, &hit));
+    if (hit) return RY_OK;
     RY_TRY(bpe_parts(m, w, s, n));
     if (!w->symbols.n) return RY_OK;
     RY_TRY(bpe_join(m, w));
@@ -411,13 +473,7 @@ static ry_status bpe_stretch(const bpe_model *m, tok_work *w, const char *s, siz
         RY_TRY(tok_emit(w, w->symbols.at[i].id, *covered, *covered + w->symbols.at[i].n));
         *covered += w->symbols.at[i].n;
     }
-    size_t got = w->ids.n - first;
-    if (c && got <= BPE_CACHED_IDS) {
-        memcpy(c->text, s, n);
-        memcpy(c->ids, w->ids.at + first, got * sizeof *c->ids);
-        c->n = (uint8_t)n;
-        c->n_ids = (uint8_t)got;
-    }
+    bpe_keep_ids(c, s, n, w->ids.at + first, w->ids.n - first);
     return RY_OK;
 }
 
@@ -433,21 +489,20 @@ static bool bpe_known(const bpe_model *m, int32_t c) {
     return m->whole_fallback || bpe_char_id(m, c) >= 0;
 }
 
-static ry_status bpe_encode(const tok_model *base, tok_work *w, const char *s, size_t n) {
-    const bpe_model *m = (const bpe_model *)base;
-    if (m->ignore_merges) {
-        int32_t id;
-        if (m->as_bytes) {
-            w->scratch.n = 0;
-            bytelevel_add(&w->scratch, s, n);
-            RY_TRY(ry_text_status(&w->scratch));
-            id = tok_word_id(m->base.lists, w->scratch.at, w->scratch.n);
-        } else {
-            id = tok_word_id(m->base.lists, s, n);
-        }
-        if (id >= 0) return tok_emit(w, id, 0, n);
+/* The vocabulary's id of a whole piece, or -1. */
+static ry_status bpe_whole(const bpe_model *m, tok_work *w, const char *s, size_t n, int32_t *id) {
+    if (!m->as_bytes) {
+        *id = tok_word_id(m->base.lists, s, n);
+        return RY_OK;
     }
-    if (!w->cache && !(w->cache = ry_mem_zalloc(BPE_CACHE * sizeof(bpe_cached)))) return RY_ENOMEM;
+    w->scratch.n = 0;
+    bytelevel_add(&w->scratch, s, n);
+    RY_TRY(ry_text_status(&w->scratch));
+    *id = tok_word_id(m->base.lists, w->scratch.at, w->scratch.n);
+    return RY_OK;
+}
+
+static ry_status bpe_cut(const bpe_model *m, tok_work *w, const char *s, size_t n) {
     size_t begin = 0, covered = 0;
     int32_t x, y;
     if (m->joints)
@@ -459,6 +514,22 @@ static ry_status bpe_encode(const tok_model *base, tok_work *w, const char *s, s
             begin = i;
         }
     return bpe_stretch(m, w, s + begin, n - begin, &covered);
+}
+
+static ry_status bpe_encode(const tok_model *base, tok_work *w, const char *s, size_t n) {
+    const bpe_model *m = (const bpe_model *)base;
+    if (!w->cache && !(w->cache = ry_mem_zalloc(BPE_CACHE * sizeof(bpe_cached)))) return RY_ENOMEM;
+    if (!m->ignore_merges) return bpe_cut(m, w, s, n);
+    bpe_cached *c; /* holds whole pieces: the same bytes within a longer one may be something else */
+    bool hit;
+    int32_t id;
+    RY_TRY(bpe_cached_ids(w, s, n, &c, &hit));
+    if (hit) return RY_OK;
+    size_t first = w->ids.n;
+    RY_TRY(bpe_whole(m, w, s, n, &id));
+    RY_TRY(id >= 0 ? tok_emit(w, id, 0, n) : bpe_cut(m, w, s, n));
+    bpe_keep_ids(c, s, n, w->ids.at + first, w->ids.n - first);
+    return RY_OK;
 }
 
 const tok_model_kind tok_bpe = {

@@ -18,19 +18,23 @@ void tok_add_mended(ry_text *out, const char *s, size_t n) {
 }
 
 void tok_add_bytes(ry_text *out, const char *s, size_t n) {
-    size_t before = out->n;
+    char bytes[64];
+    size_t before = out->n, k = 0;
     int32_t cp;
     for (size_t i = 0; i < n;) {
         i += utf8_next(s + i, n - i, &cp);
         int32_t byte = bytelevel_byte(cp);
-        char c = (char)(unsigned char)byte;
         if (byte < 0) {
             out->n = before;
             ry_text_add(out, s, n);
             return;
         }
-        ry_text_add(out, &c, 1);
+        bytes[k++] = (char)(unsigned char)byte;
+        if (k < sizeof bytes) continue;
+        ry_text_add(out, bytes, k);
+        k = 0;
     }
+    ry_text_add(out, bytes, k);
 }
 
 static ry_status decode_bytelevel(const tok_step *s, const tok_strings *in, tok_strings *out) {

@@ -3,6 +3,7 @@
  *
  * All kinds are one template: a list of special tokens and sequences for one text, and one for two. Behaviour: Hugging Face's. */
 #include <stdio.h>
+#include <string.h>
 #include "io/tokenizer/bytelevel.h"
 #include "io/tokenizer/chars.h"
 #include "io/tokenizer/steps.h"
@@ -199,24 +200,11 @@ static void post_trim_spans(const ry_tokenizer *t, const post_trim *how, const t
 }
 
 /* ---- applying ---- */
-static ry_status post_push(tok_sequence *out, int32_t id, int32_t type, ry_span span) {
-    int32_t *i = RY_PUSH(&out->ids), *t = out->want_types ? RY_PUSH(&out->types) : NULL;
-    ry_span *s = out->want_spans ? RY_PUSH(&out->spans) : NULL;
-    if (!i || (out->want_types && !t) || (out->want_spans && !s)) return RY_ENOMEM;
-    *i = id;
-    if (t) *t = type;
-    if (s) *s = span;
-    return RY_OK;
-}
-
-/* Room for n more in each block that is wanted; a block also where n is 0. */
+/* Room for n in each block that is wanted; a block also where n is 0. */
 static ry_status post_room(tok_sequence *out, size_t n) {
     if (!(out->ids.at = ry_mem_alloc(ry_mem_size(n, sizeof *out->ids.at, 0)))) return RY_ENOMEM;
     if (out->want_types && !(out->types.at = ry_mem_alloc(ry_mem_size(n, sizeof *out->types.at, 0)))) return RY_ENOMEM;
     if (out->want_spans && !(out->spans.at = ry_mem_alloc(ry_mem_size(n, sizeof *out->spans.at, 0)))) return RY_ENOMEM;
-    out->ids.cap = n;
-    out->types.cap = out->want_types ? n : 0;
-    out->spans.cap = out->want_spans ? n : 0;
     return RY_OK;
 }
 
@@ -232,12 +220,18 @@ ry_status tok_post_apply(const tok_post *p, const ry_tokenizer *t, tok_text_work
     for (size_t i = 0; i < parts; i++) {
         const post_part *part = &p->part[n - 1].at[i];
         if (part->sequence < 0) {
-            if (out->add_special) RY_TRY(post_push(out, part->id, part->type, (ry_span){0, 0}));
+            if (!out->add_special) continue;
+            if (out->want_types) out->types.at[out->ids.n] = part->type;
+            if (out->want_spans) out->spans.at[out->ids.n] = (ry_span){0, 0};
+            out->ids.at[out->ids.n++] = part->id;
             continue;
         }
         const tok_work *w = in[part->sequence].work;
-        for (size_t k = 0; k < w->ids.n; k++)
-            RY_TRY(post_push(out, w->ids.at[k], part->type, out->want_spans ? w->spans.at[k] : (ry_span){0, 0}));
+        size_t at = out->ids.n, n_ids = w->ids.n;
+        if (n_ids) memcpy(out->ids.at + at, w->ids.at, n_ids * sizeof *out->ids.at);
+        for (size_t k = 0; k < n_ids && out->want_types; k++) out->types.at[at + k] = part->type;
+        if (n_ids && out->want_spans) memcpy(out->spans.at + at, w->spans.at, n_ids * sizeof *out->spans.at);
+        out->ids.n += n_ids;
     }
     return RY_OK;
 }

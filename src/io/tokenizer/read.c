@@ -62,10 +62,10 @@ static ry_status read_merge(tok_lists *l, ry_json_reader *r) {
     size_t n;
     if (ry_json_peek(r) != '[') {
         RY_TRY(ry_json_pull_text(r, &s, &n));
-        bool spaces = n == 3 && !memcmp(s, "   ", 3); /* some converters' files join two spaces so */
-        const char *space = spaces ? s + 1 : memchr(s, ' ', n);
-        if (!space || (!spaces && memchr(space + 1, ' ', (size_t)(s + n - space) - 1)))
-            return n > 7 && !memcmp(s, "#version", 8) ? RY_OK : ry_json_wrong(r, "a merge must be two texts with a space between them");
+        const char *space = memchr(s, ' ', n);
+        if (n > 7 && !memcmp(s, "#version", 8)) return RY_OK;
+        if (!space) return ry_json_wrong(r, "a merge must be two texts with a space between them");
+        if (memchr(space + 1, ' ', (size_t)(s + n - space) - 1)) return tok_add_merge(l, s, 0, s, n); /* merges_settle knows more */
         return tok_add_merge(l, s, (size_t)(space - s), space + 1, (size_t)(s + n - space) - 1);
     }
     bool first = true, more;
@@ -104,6 +104,36 @@ static ry_status read_lists(void *ud, ry_json_reader *r, const char *name, bool 
     }
 }
 
+/* "a b c", where texts hold spaces themselves: the space between them is one that leaves words on both sides and makes a word. */
+static ry_status merges_settle(tok_lists *l, const char *what) {
+    for (size_t k = 0; k < l->merges.n; k++) {
+        tok_merge *g = &l->merges.at[k];
+        if (g->n_a) continue;
+        ry_text made = {0}, whole = {0};
+        ry_text_add(&whole, l->bytes.at + g->at, g->n_b);
+        ry_status st = ry_text_status(&whole);
+        for (size_t i = 1; i + 1 < whole.n && st == RY_OK && !g->n_a; i++) {
+            const char *a = whole.at, *b = a + i + 1;
+            size_t n_b = whole.n - i - 1;
+            if (a[i] != ' ') continue;
+            made.n = 0;
+            ry_text_add(&made, a, i);
+            ry_text_add(&made, b, n_b);
+            if ((st = ry_text_status(&made)) != RY_OK) break;
+            if (tok_word_id(l, a, i) < 0 || tok_word_id(l, b, n_b) < 0 || tok_word_id(l, made.at, made.n) < 0) continue;
+            tok_merge found = {(uint32_t)l->bytes.n, (uint32_t)i, (uint32_t)n_b};
+            ry_text_add(&l->bytes, made.at, made.n);
+            st = ry_text_status(&l->bytes);
+            *g = found;
+        }
+        if (st == RY_OK && !g->n_a) st = ry_fail(RY_EFORMAT, "%s: model.merges[%zu]: \"%.60s\" is not two texts of the vocabulary", what, k, whole.at);
+        ry_text_free(&made);
+        ry_text_free(&whole);
+        RY_TRY(st);
+    }
+    return RY_OK;
+}
+
 /* ---- the tokenizer ---- */
 /* A model without a type, as old files have it, is known by its fields. */
 static const char *model_type(const ry_json *model, const tok_lists *l) {
@@ -132,6 +162,7 @@ static ry_status open_all(ry_tokenizer *t, const char *what) {
     RY_TRY(ry_json_need_object(t->tree, what));
     RY_TRY(os_mutex_open(&t->lock));
     RY_TRY(tok_lists_index(&t->lists, what));
+    RY_TRY(merges_settle(&t->lists, what));
     RY_TRY(open_model(t, what));
     RY_TRY(tok_steps_read(&t->normalizer, t->tree, "normalizer", "normalizers", tok_normalizers, what));
     RY_TRY(tok_steps_read(&t->pre_tokenizer, t->tree, "pre_tokenizer", "pretokenizers", tok_pre_tokenizers, what));

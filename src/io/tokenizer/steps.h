@@ -177,7 +177,7 @@ typedef struct tok_text_work { /* a text and what the model made of it */
 } tok_text_work;
 typedef struct tok_sequence { /* the ids of all texts together; blocks of ry_mem, never NULL when done */
     bool add_special, want_spans, want_types;
-    RY_VEC(int32_t) ids;
+    RY_VEC(int32_t) ids; /* n counts for all three */
     RY_VEC(int32_t) types;
     RY_VEC(ry_span) spans;
 } tok_sequence;

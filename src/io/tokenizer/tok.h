@@ -20,6 +20,11 @@ typedef struct tok_merge {
     uint32_t at, n_a, n_b; /* left and right text, one behind the other in `bytes` */
 } tok_merge;
 
+typedef struct tok_slot { /* of the table of words; as much as a search needs, in one place */
+    uint32_t hash, at, n;
+    uint32_t word; /* index + 1; 0: empty */
+} tok_slot;
+
 typedef struct tok_lists { /* zero-init */
     ry_text bytes;
     RY_VEC(tok_word) words;   /* in the order of the file */
@@ -28,7 +33,7 @@ typedef struct tok_lists { /* zero-init */
     bool has_vocab, has_merges; /* they were given, even if they are empty */
     /* by tok_lists_index: */
     uint64_t seed;
-    uint64_t *slots; /* open addressing; hash << 32 | index of the word + 1 */
+    struct tok_slot *slots; /* open addressing */
     size_t mask;
     int32_t size;    /* largest id + 1 */
     uint32_t *by_id; /* [size] index of the word + 1 */
@@ -42,6 +47,8 @@ ry_status tok_add_merge(tok_lists *l, const char *a, size_t n_a, const char *b, 
 ry_status tok_lists_index(tok_lists *l, const char *what);
 void tok_lists_free(tok_lists *l);
 int32_t tok_word_id(const tok_lists *l, const char *text, size_t n);          /* -1: none */
+/* Hints that tok_word_id will be asked: first early, then late. */
+void tok_word_soon(const tok_lists *l, const char *text, size_t n, bool late);
 const char *tok_word_text(const tok_lists *l, int32_t id, size_t *n);         /* NULL: none; 0-terminated */
 
 /* A hash of bytes for tables in memory (the value differs from run to run with the seed; results never depend on it). */

@@ -106,9 +106,13 @@ int32_t ry_token_special(const ry_tokenizer *t, ry_special which) {
 void tok_set_special(ry_tokenizer *t, ry_special which, int32_t id) { t->special[which] = id; }
 
 ry_status tok_emit(tok_work *w, int32_t id, size_t begin, size_t end) {
-    int32_t *slot = RY_PUSH(&w->ids);
-    if (!slot) return RY_ENOMEM;
-    *slot = id;
+    if (w->ids.n < w->ids.cap) {
+        w->ids.at[w->ids.n++] = id;
+    } else {
+        int32_t *slot = RY_PUSH(&w->ids);
+        if (!slot) return RY_ENOMEM;
+        *slot = id;
+    }
     if (!w->want_spans) return RY_OK;
     ry_span *span = RY_PUSH(&w->spans);
     if (!span) return RY_ENOMEM;

@@ -42,14 +42,11 @@ void tok_lists_free(tok_lists *l) {
 }
 
 /* The table's slot of a text: where it stands, or the empty one where it would. */
-static size_t tok_slot(const tok_lists *l, const char *text, size_t n) {
-    uint64_t h = tok_hash(l->seed, text, n) >> 32;
+static tok_slot *tok_find(const tok_lists *l, const char *text, size_t n) {
+    uint32_t h = (uint32_t)(tok_hash(l->seed, text, n) >> 32);
     for (size_t i = h & l->mask;; i = (i + 1) & l->mask) {
-        uint64_t s = l->slots[i];
-        if (!s) return i;
-        if (s >> 32 != h) continue;
-        const tok_word *w = &l->words.at[(uint32_t)s - 1];
-        if (w->n == n && !memcmp(l->bytes.at + w->at, text, n)) return i;
+        tok_slot *s = &l->slots[i];
+        if (!s->word || (s->hash == h && s->n == n && !memcmp(l->bytes.at + s->at, text, n))) return s;
     }
 }
 
@@ -60,10 +57,9 @@ static ry_status tok_index_word(tok_lists *l, size_t k, const char *what) {
         RY_FAIL(RY_EFORMAT, "%s: model.vocab: \"%.60s\" and \"%.60s\" have the same id %d", what,
                 l->bytes.at + l->words.at[l->by_id[w->id] - 1].at, text, (int)w->id);
     l->by_id[w->id] = (uint32_t)k + 1;
-    size_t i = tok_slot(l, text, w->n);
-    if (l->slots[i] && !l->may_repeat)
-        RY_FAIL(RY_EFORMAT, "%s: model.vocab: \"%.60s\" stands twice in the vocabulary", what, text);
-    l->slots[i] = (tok_hash(l->seed, text, w->n) >> 32) << 32 | (k + 1);
+    tok_slot *s = tok_find(l, text, w->n);
+    if (s->word && !l->may_repeat) RY_FAIL(RY_EFORMAT, "%s: model.vocab: \"%.60s\" stands twice in the vocabulary", what, text);
+    *s = (tok_slot){(uint32_t)(tok_hash(l->seed, text, w->n) >> 32), w->at, w->n, (uint32_t)k + 1};
     return RY_OK;
 }
 
@@ -90,8 +86,21 @@ ry_status tok_lists_index(tok_lists *l, const char *what) {
 }
 
 int32_t tok_word_id(const tok_lists *l, const char *text, size_t n) {
-    uint64_t s = l->slots[tok_slot(l, text, n)];
-    return s ? l->words.at[(uint32_t)s - 1].id : -1;
+    const tok_slot *s = tok_find(l, text, n);
+    return s->word ? l->words.at[s->word - 1].id : -1;
+}
+
+void tok_word_soon(const tok_lists *l, const char *text, size_t n, bool late) {
+#ifdef __GNUC__
+    uint32_t h = (uint32_t)(tok_hash(l->seed, text, n) >> 32);
+    const tok_slot *s = &l->slots[h & l->mask];
+    __builtin_prefetch(s);
+    if (!late || s->hash != h) return;
+    __builtin_prefetch(l->bytes.at + s->at);
+    __builtin_prefetch(&l->words.at[s->word - 1]);
+#else
+    (void)l, (void)text, (void)n, (void)late;
+#endif
 }
 
 const char *tok_word_text(const tok_lists *l, int32_t id, size_t *n) {
