@@ -3,6 +3,7 @@
 #include <string.h>
 #include "io/tokenizer/bytelevel.h"
 #include "io/tokenizer/chars.h"
+#include "io/tokenizer/foreign.h"
 #include "io/tokenizer/steps.h"
 
 static void put(tok_edit *e, int32_t cp, int change) {
@@ -155,6 +156,56 @@ static ry_status read_replace(tok_step *s, const ry_json *j, const char *what, c
 
 static ry_status replace(const tok_step *s, tok_edit *e) { return tok_edit_replace(e, s->pattern, s->text.at, s->text.n); }
 
+static ry_status read_precompiled(tok_step *s, const ry_json *j, const char *what, const char *field) {
+    RY_TRY(tok_chars_known(what, field));
+    size_t n;
+    const char *text = ry_json_as_text(ry_json_find(j, "precompiled_charsmap"), &n);
+    tok_charsmap *map = s->data = ry_mem_zalloc(sizeof *map);
+    if (!map) return RY_ENOMEM;
+    if (!text || !tok_base64_read(&s->text, text, n)) return tok_step_fail(RY_EFORMAT, what, field, "precompiled_charsmap", "must be base64");
+    RY_TRY(ry_text_status(&s->text));
+    return s->text.n ? tok_charsmap_open(map, s->text.at, s->text.n, what) : RY_OK;
+}
+
+/* Whether the map has something that this text of `count` characters begins with; then it stands for all of it. */
+static bool precompiled_put(tok_edit *e, const tok_charsmap *map, const char *at, size_t n, int count) {
+    const char *with;
+    if (!map->n_units || !tok_charsmap_find(map, at, n, false, &with)) return false;
+    size_t n_with = strlen(with), len;
+    int made = 0, i = 0;
+    int32_t cp;
+    for (size_t k = 0; k < n_with; k += utf8_next(with + k, n_with - k, &cp)) made++;
+    for (size_t k = 0; k < n_with; k += len, i++) {
+        len = utf8_next(with + k, n_with - k, &cp);
+        tok_edit_put(e, with + k, len, i ? i : made - count);
+    }
+    return true;
+}
+
+/* The reference asks for whole grapheme clusters of less than six bytes first, then for single characters. Its alignments drift, for
+ * the changes that it gives are of another kind than those it means: the text is read by `at`, and e->at goes where it goes. */
+static ry_status precompiled(const tok_step *s, tok_edit *e) {
+    const tok_charsmap *map = s->data;
+    const tok_piece *in = e->in;
+    for (size_t at = 0; at < in->n;) {
+        int32_t a, b, state = 0;
+        size_t n = utf8_next(in->at + at, in->n - at, &a);
+        int count = 1;
+        for (size_t len; at + n < in->n; n += len, a = b, count++) {
+            len = utf8_next(in->at + at + n, in->n - at - n, &b);
+            if (tok_grapheme_break(a, b, &state)) break;
+        }
+        size_t end = at + n;
+        if (n < 6 && precompiled_put(e, map, in->at + at, n, count)) at = end;
+        for (size_t len; at < end; at += len) {
+            len = utf8_next(in->at + at, in->n - at, &a);
+            if (!precompiled_put(e, map, in->at + at, len, 1)) tok_edit_put(e, in->at + at, len, 0);
+        }
+    }
+    e->at = in->n;
+    return RY_OK;
+}
+
 /* ---- BertNormalizer ---- */
 static bool is_chinese(int32_t c) {
     return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
@@ -218,6 +269,7 @@ const tok_step_kind tok_normalizers[] = {
     {.name = "ByteLevel", .normalize = byte_level},
     {.name = "Prepend", .read = read_prepend, .normalize = prepend},
     {.name = "Replace", .read = read_replace, .normalize = replace},
+    {.name = "Precompiled", .read = read_precompiled, .normalize = precompiled},
     {.name = "BertNormalizer", .expand = bert_expand},
     {.name = "Sequence", .read = tok_spm_read_normalizer, .normalize = tok_spm_normalize, .close = tok_spm_close_normalizer},
     {.name = NULL},
