@@ -267,7 +267,9 @@ ry_status config_read(model_config *c, const model_family *f, ry_json *j, const 
     RY_TRY(read_rope(c, f, j, what, a));
     if (c->kv_rank) c->attention_scale = rope_attention_scale(c) / sqrt((double)(c->nope_dim + c->rope_dim));
     RY_TRY(read_layers(c, j, what, a));
-    return config_end_tokens(c, j, what);
+    RY_TRY(config_end_tokens(c, j, what));
+    if (!c->n_end) memcpy(c->end, f->base.end, sizeof c->end), c->n_end = f->base.n_end;
+    return RY_OK;
 }
 
 /* ---- writing ---- */
@@ -294,7 +296,7 @@ static ry_json *value_of(const model_config *c, const model_key *key) {
 /* Does a family's own key fill the same field? Then the common one is not its. */
 static bool replaced(const model_family *f, const model_key *key) {
     for (const model_key *own = f->keys; own && own->name; own++)
-        if (own->kind != KEY_REFUSE && own->at == key->at) return true;
+        if (!own->second && own->at == key->at) return true;
     return false;
 }
 
@@ -311,7 +313,7 @@ ry_status config_complete(ry_json *j, const model_config *c, const model_family 
     RY_TRY(put_missing(j, "model_type", ry_json_new_text(f->model_type)));
     for (int k = 0; k < 2; k++)
         for (const model_key *key = k ? f->keys : common; key && key->name; key++)
-            if (key->kind != KEY_REFUSE && (k || !replaced(f, key))) RY_TRY(put_missing(j, key->name, value_of(c, key)));
+            if (!key->second && (k || !replaced(f, key))) RY_TRY(put_missing(j, key->name, value_of(c, key)));
     RY_TRY(ry_json_put(j, model_key_of(f, offsetof(model_config, vocab_size))->name, ry_json_new_int(c->vocab_size)));
     if (!ry_json_find(j, "rope_parameters") && c->rope_layers != ROPE_NEVER)
         RY_TRY(put_missing(j, f->theta_key ? f->theta_key : "rope_theta", ry_json_new_real(c->rope[0].theta)));

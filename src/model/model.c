@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "core/op.h"
 #include "io/yaml.h"
+#include <stdio.h>
 #include <string.h>
 
 extern const model_family *const model_family_rows[]; /* written by the build: every file of src/model/families */
@@ -83,13 +84,18 @@ fail:
     return st;
 }
 
-/* "*" stands for any text. */
-static bool matches(const char *pattern, const char *s) {
-    for (; *pattern && *pattern != '*'; pattern++, s++)
-        if (*pattern != *s) return false;
+/* "*" stands for any text, "#" for the number. */
+static bool matches(const char *pattern, const char *s, int64_t number) {
+    char digits[24];
+    for (; *pattern && *pattern != '*'; pattern++) {
+        snprintf(digits, sizeof digits, "%lld", (long long)number);
+        size_t n = *pattern == '#' ? strlen(digits) : 1;
+        if (strncmp(*pattern == '#' ? digits : pattern, s, n) != 0) return false;
+        s += n;
+    }
     if (!*pattern) return !*s;
     for (;; s++) {
-        if (matches(pattern + 1, s)) return true;
+        if (matches(pattern + 1, s, number)) return true;
         if (!*s) return false;
     }
 }
@@ -98,10 +104,10 @@ static bool matches(const char *pattern, const char *s) {
 static bool harmless(const ry_model *m, const char *name) {
     char head[256];
     model_name(head, sizeof head, m->family, m->prefix, &(model_tensor){.role = ROLE_HEAD, .layer = -1}, 0);
-    if (m->cfg.tie_word_embeddings && (!strcmp(name, head) || matches("*lm_head.weight", name))) return true;
+    if (m->cfg.tie_word_embeddings && (!strcmp(name, head) || matches("*lm_head.weight", name, 0))) return true;
     for (const char *const *p = m->family->ignore; p && *p; p++)
-        if (matches(*p, name)) return true;
-    return matches("*.rotary_emb.inv_freq", name);
+        if (matches(*p, name, m->cfg.num_hidden_layers)) return true;
+    return matches("*.rotary_emb.inv_freq", name, 0);
 }
 
 static ry_status end_tokens_of(ry_model *m, const char *folder) {

@@ -97,13 +97,16 @@ typedef struct model_key {            /* config.json's key, where its value goes
     size_t at;
     key_kind kind;
     double lo, hi;
+    bool second;                      /* another name of a key: read, never written */
 } model_key;
-#define MODEL_INT(name, field, lo, hi) {name, offsetof(model_config, field), KEY_INT, lo, hi}
+#define MODEL_INT(name, field, lo, hi) {name, offsetof(model_config, field), KEY_INT, lo, hi, false}
 #define MODEL_SIZE(name, field) MODEL_INT(name, field, 1, 1 << 30)
-#define MODEL_REAL(name, field, lo, hi) {name, offsetof(model_config, field), KEY_REAL, lo, hi}
-#define MODEL_BOOL(name, field) {name, offsetof(model_config, field), KEY_BOOL, 0, 1}
-#define MODEL_ACT(name) {name, offsetof(model_config, act), KEY_ACT, 0, 0}
-#define MODEL_REFUSE(name) {name, 0, KEY_REFUSE, 0, 0} /* only false, 0, null or empty is known */
+#define MODEL_REAL(name, field, lo, hi) {name, offsetof(model_config, field), KEY_REAL, lo, hi, false}
+#define MODEL_BOOL(name, field) {name, offsetof(model_config, field), KEY_BOOL, 0, 1, false}
+#define MODEL_ACT(name) {name, offsetof(model_config, act), KEY_ACT, 0, 0, false}
+#define MODEL_REFUSE(name) {name, 0, KEY_REFUSE, 0, 0, true} /* only false, 0, null or empty is known */
+#define MODEL_ALSO_SIZE(name, field) {name, offsetof(model_config, field), KEY_INT, 1, 1 << 30, true}
+#define MODEL_ALSO_BOOL(name, field) {name, offsetof(model_config, field), KEY_BOOL, 0, 1, true}
 
 /* ---------------------------------------------------------------- parameters ---- */
 
@@ -176,7 +179,7 @@ typedef struct model_family {
     const char *const *prefixes;      /* other prefixes that checkpoints have; ends with NULL; may be NULL */
     const char *names[ROLES];         /* where they differ from names.c */
     const char *gguf_names[ROLES];
-    const char *const *ignore;        /* tensors that checkpoints carry and nobody needs: "*" stands for anything; ends with NULL */
+    const char *const *ignore;        /* tensors that checkpoints carry and nobody needs: "*" stands for anything, "#" for num_hidden_layers; ends with NULL */
     /* Models of more than text: the object of config.json that holds the keys ("text_config"), and the model_type that it is read as. */
     const char *wrapped, *inner;
     /* What no key says; after all keys were read. NULL: nothing. */

@@ -41,5 +41,5 @@ const model_family model_family_deepseek_v3 = {
     .names = {[ROLE_SHARED_GATE] = "layers.#.mlp.shared_experts.gate_proj.weight",
               [ROLE_SHARED_UP] = "layers.#.mlp.shared_experts.up_proj.weight",
               [ROLE_SHARED_DOWN] = "layers.#.mlp.shared_experts.down_proj.weight"},
-    .ignore = (const char *const[]){"model.layers.61.*", NULL},
+    .ignore = (const char *const[]){"model.layers.#.*", NULL},
     .finish = finish};

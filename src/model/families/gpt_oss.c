@@ -12,7 +12,7 @@ static const model_key keys[] = {MODEL_BOOL("attention_bias", qkv_bias),
                                  MODEL_SIZE("sliding_window", sliding_window),
                                  MODEL_INT("num_local_experts", experts, 1, 1 << 16),
                                  MODEL_INT("num_experts_per_tok", experts_used, 1, 1 << 16),
-                                 MODEL_INT("experts_per_token", experts_used, 1, 1 << 16),
+                                 MODEL_ALSO_SIZE("experts_per_token", experts_used),
                                  MODEL_REAL("swiglu_limit", swiglu_limit, 1e-6, 1e9),
                                  MODEL_REAL("swiglu_alpha", swiglu_alpha, 1e-6, 1e9),
                                  {0}};

@@ -13,7 +13,7 @@ static ry_status finish(model_config *c, const ry_json *j, const char *what) {
 }
 
 static const model_key keys[] = {MODEL_REAL("norm_eps", norm_eps, 0, 1), MODEL_BOOL("conv_bias", conv_bias), MODEL_INT("conv_L_cache", conv_taps, 2, 1 << 10),
-                                 MODEL_SIZE("block_ff_dim", intermediate_size), MODEL_BOOL("tie_embedding", tie_word_embeddings), {0}};
+                                 MODEL_ALSO_SIZE("block_ff_dim", intermediate_size), MODEL_ALSO_BOOL("tie_embedding", tie_word_embeddings), {0}};
 const model_family model_family_lfm2 = {
     .model_type = "lfm2",
     .architecture = "Lfm2ForCausalLM",

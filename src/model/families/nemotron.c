@@ -8,5 +8,4 @@ const model_family model_family_nemotron = {
     .architecture = "NemotronForCausalLM",
     .base = {.norm_eps = 1e-5, .layer_norm = true, .norm_plus_one = true, .norm_bias = true, .plain_mlp = true, .act = NN_RELU2,
              .max_position_embeddings = 4096, .initializer_range = 0.0134, .rope = {{.partial = 0.5}}},
-    .keys = keys,
-    .partial_key = "rope_percent"};
+    .keys = keys};

@@ -9,7 +9,7 @@ static const model_key keys[] = {MODEL_BOOL("attention_bias", qkv_bias),
                                  MODEL_SIZE("moe_intermediate_size", expert_size),
                                  MODEL_INT("num_experts_per_tok", experts_used, 1, 1 << 16),
                                  MODEL_INT("num_experts", experts, 0, 1 << 16),
-                                 MODEL_INT("num_local_experts", experts, 0, 1 << 16),
+                                 MODEL_ALSO_SIZE("num_local_experts", experts),
                                  MODEL_BOOL("norm_topk_prob", norm_topk),
                                  {0}};
 const model_family model_family_qwen3_moe = {
