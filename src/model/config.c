@@ -171,7 +171,7 @@ static ry_status read_layers(model_config *c, const ry_json *j, const char *what
         bool on;
         if (turns && ry_json_as_bool(ry_json_at(turns, (size_t)i), &on)) turn = on;
         else if (turns && !ry_json_as_int(ry_json_at(turns, (size_t)i), &turn)) RY_FAIL(RY_EFORMAT, "%s: no_rope_layers[%lld] must be 0 or 1", what, (long long)i);
-        l->window = window && i >= c->window_first && (c->window_pattern ? (i + 1) % c->window_pattern != 0 : c->rope_layers != ROPE_LISTED || !turn);
+        l->window = window && i >= c->window_first && (!c->window_end || i < c->window_end) && (c->window_pattern ? (i + 1) % c->window_pattern != 0 : c->rope_layers != ROPE_LISTED || !turn);
         if (types && !type) RY_FAIL(RY_EFORMAT, "%s: layer_types[%lld] must be a string", what, (long long)i);
         if (type) {
             l->window = !strcmp(type, "sliding_attention");
@@ -311,6 +311,7 @@ ry_status config_complete(ry_json *j, const model_config *c, const model_family 
         RY_TRY(ry_json_put(j, "architectures", list));
     }
     RY_TRY(put_missing(j, "model_type", ry_json_new_text(f->model_type)));
+    RY_TRY(put_missing(j, "pad_token_id", ry_json_new_null())); /* some families' default lies beyond a small vocabulary */
     for (int k = 0; k < 2; k++)
         for (const model_key *key = k ? f->keys : common; key && key->name; key++)
             if (!key->second && (k || !replaced(f, key))) RY_TRY(put_missing(j, key->name, value_of(c, key)));

@@ -70,7 +70,7 @@ typedef struct model_config {
     bool use_sliding_window;
     int64_t sliding_window;
     int64_t window_pattern;           /* every so many-th layer sees all; 0: every layer has the window */
-    int64_t window_first;             /* layers before it see all */
+    int64_t window_first, window_end; /* layers before it, and from it on (0: none), see all */
     bool layer_types;                 /* reads layer_types */
     int64_t no_rope_interval;         /* without no_rope_layers: every so many-th layer does not turn */
     model_layer *layer;               /* [num_hidden_layers] */

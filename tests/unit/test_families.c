@@ -107,6 +107,22 @@ static void check_disk(const char *type, ry_model *m, const int32_t *ids, const 
     ry_model_close(back);
 }
 
+/* Narrow weights used where they lie, against the same weights widened. */
+static void check_narrow(const char *type, ry_model *m, const int32_t *ids) {
+    static float a[T * V], b[T * V];
+    for (int k = 0; k < 2; k++) {
+        ry_model *mapped, *wide;
+        assert_ok(ry_model_save(m, FOLDER, k ? RY_F16 : RY_BF16));
+        assert_ok(ry_model_open(&mapped, dev, FOLDER, NULL));
+        assert_ok(ry_model_open(&wide, dev, FOLDER, &(ry_model_options){.master_f32 = true}));
+        logits_of(mapped, ids, T, a);
+        logits_of(wide, ids, T, b);
+        same(type, k ? "f16" : "bf16", a, b, T * V, 1e-4);
+        ry_model_close(mapped);
+        ry_model_close(wide);
+    }
+}
+
 static void test_every(void **state) {
     static float whole[T * V];
     int32_t ids[T];
@@ -120,6 +136,7 @@ static void test_every(void **state) {
         logits_of(m, ids, T, whole);
         check_session(type, m, ids, whole);
         check_disk(type, m, ids, whole);
+        check_narrow(type, m, ids);
         ry_model_close(m);
     }
 }
