@@ -23,7 +23,7 @@ typedef struct app_verb {
     const char *name, *args, *summary, *example;
     int (*run)(const struct app_verb *v, int argc, char **argv);
 } app_verb;
-extern const app_verb verb_demo, verb_devices, verb_doctor, verb_bench, verb_train, verb_run, verb_eval, verb_plan, verb_inspect, verb_pull, verb_template, verb_tokenizer;
+extern const app_verb verb_chat, verb_demo, verb_devices, verb_doctor, verb_bench, verb_train, verb_run, verb_eval, verb_plan, verb_inspect, verb_pull, verb_template, verb_tokenizer;
 
 /* Options that every computing verb has. */
 typedef struct app_common {
@@ -69,6 +69,58 @@ void app_progress_clear(void);
 
 /* A flag that SIGINT and SIGTERM set. */
 const volatile int *app_stop_flag(void);
+void app_stop_clear(void);
+
+/* How tokens are chosen, for verbs that speak. Values that were not given come from `base` of app_sampling_of. */
+typedef struct app_sampling {
+    ry_sampling o;
+    bool given[16];
+    app_texts bias, stop; /* "ID+1.5", "ID-inf" */
+    ry_token_bias biases[64];
+} app_sampling;
+#define APP_SAMPLING_OPTIONS(a)                                                                                              \
+    {"--temp,--temperature", OPT_REAL, &(a).o.temp, "X", "temperature; 0: always the likeliest", &(a).given[0]},              \
+    {"--top-k", OPT_INT, &(a).o.top_k, "K", "only the K likeliest tokens; 0: all", &(a).given[1]},                            \
+    {"--top-p", OPT_REAL, &(a).o.top_p, "P", "the likeliest tokens that reach probability P; 1: all", &(a).given[2]},         \
+    {"--min-p", OPT_REAL, &(a).o.min_p, "P", "least share of the best one's probability (0)", &(a).given[3]},                 \
+    {"--typical,--typical-p", OPT_REAL, &(a).o.typical_p, "P", "locally typical sampling (1: off)", &(a).given[4]},           \
+    {"--epsilon-cutoff", OPT_REAL, &(a).o.epsilon_cutoff, "P", "least probability (0)", &(a).given[5]},                       \
+    {"--eta-cutoff", OPT_REAL, &(a).o.eta_cutoff, "P", "least probability, less where many are likely (0)", &(a).given[6]},   \
+    {"--repeat-penalty,--repetition-penalty", OPT_REAL, &(a).o.repetition_penalty, "X", "divides logits of tokens that came (1: off)", &(a).given[7]}, \
+    {"--presence-penalty", OPT_REAL, &(a).o.presence_penalty, "X", "off the logits of tokens that came (0)", &(a).given[8]},  \
+    {"--frequency-penalty", OPT_REAL, &(a).o.frequency_penalty, "X", "the same, as often as they came (0)", &(a).given[9]},   \
+    {"--repeat-last-n", OPT_INT, &(a).o.penalty_window, "N", "the penalties look at so many last tokens (0: all)", &(a).given[10]}, \
+    {"--no-repeat-ngram-size", OPT_INT, &(a).o.no_repeat_ngram, "N", "no N tokens in a row twice (0: off)", &(a).given[11]},  \
+    {"--min-tokens", OPT_INT, &(a).o.min_tokens, "N", "no end before so many tokens (0)", &(a).given[12]},                    \
+    {"--logit-bias,-l", OPT_TEXTS, &(a).bias, "ID+X", "added to a token's logit (ID-inf: never); repeatable", NULL},          \
+    {"--stop,-r,--reverse-prompt", OPT_TEXTS, &(a).stop, "TEXT", "ends the answer and is left out; repeatable", NULL}
+ry_status app_sampling_of(app_sampling *a, const ry_sampling *base, int64_t seed); /* fills a->o */
+/* "temp", "0.7": as the option of that name, later. ENOENT: there is none. */
+ry_status app_sampling_set(app_sampling *a, const char *name, const char *value);
+void app_sampling_list(const app_sampling *a, void (*each)(void *ud, const char *name, double value), void *ud);
+
+/* A model as a verb that speaks needs it: tokenizer, device, weights, draft, session. */
+typedef struct app_speaker {
+    const char *model, *draft, *cache_type;
+    int64_t ctx, ahead;
+    char *path, *draft_path;
+    ry_tokenizer *tokenizer; /* NULL: the model has none that can be read */
+    ry_device *device;
+    ry_model *m, *small;
+    ry_session *s;
+} app_speaker;
+#define APP_SPEAKER_OPTIONS(a)                                                                                                \
+    {"--model,-m", OPT_TEXT, &(a).model, "MODEL", "a folder, a .gguf file, or org/name in the Hugging Face cache", NULL},     \
+    {"--ctx-size", OPT_INT, &(a).ctx, "N", "positions of the cache", NULL},                                                   \
+    {"--cache-type,-ctk", OPT_TEXT, &(a).cache_type, "T", "dtype of the KV cache: f32, f16, bf16, q8_0 (f32)", NULL},         \
+    {"--draft-model,-md,--model-draft", OPT_TEXT, &(a).draft, "MODEL", "a small model that proposes tokens", NULL},           \
+    {"--draft,--draft-max", OPT_INT, &(a).ahead, "N", "how many at a time (5)", NULL}
+/* model, tokenizer and device; then the session, for `context` positions where --ctx-size was not given. */
+ry_status app_speaker_open(app_speaker *a, const app_common *c, bool needs_text, ry_numerics otherwise);
+ry_status app_speaker_session(app_speaker *a, int64_t context);
+void app_speaker_close(app_speaker *a);
+const char *app_ending(ry_ending e);  /* "token", "stop", "length", "request" */
+double app_speed(const ry_speech *r); /* tokens a second */
 
 ry_status app_tokenizer(ry_tokenizer **out, const char *kind_or_path, const char *data_path); /* bytes, chars, or a path */
 void app_profile(void *ud, size_t n, const ry_profile_row *rows); /* a table by operator, on stderr */

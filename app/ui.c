@@ -194,13 +194,13 @@ void app_profile(void *ud, size_t n, const ry_profile_row *rows) {
 
 /* ---- signals ---- */
 
-
 static volatile int stop_seen;
 static void on_signal(int sig) {
     (void)sig;
-
     stop_seen = 1;
 }
+
+void app_stop_clear(void) { stop_seen = 0; }
 
 const volatile int *app_stop_flag(void) {
     signal(SIGINT, on_signal);

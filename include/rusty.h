@@ -553,6 +553,9 @@ typedef struct ry_sampling {
     const ry_token_bias *bias;
     size_t n_bias;
 } ry_sampling;
+/* What the model's generation_config.json says, as transformers reads it; false: it says nothing of sampling (then a temperature of 0.8,
+ * top-k 40, top-p 0.95). */
+RY_API bool ry_model_sampling(const ry_model *m, ry_sampling *out);
 /* Sequences with their KV caches, which grow as they do. A session belongs to one thread. */
 typedef struct ry_session ry_session;
 typedef struct ry_session_options {
@@ -579,6 +582,49 @@ RY_API ry_status ry_session_next_each(ry_session *s, const ry_sampling *const *h
 RY_API ry_status ry_session_draft(ry_session *s, ry_model *draft, int64_t ahead);
 typedef struct ry_draft_info { int64_t proposed, accepted, runs; } ry_draft_info;
 RY_API void ry_session_draft_info(const ry_session *s, ry_draft_info *out);
+/* Speaking as text: tokens of the selected sequence until one of the ends below. */
+typedef enum { RY_ENDED_BY_TOKEN, RY_ENDED_BY_TEXT, RY_ENDED_BY_LENGTH, RY_ENDED_ON_REQUEST } ry_ending; /* length: of the answer or the context */
+typedef struct ry_speak_options {
+    int64_t max_tokens;          /* 0: to the end of the context */
+    const char *const *stop;     /* texts that end it; they are left out of the text */
+    size_t n_stop;
+    const int32_t *end;          /* tokens that end it beside the model's */
+    size_t n_end;
+    bool ignore_end;             /* goes on after end tokens */
+    bool keep_special;           /* special tokens are shown */
+    void (*on_text)(void *ud, const char *text, size_t n); /* whole characters, and nothing that a stop text may begin with */
+    void *ud;
+    const volatile int *cancel;  /* non-zero: stops before the next token; the sequence stays usable */
+} ry_speak_options;
+typedef struct ry_speech {       /* freed by ry_speech_free; text is 0-terminated, NULL without a tokenizer */
+    char *text;
+    size_t n_text;
+    int32_t *ids;                /* without the end token */
+    size_t n_ids;
+    ry_ending ending;
+    double seconds;
+} ry_speech;
+/* t NULL: ids only. On failure *out holds what had been said. */
+RY_API ry_status ry_speak(ry_session *s, const ry_tokenizer *t, const ry_sampling *how, const ry_speak_options *o, ry_speech *out);
+RY_API void ry_speech_free(ry_speech *s);
+/* A conversation in the selected sequence of a session. What the sequence holds of a rendering already is not computed again. */
+typedef struct ry_chat ry_chat;
+RY_API ry_status ry_chat_open(ry_chat **out, ry_session *s, const ry_tokenizer *t, const ry_template *template_);
+RY_API void ry_chat_close(ry_chat *c);
+RY_API ry_status ry_chat_add(ry_chat *c, const char *role, const char *text, size_t n);
+RY_API ry_status ry_chat_add_json(ry_chat *c, const char *message, size_t n); /* an object with role and whatever the template knows */
+RY_API ry_status ry_chat_system(ry_chat *c, const char *text);    /* the first message; NULL: none */
+RY_API ry_status ry_chat_variables(ry_chat *c, const char *json); /* an object of the template's variables; NULL: none */
+RY_API size_t ry_chat_count(const ry_chat *c);                    /* messages */
+RY_API size_t ry_chat_last(const ry_chat *c, const char *role);   /* number of the last one of a role; the count if there is none */
+RY_API ry_status ry_chat_cut(ry_chat *c, size_t n);               /* keeps the first n messages */
+RY_API ry_status ry_chat_messages(ry_chat *c, const char **json); /* a list; lives until the next call */
+RY_API ry_status ry_chat_set_messages(ry_chat *c, const char *json, size_t n);
+/* Renders, speaks, and appends what was said as the assistant's message. n_prompt, kept (NULL: not wanted): tokens of the rendering, and
+ * how many of them the sequence held. o->end is the chat's own: the token that the template puts behind answers. */
+RY_API ry_status ry_chat_answer(ry_chat *c, const ry_sampling *how, const ry_speak_options *o, ry_speech *out, size_t *n_prompt, size_t *kept);
+RY_API ry_status ry_chat_save(ry_chat *c, const char *path);      /* as ry_session_save, with the messages */
+RY_API ry_status ry_chat_load(ry_chat *c, const char *path);
 /* The sequence's ids and cache in a safetensors file. Loading replaces the sequence; EARG where the file is of another model or dtype. */
 RY_API ry_status ry_session_save(ry_session *s, const char *path);
 RY_API ry_status ry_session_load(ry_session *s, const char *path);

@@ -72,6 +72,15 @@ void os_env_default(const char *name, const char *value); /* sets it where it is
  * held is lost. Elsewhere abort() stays what it is. On Windows nothing can be caught. */
 bool os_guarded(void (*fn)(void *arg), void *arg);
 
+/* The terminal at standard input: between open and close bytes come as keys are pressed, without echo, and Ctrl-C is a byte. ENOENT:
+ * standard input or output is no terminal. */
+typedef struct os_terminal os_terminal;
+ry_status os_terminal_open(os_terminal **out);
+void os_terminal_close(os_terminal *t);              /* as it was before */
+enum { OS_TERMINAL_NONE = -1, OS_TERMINAL_END = -2 };
+int os_terminal_byte(os_terminal *t, double seconds); /* the next one; NONE if none came within seconds (negative: waits), END */
+int os_terminal_columns(void);                        /* of standard output; 80 if it is no terminal */
+
 void *os_dl_open(const char *name);          /* NULL if absent */
 void *os_dl_sym(void *lib, const char *name);
 void os_dl_close(void *lib);

@@ -23,13 +23,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <poll.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #if defined(__linux__)
 #include <sys/syscall.h>
 #endif
 #include <sys/utsname.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 #if defined(__APPLE__)
@@ -646,6 +649,62 @@ void os_dl_close(void *lib) {
 void os_dl_why(char *buf, size_t n) {
     const char *why = dlerror();
     snprintf(buf, n, "%s", why ? why : "no reason was given");
+}
+
+/* ---------------------------------------------------------------- the terminal */
+
+struct os_terminal {
+    struct termios before;
+    unsigned char bytes[256]; /* read at once: a key may be several */
+    ssize_t n, at;
+};
+
+ry_status os_terminal_open(os_terminal **out) {
+    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) RY_FAIL(RY_ENOENT, "standard input or output is no terminal");
+    os_terminal *t = ry_mem_zalloc(sizeof *t);
+    if (!t) return RY_ENOMEM;
+    if (tcgetattr(STDIN_FILENO, &t->before) != 0) {
+        ry_status st = fail("ask the settings of", "the terminal");
+        ry_mem_free(t);
+        return st;
+    }
+    struct termios raw = t->before;
+    raw.c_iflag &= ~(tcflag_t)(BRKINT | ICRNL | INPCK | ISTRIP | IXON);
+    raw.c_lflag &= ~(tcflag_t)(ECHO | ICANON | IEXTEN | ISIG);
+    raw.c_cc[VMIN] = 1;
+    raw.c_cc[VTIME] = 0;
+    if (tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) != 0) {
+        ry_status st = fail("change the settings of", "the terminal");
+        ry_mem_free(t);
+        return st;
+    }
+    *out = t;
+    return RY_OK;
+}
+
+void os_terminal_close(os_terminal *t) {
+    if (!t) return;
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &t->before);
+    ry_mem_free(t);
+}
+
+int os_terminal_byte(os_terminal *t, double seconds) {
+    while (t->at >= t->n) {
+        struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+        int got = poll(&p, 1, seconds < 0 ? -1 : (int)(seconds * 1000));
+        if (got < 0 && errno == EINTR) continue;
+        if (got == 0) return OS_TERMINAL_NONE;
+        t->at = 0;
+        t->n = got < 0 ? 0 : read(STDIN_FILENO, t->bytes, sizeof t->bytes);
+        if (t->n < 0 && errno == EINTR) continue;
+        if (t->n <= 0) return OS_TERMINAL_END;
+    }
+    return t->bytes[t->at++];
+}
+
+int os_terminal_columns(void) {
+    struct winsize w;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
 }
 #else
 typedef int os_posix_is_not_for_windows; /* a translation unit holds at least one declaration */

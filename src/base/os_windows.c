@@ -545,6 +545,58 @@ void os_dl_close(void *lib) {
 }
 
 void os_dl_why(char *buf, size_t n) { error_text(dl_error, buf, n); }
+
+/* ---------------------------------------------------------------- the terminal */
+
+struct os_terminal {
+    HANDLE in, out;
+    DWORD in_before, out_before;
+    UINT in_page;
+    unsigned char bytes[256];
+    DWORD n, at;
+};
+
+ry_status os_terminal_open(os_terminal **out) {
+    os_terminal t = {.in = GetStdHandle(STD_INPUT_HANDLE), .out = GetStdHandle(STD_OUTPUT_HANDLE), .in_page = GetConsoleCP()};
+    if (!GetConsoleMode(t.in, &t.in_before) || !GetConsoleMode(t.out, &t.out_before)) RY_FAIL(RY_ENOENT, "standard input or output is no terminal");
+    os_terminal *p = ry_mem_alloc(sizeof *p);
+    if (!p) return RY_ENOMEM;
+    *p = t;
+    DWORD raw = (t.in_before & ~(DWORD)(ENABLE_ECHO_INPUT | ENABLE_LINE_INPUT | ENABLE_PROCESSED_INPUT)) | 0x0200; /* keys as escape sequences */
+    SetConsoleMode(t.out, t.out_before | 0x0004); /* escape sequences are obeyed */
+    SetConsoleCP(CP_UTF8);
+    SetConsoleOutputCP(CP_UTF8);
+    if (!SetConsoleMode(t.in, raw)) {
+        ry_status st = fail("change the settings of", "the terminal");
+        os_terminal_close(p);
+        return st;
+    }
+    *out = p;
+    return RY_OK;
+}
+
+void os_terminal_close(os_terminal *t) {
+    if (!t) return;
+    SetConsoleMode(t->in, t->in_before);
+    SetConsoleMode(t->out, t->out_before | 0x0004);
+    SetConsoleCP(t->in_page);
+    ry_mem_free(t);
+}
+
+int os_terminal_byte(os_terminal *t, double seconds) {
+    if (t->at >= t->n) {
+        if (WaitForSingleObject(t->in, seconds < 0 ? INFINITE : (DWORD)(seconds * 1000)) != WAIT_OBJECT_0) return OS_TERMINAL_NONE;
+        t->at = 0;
+        if (!ReadFile(t->in, t->bytes, sizeof t->bytes, &t->n, NULL) || t->n == 0) return OS_TERMINAL_END;
+    }
+    return t->bytes[t->at++];
+}
+
+int os_terminal_columns(void) {
+    CONSOLE_SCREEN_BUFFER_INFO i;
+    return GetConsoleScreenBufferInfo(GetStdHandle(STD_OUTPUT_HANDLE), &i) ? i.srWindow.Right - i.srWindow.Left + 1 : 80;
+}
+
 #else
 typedef int os_windows_is_only_for_windows; /* a translation unit holds at least one declaration */
 #endif

@@ -49,7 +49,7 @@ static ry_spec spec_in_file(const ry_session *s, size_t i, int64_t n) {
 
 static size_t count_of(const ry_session *s) { return 2 * (size_t)s->m->cfg.num_hidden_layers; }
 
-ry_status ry_session_save(ry_session *s, const char *path) {
+ry_status gen_save(ry_session *s, const char *path, const char *key, const char *text) {
     const gen_sequence *q = &s->seq[s->at];
     size_t n = count_of(s);
     int64_t positions = (int64_t)q->ids.n;
@@ -75,7 +75,7 @@ ry_status ry_session_save(ry_session *s, const char *path) {
     }
     if (st == RY_OK) {
         t[k] = (ry_named_data){"ids", RY_SHAPE(RY_I32, positions), q->ids.at};
-        st = ry_tensor_file_write(path, k + 1, t, (const char *const[]){"format", "rusty session 1", "model", print, "cache", ry_dtype_name(s->opt.cache), NULL});
+        st = ry_tensor_file_write(path, k + 1, t, (const char *const[]){"format", "rusty session 1", "model", print, "cache", ry_dtype_name(s->opt.cache), key, text, NULL});
     }
     for (size_t i = 0; i < k; i++) ry_mem_free((void *)(uintptr_t)t[i].data);
     ry_mem_free(t);
@@ -140,10 +140,20 @@ static ry_status load_from(ry_session *s, const ry_tensor_file *f, const char *p
     return RY_OK;
 }
 
-ry_status ry_session_load(ry_session *s, const char *path) {
+ry_status ry_session_save(ry_session *s, const char *path) { return gen_save(s, path, NULL, NULL); }
+
+ry_status gen_load(ry_session *s, const char *path, const char *key, char **text) {
     ry_tensor_file *f;
     RY_TRY(ry_tensor_file_open(&f, path));
     ry_status st = load_from(s, f, path);
+    const char *found = key ? ry_tensor_file_meta(f, key) : NULL;
+    if (st == RY_OK && found) {
+        *text = ry_mem_alloc(strlen(found) + 1);
+        if (*text) strcpy(*text, found);
+        else st = RY_ENOMEM;
+    }
     ry_tensor_file_close(f);
     return st;
 }
+
+ry_status ry_session_load(ry_session *s, const char *path) { return gen_load(s, path, NULL, NULL); }

@@ -56,4 +56,7 @@ ry_status gen_reserve(ry_session *s, int64_t rows);
 ry_status gen_append_each(ry_session *s, const int32_t *ids);
 void gen_forget_guess(ry_session *s); /* tokens that were verified and not yet given out */
 void gen_draft_close(ry_session *s);
+/* As ry_session_save and _load, with a text among the metadata; *text is the caller's (ry_mem_free), NULL if it is not there. */
+ry_status gen_save(ry_session *s, const char *path, const char *key, const char *text);
+ry_status gen_load(ry_session *s, const char *path, const char *key, char **text);
 #endif

@@ -118,6 +118,7 @@ static ry_status end_tokens_of(ry_model *m, const char *folder) {
         st = ry_json_read(&j, path, 0);
         if (st == RY_OK) st = ry_json_need_object(j, "generation_config.json");
         if (st == RY_OK) st = config_end_tokens(&m->cfg, j, "generation_config.json");
+        if (st == RY_OK) st = model_generation(m, j, "generation_config.json");
     }
     ry_json_free(j);
     ry_mem_free(path);

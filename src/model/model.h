@@ -198,6 +198,8 @@ struct ry_model {
     RY_VEC(ry_var *) vars;            /* by declaration */
     RY_VEC(model_tensor) tensors;     /* beside vars */
     ry_json *json;                    /* config.json as it will be written */
+    ry_sampling sampling;             /* generation_config.json's, */
+    bool samples;                     /* where it says how */
     /* while it is opened: */
     model_source *source;             /* NULL: random weights; kept while weights are used in place */
     const char *prefix;               /* of the source's names */
@@ -208,6 +210,7 @@ struct ry_model {
 ry_status config_read(model_config *c, const model_family *f, ry_json *json, const char *what, ry_arena *a, int64_t vocab_size);
 ry_status config_complete(ry_json *j, const model_config *c, const model_family *f); /* a config.json that transformers loads */
 ry_status config_end_tokens(model_config *c, const ry_json *json, const char *what);
+ry_status model_generation(ry_model *m, const ry_json *json, const char *what); /* generation_config.json, but for end tokens */
 
 /* Frequencies (radians a position) for sequences of `length` positions; freq [rotary/2]; *scale multiplies cos and sin. */
 int64_t rope_rotary(const model_config *c, int which);
