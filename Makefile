@@ -1,6 +1,6 @@
 # Makefile - two commands for people: `make demo` and `make check`.  All building is in CMakeLists.txt and CMakePresets.json.
 #
-#   make demo [TEXT=FILE]   installs what is missing, builds, trains a small model on FILE (default: this project) and lets it speak
+#   make demo [TEXT=FILE]   installs what is missing, builds, trains a small model on FILE (default: this project), then lets a real one speak
 #   make check [SLOW=1]     everything a change must pass: clang, ThreadSanitizer, AddressSanitizer + UBSan, the release suite
 #   make setup              only the packages and the WebGPU library        make clean   removes build/
 .PHONY: demo check check-clang check-tsan check-asan check-release setup setup-check clean
@@ -16,7 +16,8 @@ test = ctest --preset $(1) --parallel $(jobs) --no-tests=error $(if $(SLOW),,-LE
 demo: setup
 	@mkdir -p build
 	@$(call build,release,--target rusty)
-	@build/release/rusty demo -o build/demo $(if $(TEXT),--text "$(TEXT)")
+	@tools/fetch_model.sh
+	@build/release/rusty demo -o build/demo $(if $(TEXT),--text "$(TEXT)") $$(ls build/models/*.gguf 2> /dev/null | sed 's/^/--model /')
 
 # The release suite comes last, so that its summary closes the output.
 check: setup-check check-clang check-tsan check-asan check-release

@@ -1,4 +1,5 @@
-/* demo.c - rusty demo: the main job from end to end in a minute and a half. Trains a small Llama on text, shows samples, saves, reloads, completes. */
+/* demo.c - rusty demo: the main job from end to end in a minute and a half. Trains a small Llama on text, shows samples, saves, reloads, completes;
+ * then a real model answers. */
 #include "app.h"
 #include <math.h>
 #include <stdlib.h>
@@ -141,6 +142,76 @@ static ry_status complete(ry_device *d, const char *folder, const char *prompt, 
     return st;
 }
 
+/* ---- a real model ---- */
+
+static void in_file(void *ud, const char *line) { /* the first line, then the totals by type */
+    (void)ud;
+    if (line[0] != ' ' || strstr(line, "tensor")) puts(line);
+}
+
+/* One question, answered from the beginning of a conversation. */
+static ry_status ask(ry_session *s, ry_model *m, const ry_tokenizer *tok, const ry_template *chat, const char *question) {
+    enum { MOST = 80 };
+    ry_text messages = {0};
+    ry_decoder *out = NULL;
+    char *prompt = NULL;
+    int32_t *ids = NULL, id = 0;
+    size_t n = 0, n_ids = 0, made = 0;
+    const char *piece;
+    ry_text_puts(&messages, "[{\"role\":\"user\",\"content\":");
+    ry_text_json(&messages, question, strlen(question));
+    ry_text_puts(&messages, "}]");
+    ry_status st = ry_text_status(&messages);
+    if (st == RY_OK) st = ry_template_render(chat, &(ry_template_args){.messages = messages.at, .add_generation_prompt = true}, &prompt, &n, NULL, NULL);
+    if (st == RY_OK) st = ry_encode(tok, prompt, n, false, &ids, &n_ids);
+    if (st == RY_OK) st = ry_session_prompt(s, ids, n_ids, NULL);
+    if (st == RY_OK) st = ry_decoder_open(&out, tok, true);
+    printf("\n  > %s\n  ", question);
+    double began = os_now();
+    for (; st == RY_OK && made < MOST; made++) {
+        st = ry_session_next(s, NULL, &id);
+        if (st != RY_OK || ry_model_is_end(m, id)) break;
+        st = ry_decoder_next(out, id, &piece, &n);
+        if (st == RY_OK) fwrite(piece, 1, n, stdout);
+        fflush(stdout);
+    }
+    if (st == RY_OK) st = ry_decoder_end(out, &piece, &n);
+    if (st == RY_OK) {
+        fwrite(piece, 1, n, stdout);
+        printf("\n  (%zu tokens, %.0f tokens/s)\n", made, (double)made / (os_now() - began));
+    }
+    ry_decoder_close(out);
+    ry_text_free(&messages);
+    ry_free(prompt);
+    ry_free(ids);
+    return st;
+}
+
+static ry_status real(ry_device *d, const char *path) {
+    ry_model *m = NULL;
+    ry_tokenizer *tok = NULL;
+    ry_template *chat = NULL;
+    ry_session *s = NULL;
+    ry_bench_lm b;
+    puts("\nA real model:");
+    ry_status st = ry_inspect(path, false, in_file, NULL);
+    if (st == RY_OK) st = ry_model_open(&m, d, path, &(ry_model_options){.numerics = RY_Q8});
+    if (st == RY_OK) st = ry_tokenizer_open(&tok, path);
+    if (st == RY_OK) st = ry_template_open(&chat, path);
+    if (st == RY_OK) st = ry_session_open(&s, m, NULL);
+    if (st == RY_OK) st = ask(s, m, tok, chat, "What is the capital of France?");
+    if (st == RY_OK) st = ask(s, m, tok, chat, "Write one sentence about the sea.");
+    ry_session_close(s);
+    ry_template_close(chat);
+    ry_tokenizer_close(tok);
+    ry_model_close(m);
+    if (st == RY_OK) st = ry_bench_lm_run(&b, d, path, RY_NONE, 64, 48, NULL);
+    if (st == RY_OK)
+        printf("\nmeasured: prompts at %.0f, answers at %.0f tokens/s; every token reads %s of weights, %.0f %% of what this machine's memory can copy\n",
+               b.prompt_tok_per_s, b.tok_per_s, app_bytes(b.weight_bytes).s, 100 * b.gbps / b.copy_gbps);
+    return st;
+}
+
 /* A line of the held-out part that begins with a letter: text that the model has not seen. */
 static void pick_prompt(char *out, size_t cap, const ry_text *t) {
     size_t at = t->n - t->n / 20, n = 0;
@@ -159,10 +230,11 @@ static void pick_prompt(char *out, size_t cap, const ry_text *t) {
 
 static int run(const app_verb *v, int argc, char **argv) {
     app_common c = {0};
-    const char *file = NULL, *out = "rusty-demo";
+    const char *file = NULL, *out = "rusty-demo", *model = NULL;
     double seconds = 60;
     const app_option o[] = {{"--text", OPT_TEXT, &file, "FILE", "text to learn (default: this project's sources and documents)", NULL},
                             {"--out,-o", OPT_TEXT, &out, "OUT", "folder of the run (rusty-demo)", NULL},
+                            {"--model,-m", OPT_TEXT, &model, "FILE", "a real model that answers two questions at the end", NULL},
                             {"--seconds", OPT_REAL, &seconds, "N", "about how long to train (60)", NULL},
                             APP_COMMON_OPTIONS(c), {0}};
     int code;
@@ -202,7 +274,9 @@ static int run(const app_verb *v, int argc, char **argv) {
     ry_model_close(m);
     m = NULL;
     RY_GO(st, failed, complete(d, out, prompt, (uint64_t)c.seed));
+    if (model) RY_GO(st, failed, real(d, model));
     printf("\ngo on:  rusty run -m %s -p \"...\" -n 200     rusty train --help\n", out);
+    if (model) printf("        rusty chat -m %s\n", model);
     goto done;
 failed:
     code = app_fail(st);
