@@ -10,9 +10,12 @@
 typedef struct grouped_args {
     int32_t product;
     bool w_rows; /* w is [E,N,K]; else [E,K,N] */
+    int32_t numerics; /* ry_numerics: where w is of blocks */
 } grouped_args;
-static const ry_arg args_of[] = {
-    RY_ARG(grouped_args, product, RY_ARG_I32), RY_ARG(grouped_args, w_rows, RY_ARG_BOOL), {0}};
+static const ry_arg args_of[] = {RY_ARG(grouped_args, product, RY_ARG_I32),
+                                 RY_ARG(grouped_args, w_rows, RY_ARG_BOOL),
+                                 RY_ARG(grouped_args, numerics, RY_ARG_I32),
+                                 {0}};
 static const ry_op grouped_matmul_row, grouped_matmul_dw_row;
 enum { X, W, OFFSETS };
 
@@ -74,7 +77,7 @@ static simd_gemm shape(const ry_node *n) {
     const ry_value *x = n->src[X], *w = n->src[W];
     const ry_spec *o = &n->out[0].spec;
     int k = a->w_rows ? 2 : 1, c = a->w_rows ? 1 : 2;
-    return (simd_gemm){.m = least(o->dim[0], ROWS),
+    simd_gemm g = {.m = least(o->dim[0], ROWS),
                        .n = least(o->dim[1], COLUMNS),
                        .k = x->spec.dim[1],
                        .a = {NULL, x->spec.dtype, x->stride[0], x->stride[1]},
@@ -82,6 +85,8 @@ static simd_gemm shape(const ry_node *n) {
                        .c_dtype = o->dtype,
                        .ldc = o->dim[1],
                        .product = product_of(a->product)};
+    if (a->numerics == RY_Q8) simd_gemm_q8(&g);
+    return g;
 }
 
 static ry_work work(const ry_node *n) {
@@ -112,7 +117,7 @@ static ry_status cpu(const ry_cpu *c) {
         g.c = (char *)c->out[0] + ry_bytes_of(o->dtype, row * N + col);
         if (none) {
             simd_gemm zero = g;
-            zero.k = 0;
+            zero.k = 0, zero.q8 = false;
             zero.a.data = c->src[X], zero.b.data = c->src[W];
             simd_gemm_tile(&zero, c->local);
         } else {
@@ -134,7 +139,7 @@ static ry_cost cost(const ry_node *n) {
 
 static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
     const grouped_args *a = n->args;
-    grouped_args turned = {a->product, !a->w_rows};
+    grouped_args turned = {.product = a->product, .w_rows = !a->w_rows};
     ry_tensor x = ry_src(g, n, X), off = ry_src(g, n, OFFSETS);
     gx[X] = RY_APPLY(g, &grouped_matmul_row, &turned, gy[0], ry_src(g, n, W), off);
     if (!ry_is_float(n->src[W]->spec.dtype)) return RY_OK;
@@ -235,7 +240,8 @@ static ry_cost dw_cost(const ry_node *n) {
 
 /* out[e,n,k] = sum over r of a[r,n] b[r,k]: linear in both. */
 static ry_status dw_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
-    grouped_args rows = {((const grouped_args *)n->args)->product, true}, columns = {rows.product, false};
+    grouped_args rows = {.product = ((const grouped_args *)n->args)->product, .w_rows = true},
+                 columns = {.product = rows.product};
     ry_tensor off = ry_src(g, n, DW_OFFSETS);
     gx[DW_A] = RY_APPLY(g, &grouped_matmul_row, &rows, ry_src(g, n, DW_B), gy[0], off);
     gx[DW_B] = RY_APPLY(g, &grouped_matmul_row, &columns, ry_src(g, n, DW_A), gy[0], off);
@@ -409,6 +415,8 @@ static const ry_op grouped_matmul_dw_row = {
 
 ry_tensor ry_grouped_matmul(ry_graph *g, ry_tensor x, ry_tensor w, ry_tensor offsets) {
     grouped_args args = {.product = (int32_t)ry_graph_product(g), .w_rows = true};
+    const ry_spec *sw = ry_spec_of(g, w);
+    if (sw && product_blocks(sw->dtype)) args.numerics = (int32_t)ry_graph_numerics_of(g);
     return RY_APPLY(g, &grouped_matmul_row, &args, x, w, offsets);
 }
 

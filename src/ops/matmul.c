@@ -9,9 +9,12 @@
 typedef struct matmul_args {
     int32_t product; /* dtype of the factors */
     bool b_rows;     /* b is [..,N,K]: a linear layer's weight, or any right side kept by rows */
+    int32_t numerics; /* ry_numerics: where b is of blocks */
 } matmul_args;
-static const ry_arg args_of[] = {
-    RY_ARG(matmul_args, product, RY_ARG_I32), RY_ARG(matmul_args, b_rows, RY_ARG_BOOL), {0}};
+static const ry_arg args_of[] = {RY_ARG(matmul_args, product, RY_ARG_I32),
+                                 RY_ARG(matmul_args, b_rows, RY_ARG_BOOL),
+                                 RY_ARG(matmul_args, numerics, RY_ARG_I32),
+                                 {0}};
 
 enum { A, W, BIAS };
 static const ry_op matmul_row;
@@ -100,7 +103,8 @@ static layout lay_out(const ry_node *n) {
     layout l = rows_and_batches(n);
     if (l.batches == 0) return l;
     l.columns = l.g.n;
-    if (l.batches == 1 && simd_gemm_share(&l.g)) {
+    const bool q8 = ((const matmul_args *)n->args)->numerics == RY_Q8;
+    if (l.batches == 1 && !(q8 && simd_gemm_q8(&l.g)) && simd_gemm_share(&l.g)) {
         const int64_t rounds = (int64_t)(simd_gemm_panels(&l.g) / ROUND_BYTES) + 1;
         const int64_t unit = ry_dtype_row(l.g.b.dtype)->block > 64 ? ry_dtype_row(l.g.b.dtype)->block : 64;
         l.columns = ((l.g.n + rounds - 1) / rounds + unit - 1) / unit * unit;
@@ -127,7 +131,7 @@ static size_t bias_bytes(const ry_node *n) {
 static ry_work work(const ry_node *n) {
     layout l = lay_out(n);
     if (l.batches == 0) return (ry_work){0};
-    if (l.g.shared) {
+    if (l.g.shared || l.g.q8) {
         const int64_t all = n->out[0].spec.dim[n->out[0].spec.rank - 1], rounds = (all + l.columns - 1) / l.columns;
         simd_gemm rest = l.g;
         rest.n = all - (rounds - 1) * l.columns; /* cut otherwise, perhaps */
@@ -144,7 +148,8 @@ static ry_work work(const ry_node *n) {
     return w;
 }
 
-/* A round's columns of one product whose B is packed for all parts: first packing, then multiplying. */
+/* A round's columns of one product whose B is packed for all parts, or all of one whose A is rounded for them: first that, then
+ * multiplying. */
 static ry_status round_part(const ry_cpu *c, const layout *l) {
     const ry_node *n = c->n;
     simd_gemm g = l->g;
@@ -171,7 +176,7 @@ static ry_status cpu(const ry_cpu *c) {
     layout l = lay_out(n);
     if (l.batches == 0) return RY_OK;
     simd_gemm g = l.g;
-    if (g.shared) return round_part(c, &l);
+    if (g.shared || g.q8) return round_part(c, &l);
     if (bias_of(n))
         g.bias = ry_load_row(c->src[BIAS], n->src[BIAS]->spec.dtype, 0, g.n,
                              (float *)((char *)c->local + product_align(simd_gemm_local(&l.g))));
@@ -526,14 +531,14 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
     const matmul_args *args = n->args;
     ry_tensor a = ry_src(g, n, A), b = ry_src(g, n, W), up = gy[0];
     const ry_spec *sb = &n->src[W]->spec, *so = &n->out[0].spec;
-    gx[A] = RY_APPLY(g, &matmul_row, (&(matmul_args){args->product, !args->b_rows}), up, b);
+    gx[A] = RY_APPLY(g, &matmul_row, (&(matmul_args){args->product, !args->b_rows, RY_EXACT}), up, b);
     if (ry_is_float(sb->dtype)) {
         ry_tensor left = args->b_rows ? up : a, right = args->b_rows ? a : up;
         bool flat = ry_count_range(sb, 0, sb->rank - 2) == 1 && n->src[A]->spec.rank == so->rank;
         if (flat)
             left = as_rows(g, left),
             right = as_rows(g, right); /* one b for all rows: no batched product to be summed */
-        gx[W] = RY_APPLY(g, &matmul_row, (&(matmul_args){args->product, false}), swap_last(g, left), right);
+        gx[W] = RY_APPLY(g, &matmul_row, (&(matmul_args){args->product, false, RY_EXACT}), swap_last(g, left), right);
         if (flat) gx[W] = ry_reshape_like(g, gx[W], sb);
     }
     if (bias_of(n)) {
@@ -651,6 +656,7 @@ static const ry_op matmul_row = {.name = "matmul",
 static ry_tensor product(ry_graph *g, ry_tensor a, ry_tensor b, ry_tensor bias, bool b_rows) {
     const ry_spec *sa = ry_spec_of(g, a), *sb = ry_spec_of(g, b);
     matmul_args args = {.product = (int32_t)ry_graph_product(g), .b_rows = b_rows};
+    if (sb && product_blocks(sb->dtype)) args.numerics = (int32_t)ry_graph_numerics_of(g);
     bool wide = (sa && sa->dtype == RY_F64) || (sb && sb->dtype == RY_F64);
     if (sa && sa->dtype == RY_F64) a = ry_cast(g, a, RY_F32);
     if (sb && sb->dtype == RY_F64) b = ry_cast(g, b, RY_F32);

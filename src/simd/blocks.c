@@ -334,7 +334,7 @@ static void q6_K_set(q6_K_block *b, const float *x) {
 
 void blocks_from_f32(void *y, const float *x, ry_dtype t, int64_t n) {
     switch (t) {
-#define SET_CASE(NAME, name, block, group, min)                                                       \
+#define SET_CASE(NAME, name, block, group, min, less)                                                       \
     case RY_##NAME:                                                                                   \
         for (int64_t i = 0; i < n / (block); i++) name##_set((name##_block *)y + i, x + i * (block)); \
         break;

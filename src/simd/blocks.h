@@ -5,19 +5,19 @@
 #define RY_SIMD_BLOCKS_H
 #include <rusty.h>
 
-/* dtype, name, values a block, values a group, has mins (0: the min is 0 and not added) */
-#define BLOCK_FORMATS(X)       \
-    X(Q4_0, q4_0, 32, 32, 0)   \
-    X(Q4_1, q4_1, 32, 32, 1)   \
-    X(Q5_0, q5_0, 32, 32, 0)   \
-    X(Q5_1, q5_1, 32, 32, 1)   \
-    X(Q8_0, q8_0, 32, 32, 0)   \
-    X(IQ4_NL, iq4_nl, 32, 32, 0) \
-    X(Q2_K, q2_K, 256, 16, 1)  \
-    X(Q3_K, q3_K, 256, 16, 0)  \
-    X(Q4_K, q4_K, 256, 32, 1)  \
-    X(Q5_K, q5_K, 256, 32, 1)  \
-    X(Q6_K, q6_K, 256, 16, 0)
+/* dtype, name, values a block, values a group, has mins (0: the min is 0 and not added), minus the least code */
+#define BLOCK_FORMATS(X)              \
+    X(Q4_0, q4_0, 32, 32, 0, 8)       \
+    X(Q4_1, q4_1, 32, 32, 1, 0)       \
+    X(Q5_0, q5_0, 32, 32, 0, 16)      \
+    X(Q5_1, q5_1, 32, 32, 1, 0)       \
+    X(Q8_0, q8_0, 32, 32, 0, 128)     \
+    X(IQ4_NL, iq4_nl, 32, 32, 0, 128) \
+    X(Q2_K, q2_K, 256, 16, 1, 0)      \
+    X(Q3_K, q3_K, 256, 16, 0, 4)      \
+    X(Q4_K, q4_K, 256, 32, 1, 0)      \
+    X(Q5_K, q5_K, 256, 32, 1, 0)      \
+    X(Q6_K, q6_K, 256, 16, 0, 32)
 
 enum { BLOCK_PART = 32, Q8_0_BLOCK = 32, SUPER_BLOCK = 256 }; /* blocks are read and widened in parts of 32 values */
 

@@ -1,5 +1,6 @@
 /* gemm.c - matrix products: which path computes one, and how it is cut into parts.  Owns both choices; the arithmetic is in
  * gemm.inc and gemm_thin.inc, once per instruction set. */
+#include "simd/dots.h"
 #include "simd/gemm_path.h"
 #include "simd/simd.h"
 #include "base/os.h"
@@ -127,16 +128,21 @@ static gemm_panels panels_of(const simd_gemm *g) {
     return g->shared ? path_of(g->product ? g->product : RY_F32)->panels(g) : (gemm_panels){0};
 }
 
-size_t simd_gemm_panels(const simd_gemm *g) { return panels_of(g).bytes; }
-int64_t simd_gemm_pack_parts(const simd_gemm *g) { return panels_of(g).parts; }
+size_t simd_gemm_panels(const simd_gemm *g) { return g->q8 ? dots_bytes(g) : panels_of(g).bytes; }
+int64_t simd_gemm_pack_parts(const simd_gemm *g) { return g->q8 ? dots_round_parts(g) : panels_of(g).parts; }
 
 void simd_gemm_pack(const simd_gemm *g, int64_t part) {
+    if (g->q8) {
+        dots_round(g, part, g->panels);
+        return;
+    }
     const plan p = plan_of(g);
     p.path->pack(g, p.round, part, g->panels);
 }
 
 int64_t simd_gemm_parts(const simd_gemm *g) {
     if (g->m <= 0 || g->n <= 0) return 0;
+    if (g->q8) return dots_parts(g);
     const plan p = plan_of(g);
     return p.gm * p.gn;
 }
@@ -148,6 +154,7 @@ static size_t thin_local(const simd_gemm *g) {
 
 size_t simd_gemm_local(const simd_gemm *g) {
     if (g->m <= 0 || g->n <= 0) return 0;
+    if (g->q8) return dots_local(g);
     const plan p = plan_of(g);
     const int64_t unit = g->shared ? p.path->nr : p.path->col_unit;
     if (p.thin) return thin_local(g);
@@ -216,6 +223,10 @@ static void part_of(const simd_gemm *g, const plan *p, int64_t part, void *local
 
 void simd_gemm_part(const simd_gemm *g, int64_t part, void *local) {
     assert(!g->accumulate || g->c_dtype == RY_F32);
+    if (g->q8) {
+        dots_part(g, part, g->panels, local);
+        return;
+    }
     const plan p = plan_of(g);
     part_of(g, &p, part, local);
 }
@@ -229,6 +240,10 @@ static plan whole_of(const simd_gemm *g) {
 
 void simd_gemm_tile(const simd_gemm *g, void *local) {
     if (g->m <= 0 || g->n <= 0) return;
+    if (g->q8) {
+        dots_tile(g, local);
+        return;
+    }
     const plan p = whole_of(g);
     part_of(g, &p, 0, local);
 }
@@ -237,6 +252,7 @@ size_t simd_gemm_tile_local(const simd_gemm *g) {
     enum { LONGEST = 1024, UNIT = 32 }; /* blocks of K are no longer than that; their lengths are multiples of a unit */
     const gemm_path *paths[] = {path_f32(), path_of(g->product ? g->product : RY_F32)};
     size_t need = thin_local(g);
+    if (g->q8 && dots_tile_local(g) > need) need = dots_tile_local(g);
     simd_gemm t = *g;
     for (t.k = g->k;; t.k = t.k > LONGEST ? LONGEST : (t.k - 1) / UNIT * UNIT) {
         for (int i = 0; i < 2; i++) {

@@ -22,6 +22,7 @@ typedef struct simd_gemm {
     bool accumulate;   /* add to C (f32 C only) */
     const float *bias; /* [N] or NULL */
     float alpha;       /* multiplies A B; 0 means 1 */
+    bool q8;           /* whole numbers: parts read A rounded to 8 bits before, in `panels` (simd_gemm_q8) */
     bool shared;       /* parts read B packed before, in `panels` (simd_gemm_share) */
     void *panels;
 } simd_gemm;
@@ -36,7 +37,10 @@ void simd_gemm_part(const simd_gemm *g, int64_t part, void *local);
  * g->shared if that pays (m, n, k, product and the matrices' types and strides must be set). Then run the parts of packing, with
  * g->panels the 64-byte aligned space, wait for all of them, and run the parts of the product, which are others than without. */
 bool simd_gemm_share(simd_gemm *g);
-size_t simd_gemm_panels(const simd_gemm *g); /* bytes; 0 if not shared */
+/* With B of blocks along K: sets g->q8 if that can be computed in whole numbers, A rounded to 8 bits with a scale for each 32 values
+ * of a row. Then A is what is packed. */
+bool simd_gemm_q8(simd_gemm *g);
+size_t simd_gemm_panels(const simd_gemm *g); /* bytes; 0 if neither */
 int64_t simd_gemm_pack_parts(const simd_gemm *g);
 void simd_gemm_pack(const simd_gemm *g, int64_t part);
 

@@ -13,7 +13,7 @@ static const char *const path_names[SIMD_PATHS] = {"plain", "avx2", "avx512", "n
 static const struct {
     unsigned bit;
     const char *name;
-} extra_names[] = {{SIMD_AVX512_BF16, "avx512_bf16"}, {SIMD_AMX_BF16, "amx_bf16"}, {SIMD_AVX512_VNNI, "avx512_vnni"}};
+} extra_names[] = {{SIMD_AVX512_BF16, "avx512_bf16"}, {SIMD_AMX_BF16, "amx_bf16"}, {SIMD_AVX512_VNNI, "avx512_vnni"}, {SIMD_AVX_VNNI, "avx_vnni"}};
 enum { EXTRAS = sizeof extra_names / sizeof *extra_names };
 
 /* A choice in one word: extras, then the path, then SET. Detection always finds the same, so threads may race through it. */
@@ -33,9 +33,9 @@ static unsigned detect(void) {
     const bool ymm = (lo & 0x6) == 0x6, zmm = (lo & 0xe6) == 0xe6, tiles = (lo & 0x60000) == 0x60000;
     if (!ymm || !(b7 >> 5 & 1)) return choice(SIMD_PLAIN, 0);
     const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F, DQ, BW, VL */
-    if (!zmm || (b7 & avx512) != avx512) return choice(SIMD_AVX2, 0);
     if (a >= 1) __get_cpuid_count(7, 1, &a71, &b, &c, &d);
-    unsigned extras = 0;
+    unsigned extras = a71 >> 4 & 1 ? SIMD_AVX_VNNI : 0;
+    if (!zmm || (b7 & avx512) != avx512) return choice(SIMD_AVX2, extras);
     if (c7 >> 11 & 1) extras |= SIMD_AVX512_VNNI;
     if (a71 >> 5 & 1) extras |= SIMD_AVX512_BF16;
     if ((extras & SIMD_AVX512_BF16) && (d7 >> 22 & 1) && (d7 >> 24 & 1) && tiles && os_cpu_tiles())
@@ -83,6 +83,10 @@ static unsigned slow_extras(void)
     return 0;
 }
 
+static unsigned extras_for(simd_path p, unsigned extras) {
+    return p == SIMD_AVX512 ? extras & ~(unsigned)SIMD_AVX_VNNI : p == SIMD_AVX2 ? extras & SIMD_AVX_VNNI : 0;
+}
+
 static unsigned look_best(void) {
     unsigned c = atomic_load(&best);
     if (c) return c;
@@ -99,7 +103,7 @@ static unsigned look_best(void) {
     if (p == SIMD_NEON && listed(without, "neon")) p = SIMD_PLAIN;
     for (int i = 0; want && i < SIMD_PATHS; i++) /* a path that is not here is ignored; simd_describe shows what runs */
         if (strcmp(want, path_names[i]) == 0 && simd_has((simd_path)i) && i <= (int)p) p = (simd_path)i;
-    c = choice(p, p == SIMD_AVX512 ? extras : 0);
+    c = choice(p, extras_for(p, extras));
     atomic_store(&best, c);
     return c;
 }
@@ -114,7 +118,7 @@ simd_path simd_now(void) { return path_of(look_now()); }
 unsigned simd_extras(void) { return extras_of(look_now()); }
 
 void simd_force(simd_path p, unsigned extras) {
-    if (simd_has(p)) atomic_store(&now, choice(p, p == SIMD_AVX512 ? extras & extras_of(look()) : 0));
+    if (simd_has(p)) atomic_store(&now, choice(p, extras_for(p, extras & extras_of(look()))));
 }
 
 const char *simd_name(simd_path p) { return (unsigned)p < SIMD_PATHS ? path_names[p] : "unknown"; }

@@ -5,7 +5,7 @@
 #include <rusty.h>
 
 typedef enum simd_path { SIMD_PLAIN, SIMD_AVX2, SIMD_AVX512, SIMD_NEON, SIMD_PATHS } simd_path;
-enum { SIMD_AVX512_BF16 = 1, SIMD_AMX_BF16 = 2, SIMD_AVX512_VNNI = 4 }; /* extras, each with a path of its own where used */
+enum { SIMD_AVX512_BF16 = 1, SIMD_AMX_BF16 = 2, SIMD_AVX512_VNNI = 4, SIMD_AVX_VNNI = 8 }; /* extras, each with a path of its own where used */
 
 simd_path simd_best(void);            /* what this machine has, after RUSTY_SIMD */
 simd_path simd_now(void);             /* what runs: simd_best unless simd_force said otherwise */
