@@ -182,6 +182,7 @@ typedef struct ry_sample {
     int n_src;
     const void *args;
     unsigned flags;
+    float tol;                      /* 0: the row's */
 } ry_sample;
 
 enum ry_op_flags {

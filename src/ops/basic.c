@@ -583,6 +583,7 @@ static ry_status quantize_cpu(const ry_cpu *c) {
 static const ry_sample dequantize_samples[] = {
     {.name = "plain", .src = {{RY_Q8_0, 2, {5, 96}, 0, 0, NULL}}, .args = &(const ry_cast_args){RY_F32}},
     {.name = "bf16", .src = {{RY_Q8_0, 1, {32}, 0, 0, NULL}}, .args = &(const ry_cast_args){RY_BF16}},
+    {.name = "q3_K", .src = {{RY_Q3_K, 2, {3, 512}, 0, 0, NULL}}, .args = &(const ry_cast_args){RY_F32}},
     {.name = "empty", .src = {{RY_Q8_0, 2, {0, 32}, 0, 0, NULL}}, .args = &(const ry_cast_args){RY_F32}},
     {.name = "large",
      .src = {{RY_Q8_0, 2, {4096, 8192}, 0, 0, NULL}},

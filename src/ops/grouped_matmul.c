@@ -334,7 +334,7 @@ static ry_status dw_launch(const ry_node *n, const ry_variant *v, ry_launch *l) 
     return launch_grouped(n, v, l, a, b, rows, columns, g.k);
 }
 
-static const grouped_args by_rows = {.w_rows = true};
+static const grouped_args by_rows = {.w_rows = true}, q8_rows = {.w_rows = true, .numerics = RY_Q8};
 static const int32_t three[] = {0, 4, 4, 9}, outside[] = {2, 5, 7}, big[] = {0, 200, 210, 210, 300},
                      one_expert[] = {0, 1}, even[] = {0, 512, 1024, 1536, 2048};
 #define M2(r, c)                                    \
@@ -360,6 +360,11 @@ static const ry_sample samples[] = {
      .src = {M2(9, 32), {.dtype = RY_Q8_0, .rank = 3, .dim = {3, 4, 32}}, OFF(4, three)},
      .args = &by_rows,
      .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "q6_K in whole numbers",
+     .src = {M2(9, 256), {.dtype = RY_Q6_K, .rank = 3, .dim = {3, 40, 256}}, OFF(4, three)},
+     .args = &q8_rows,
+     .flags = RY_SAMPLE_NO_GRAD,
+     .tol = 0.02f},
     {.name = "2048 rows",
      .src = {M2(2048, 512), M3(4, 1024, 512), OFF(5, even)},
      .args = &by_rows,

@@ -578,7 +578,8 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
 }
 
 static const matmul_args by_rows = {.b_rows = true}, bf16_args = {.product = RY_BF16},
-                         bf16_rows = {.product = RY_BF16, .b_rows = true};
+                         bf16_rows = {.product = RY_BF16, .b_rows = true},
+                         q8_rows = {.b_rows = true, .numerics = RY_Q8};
 #define M2(r, c)                                    \
     {                                               \
         .dtype = RY_F32, .rank = 2, .dim = { r, c } \
@@ -622,6 +623,22 @@ static const ry_sample samples[] = {
      .src = {M2(5, 33), {.dtype = RY_Q8_0, .rank = 2, .dim = {33, 64}}},
      .n_src = 2,
      .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "q4_K by rows",
+     .src = {M3(2, 3, 256), {.dtype = RY_Q4_K, .rank = 2, .dim = {37, 256}}},
+     .n_src = 2,
+     .args = &by_rows},
+    {.name = "q4_K in whole numbers",
+     .src = {M3(2, 3, 512), {.dtype = RY_Q4_K, .rank = 2, .dim = {37, 512}}, V1(37)},
+     .n_src = 3,
+     .args = &q8_rows,
+     .flags = RY_SAMPLE_NO_GRAD,
+     .tol = 0.02f},
+    {.name = "q8_0 in whole numbers",
+     .src = {M2(1, 352), {.dtype = RY_Q8_0, .rank = 2, .dim = {50, 352}}},
+     .n_src = 2,
+     .args = &q8_rows,
+     .flags = RY_SAMPLE_NO_GRAD,
+     .tol = 0.02f},
     {.name = "1024", .src = {M2(1024, 1024), M2(1024, 1024)}, .n_src = 2, .flags = RY_SAMPLE_BENCH},
     {.name = "1024 bf16 factors",
      .src = {M2(1024, 1024), M2(1024, 1024)},

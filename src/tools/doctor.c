@@ -114,7 +114,7 @@ static void judge(const visit *v, const ry_op *op, const ry_sample *s, const cha
         tell(v, op, s, ry_message(), 0, 0, 1);
         return;
     }
-    double tol = 2 * (op->tol > 0 ? (double)op->tol : 1e-5), err = difference(got, other, &tol);
+    double tol = 2 * (s->tol > 0 ? (double)s->tol : op->tol > 0 ? (double)op->tol : 1e-5), err = difference(got, other, &tol);
     bool ok = err <= tol;
     snprintf(text, sizeof text, "%s%s against %s", ok ? "" : "differs: ", ry_dtype_name(floats), what);
     tell(v, op, s, text, err, tol, ok ? 0 : 1);

@@ -49,7 +49,7 @@ ry_status run_graph(result *out, ry_graph *g, int n_want, const ry_tensor *want,
 double *result_doubles(const result *r, int j);
 /* Compares with tolerance relative to the largest entry of want (integers and truths: exactly). */
 bool check_close(check *c, const char *how, int j, const result *r, const double *want, double tol);
-double check_tol(const ry_op *op, ry_dtype out); /* of a result in dtype out against double */
+double check_tol(const check *c, ry_dtype out); /* of a result in dtype out against double */
 
 void check_forward(check *c);
 void check_views(check *c);

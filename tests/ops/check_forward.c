@@ -45,14 +45,14 @@ static void against_oracle(check *c, const char *how, bool lower, ry_graph *g, r
             check_fail(c, how, "%s", oracle_why(o));
             break;
         }
-        check_close(c, how, j, r, x, check_tol(c->op, r->spec[j].dtype));
+        check_close(c, how, j, r, x, check_tol(c, r->spec[j].dtype));
     }
     bool both = lower && c->op->lower &&
                 !(c->op->flags & RY_OP_MAP); /* the lowering too, where a hand-written loop came first */
     for (int j = 0; j < n && both; j++) {
         const double *x = oracle_lowered(o, want[j]);
         if (x)
-            check_close(c, "lower", j, r, x, check_tol(c->op, r->spec[j].dtype));
+            check_close(c, "lower", j, r, x, check_tol(c, r->spec[j].dtype));
         else if (ry_graph_status(g) != RY_OK)
             check_fail(c, "lower", "%s", oracle_why(o));
     }
@@ -116,7 +116,7 @@ static void with_options(check *c, ry_sample_set *s, const result *plain) {
             check_fail(c, how[k], "%s", ry_message());
         for (int j = 0; j < r.n; j++) {
             double *x = result_doubles(plain, j);
-            check_close(c, how[k], j, &r, x, check_tol(c->op, r.spec[j].dtype));
+            check_close(c, how[k], j, &r, x, check_tol(c, r.spec[j].dtype));
             free(x);
         }
         result_free(&r);
@@ -367,7 +367,7 @@ static void check_layout(check *c, layout l, ry_sample_set *s) {
     for (int j = 0; j < r.n; j++) {
         const double *x = oracle_value(o, want[j]);
         double tol =
-            check_tol(c->op, r.spec[j].dtype) * (l == EXPANDED ? 10 : 1); /* equal terms round alike: errors add up */
+            check_tol(c, r.spec[j].dtype) * (l == EXPANDED ? 10 : 1); /* equal terms round alike: errors add up */
         if (x)
             check_close(c, layout_name[l], j, &r, x, tol);
         else

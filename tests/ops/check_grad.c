@@ -92,7 +92,7 @@ static bool direction(problem *p, oracle *o, const char *how, ry_tensor s, int w
     oracle_forget(o);
     oracle_shift(o, p->leaf[which].t, p->leaf[which].x, NULL, 0);
     double want = (hi - lo) / (2 * STEP);
-    double tol = 4 * check_tol(p->c->op, RY_F32) + 1e-6,
+    double tol = 4 * check_tol(p->c, RY_F32) + 1e-6,
            scale = size > biggest * norm * 0.1 ? size : biggest * norm * 0.1;
     double noise = 1e-15 * (fabs(hi) + fabs(lo)) / (2 * STEP) * 8 + 1e-7;
     p->c->compared++;

@@ -82,14 +82,15 @@ const char *oracle_why(const oracle *o) { return o->why; }
 bool oracle_has_ref(const ry_op *op) { return (op->flags & RY_OP_MAP) || ref_find(op->name) || op->lower; }
 
 void oracle_load(double *y, const void *data, ry_dtype t, int64_t n) {
-    float buf[32];
+    enum { MOST = 256 }; /* a whole block of any dtype */
+    float buf[MOST];
     if (t == RY_F64) {
         memcpy(y, data, (size_t)n * sizeof *y);
     } else if (ry_dtype_row(t)->kind == RY_KIND_INT || t == RY_BOOL) {
         for (int64_t i = 0; i < n; i++) y[i] = (double)ry_load_index(data, t, i);
     } else {
-        for (int64_t i = 0; i < n; i += 32) {
-            int64_t m = n - i < 32 ? n - i : 32;
+        for (int64_t i = 0; i < n; i += MOST) {
+            int64_t m = n - i < MOST ? n - i : MOST;
             const float *x = ry_load_row(data, t, i, m, buf);
             for (int64_t k = 0; k < m; k++) y[i + k] = x[k];
         }

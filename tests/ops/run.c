@@ -85,8 +85,9 @@ double *result_doubles(const result *r, int j) {
     return y;
 }
 
-double check_tol(const ry_op *op, ry_dtype out) {
-    double tol = op->tol > 0 ? (double)op->tol : 1e-5;
+double check_tol(const check *c, ry_dtype out) {
+    float given = c->sample && c->sample->tol > 0 ? c->sample->tol : c->op->tol;
+    double tol = given > 0 ? (double)given : 1e-5;
     if (out == RY_F16 || out == RY_BF16) tol += 1.01 * ldexp(1, -ry_dtype_row(out)->bits);
     return tol;
 }
