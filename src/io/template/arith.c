@@ -138,7 +138,7 @@ static ry_status repeat(jrun *r, jv a, int64_t times, jv *out) {
     if (times < 0) times = 0;
     size_t n = a.kind == JV_TEXT ? a.text->n : a.list->n, size = a.kind == JV_TEXT ? 1 : sizeof(jv);
     if (n && (uint64_t)times > JINJA_MAX_BYTES / size / n) {
-        r->bytes = JINJA_MAX_BYTES;
+        r->bytes = r->t->max_bytes;
         return jrun_nomem(r);
     }
     size_t total = n * (size_t)times;

@@ -24,8 +24,14 @@ KIND_TEST(t_iterable, jv_can_iterate(a[0]) || a[0].kind == JV_LOOP)
 KIND_TEST(t_sequence, jv_has_length(a[0]) && a[0].kind != JV_VIEW && a[0].kind != JV_LOOP)
 KIND_TEST(t_callable, a[0].kind == JV_MACRO || a[0].kind == JV_FUNC || a[0].kind == JV_METHOD || a[0].kind == JV_JOINER || a[0].kind == JV_LOOP || a[0].kind == JV_UNDEF)
 KIND_TEST(t_escaped, a[0].kind == JV_TEXT && a[0].safe)
-KIND_TEST(t_filter, a[0].kind == JV_TEXT && jinja_filter(a[0].text->at, a[0].text->n) != NULL)
-KIND_TEST(t_test, a[0].kind == JV_TEXT && jinja_test(a[0].text->at, a[0].text->n) != NULL)
+
+static ry_status known(jrun *r, jv v, bool test, jv *out) { /* is there a filter or test of this name? */
+    if (v.kind == JV_LIST || v.kind == JV_DICT || v.kind == JV_VIEW) return jrun_fail(r, RY_EARG, "a %s is no name", jv_type(v));
+    *out = jv_bool(v.kind == JV_TEXT && (test ? jinja_test(v.text->at, v.text->n) : jinja_filter(v.text->at, v.text->n)) != NULL);
+    return RY_OK;
+}
+TEST(t_filter) { return (void)all, known(r, a[0], false, out); }
+TEST(t_test) { return (void)all, known(r, a[0], true, out); }
 
 static ry_status divides(jrun *r, jv v, jv by, int64_t rest, jv *out) {
     jv m;

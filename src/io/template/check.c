@@ -50,10 +50,10 @@ static ry_status check(const jinja *t, jnode *x, place at) {
         return check(t, x->c, soft);
     case JN_MACRO:
     case JN_CALL_BLOCK:
+    case JN_GENERATION:
         RY_TRY(check(t, x->a, at));
         RY_TRY(check(t, x->other, within));
         return check(t, x->body, within);
-    case JN_GENERATION: inner.loop = false; return check(t, x->body, inner);
     case JN_FILTER_BLOCK:
     case JN_SET_BLOCK:
         RY_TRY(check(t, x->b, inner));

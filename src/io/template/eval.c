@@ -244,13 +244,19 @@ ry_status jinja_slice(jrun *r, jv o, jv start, jv stop, jv step, jv *out) {
     uint64_t far = back ? (from > to ? (uint64_t)(from - to) : 0) : (to > from ? (uint64_t)(to - from) : 0);
     uint64_t width = back ? 0 - (uint64_t)by : (uint64_t)by;
     int64_t count = far ? (int64_t)((far - 1) / width + 1) : 0;
+    int64_t asked = by;
     if (count <= 1) by = 1; /* so that no product overflows */
     RY_TRY(jrun_step(r, o.kind == JV_RANGE ? 1 : (size_t)count / 16));
     if (o.kind == JV_RANGE) {
         jrange *g = JRUN_NEW(r, jrange, 1);
         if (!g) return jrun_nomem(r);
-        int64_t each = o.range->step * by;
-        *g = (jrange){o.range->start + from * o.range->step, o.range->start + from * o.range->step + count * each, each, count};
+        jv each, first, last; /* in checked arithmetic */
+        RY_TRY(jv_binary(r, JO_MUL, jv_int(o.range->step), jv_int(asked), &each));
+        RY_TRY(jv_binary(r, JO_MUL, jv_int(o.range->step), jv_int(from), &first));
+        RY_TRY(jv_binary(r, JO_MUL, jv_int(o.range->step), jv_int(to), &last));
+        RY_TRY(jv_binary(r, JO_ADD, jv_int(o.range->start), first, &first));
+        RY_TRY(jv_binary(r, JO_ADD, jv_int(o.range->start), last, &last));
+        *g = (jrange){first.i, last.i, each.i, count};
         *out = (jv){.kind = JV_RANGE, .range = g};
         return RY_OK;
     }
@@ -587,7 +593,7 @@ static ry_status eval(jrun *r, const jnode *e, jscope *s, jv *out) {
 
 ry_status jinja_eval(jrun *r, const jnode *e, jscope *s, jv *out) {
     if (++r->depth > JINJA_MAX_DEPTH) return jrun_fail(r, RY_EUNSUPPORTED, "limit: calls or expressions more than %d levels deep", (int)JINJA_MAX_DEPTH);
-    if (++r->steps > JINJA_MAX_STEPS) return jrun_step(r, 0);
+    if (++r->steps > r->t->max_steps) return jrun_step(r, 0);
     jv v;
     RY_TRY(eval(r, e, s, &v));
     *out = v;

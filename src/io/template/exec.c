@@ -79,6 +79,7 @@ static ry_status run_for(jrun *r, const jnode *n, jv items, jscope *parent, int 
     const jname *loop_name = jinja_known(r->t, "loop", 4);
     RY_TRY(loop_open(r, n, items, parent, depth, &l));
     RY_TRY(scope_in(r, parent, &s));
+    bool whole = false; /* Jinja's else is for loops of which no round came to its end */
     for (;;) {
         jv x = l->after;
         bool more = x.kind != JV_MISSING;
@@ -94,10 +95,11 @@ static ry_status run_for(jrun *r, const jnode *n, jv items, jscope *parent, int 
         RY_TRY(jinja_assign(r, n->a, x, s));
         RY_TRY(jinja_exec_body(r, n->body, s, out));
         bool stop = r->flow == JFLOW_BREAK;
+        whole = whole || r->flow == JFLOW_ON;
         r->flow = JFLOW_ON;
         if (stop) break;
     }
-    if (l->index0 >= 0 || !n->other) return RY_OK;
+    if (whole || !n->other) return RY_OK;
     RY_TRY(scope_in(r, parent, &s));
     return jinja_exec_body(r, n->other, s, out);
 }
@@ -232,14 +234,16 @@ static ry_status exec_call(jrun *r, const jnode *n, jscope *s, jbuf *out) {
     return jbuf_str(r, out, v);
 }
 
-/* A span counts from what the template has put out so far; within a macro its text may yet be moved, as in the reference. */
+/* A macro that is called at once. A span counts from what the template has put out so far; within another macro its text may yet be
+ * moved, as in the reference. */
 static ry_status exec_generation(jrun *r, const jnode *n, jscope *s, jbuf *out) {
-    jbuf b = {0};
-    RY_TRY(capture(r, n->body, s, &b));
+    jv macro, v;
+    RY_TRY(make_macro(r, n, s, &macro));
+    RY_TRY(jinja_call_macro(r, macro.macro, &(jargs){0}, &v));
     ry_span *span = RY_PUSH(&r->spans);
     if (!span) return RY_ENOMEM;
-    *span = (ry_span){r->out.n, r->out.n + b.n};
-    return jbuf_add(r, out, b.at, b.n);
+    *span = (ry_span){r->out.n, r->out.n + v.text->n};
+    return jbuf_add(r, out, v.text->at, v.text->n);
 }
 
 static ry_status exec_for(jrun *r, const jnode *n, jscope *s, jbuf *out) {

@@ -49,7 +49,7 @@ FILTER(f_replace) { /* of plain texts: the result is one too */
 
 FILTER(f_title) { /* other words than str.title's: they begin after white space, - and opening brackets */
     jbuf b = {0};
-    jtext *t;
+    jtext *t, rest = {0};
     bool begins = true;
     (void)all;
     RY_TRY(jv_plain(r, a[0], &t));
@@ -58,9 +58,11 @@ FILTER(f_title) { /* other words than str.title's: they begin after white space,
         int32_t cp;
         size_t len = utf8_next(t->at + i, t->n - i, &cp);
         bool between = cp == '-' || cp == '(' || cp == '{' || cp == '[' || cp == '<' || juni_space(cp);
-        RY_TRY(jbuf_case(r, &b, t, i, cp, begins ? JCASE_UPPER : JCASE_LOWER));
-        begins = between;
+        if (begins) RY_TRY(jbuf_case(r, &b, t, i, cp, JCASE_UPPER));
+        else RY_TRY(jbuf_case(r, &b, &rest, i - (t->n - rest.n), cp, JCASE_LOWER));
         i += len;
+        if (begins) rest = (jtext){.at = t->at + i, .n = t->n - i}; /* a word's rest is made small as a text of its own */
+        begins = between;
     }
     return jv_text_buf(r, out, &b);
 }
@@ -329,7 +331,7 @@ FILTER(f_indent) { /* s width first blank */
 
 FILTER(f_truncate) { /* s length killwords end leeway */
     jtext *t, *end;
-    int64_t length = 255, leeway = 5;
+    int64_t length = 255, leeway = 5, n_items;
     bool kill;
     jv mark;
     jbuf b = {0};
@@ -341,13 +343,10 @@ FILTER(f_truncate) { /* s length killwords end leeway */
     if (GIVEN(a[3])) mark = a[3];
     RY_TRY(jv_need_text(r, mark, "truncate's end", &end));
     if (length < (int64_t)jtext_chars(end) || leeway < 0) return jrun_fail(r, RY_EARG, "truncate: the length must reach for the end mark, the leeway cannot be negative");
-    if (a[0].kind == JV_UNDEF) { /* len() of it is 0 */
-        *out = a[0];
-        return RY_OK;
-    }
-    RY_TRY(jv_need_text(r, a[0], "truncate", &t));
+    RY_TRY(jv_length(r, a[0], &n_items)); /* what is short enough need not be a text */
     *out = a[0];
-    if (leeway > INT32_MAX || length > INT32_MAX || (int64_t)jtext_chars(t) <= length + leeway) return RY_OK;
+    if (leeway > INT32_MAX || length > INT32_MAX || n_items <= length + leeway) return RY_OK;
+    RY_TRY(jv_need_text(r, a[0], "truncate", &t));
     size_t n = jtext_offset(t, (size_t)length - jtext_chars(end)), cut = n;
     while (!kill && cut && t->at[cut - 1] != ' ') cut--;
     if (!kill && cut) n = cut - 1;

@@ -102,6 +102,18 @@ static ry_status count(jrun *r, percent *p, const jtext *t, size_t *i, int64_t *
     return RY_OK;
 }
 
+static ry_status ascii_only(jrun *r, jbuf *b) { /* of a repr: what is beyond ASCII becomes an escape */
+    jbuf from = *b;
+    *b = (jbuf){0};
+    for (size_t i = 0; i < from.n;) {
+        int32_t cp;
+        size_t len = utf8_next(from.at + i, from.n - i, &cp);
+        RY_TRY(cp < 128 ? jbuf_add(r, b, from.at + i, 1) : jbuf_printf(r, b, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", (unsigned)cp));
+        i += len;
+    }
+    return RY_OK;
+}
+
 static ry_status convert(jrun *r, jbuf *b, spec *o, jv v, bool zero) {
     jv s;
     jbuf t = {0};
@@ -113,6 +125,7 @@ static ry_status convert(jrun *r, jbuf *b, spec *o, jv v, bool zero) {
             RY_TRY(jbuf_char(r, &t, (int32_t)cp));
         } else if (o->type == 'c' && (v.kind != JV_TEXT || jtext_chars(v.text) != 1)) return jrun_fail(r, RY_EARG, "%%c needs one character");
         else RY_TRY(o->type == 's' || o->type == 'c' ? jbuf_str(r, &t, v) : jbuf_repr(r, &t, v));
+        if (o->type == 'a') RY_TRY(ascii_only(r, &t));
         RY_TRY(jv_text_buf(r, &s, &t));
         if (!o->align) o->align = '>';
         return put_text(r, b, o, s.text);
@@ -184,7 +197,7 @@ ry_status jinja_percent(jrun *r, jv format, jv args, jv *out) {
         while (i < t->n && t->at[i] && strchr("hlL", t->at[i])) i++;
         if (i >= t->n) return jrun_fail(r, RY_EARG, "%%: the format ends within a directive");
         o.type = t->at[i++];
-        if (o.type == '%') {
+        if (o.type == '%' && t->at[i - 2] == '%') {
             RY_TRY(jbuf_add(r, &b, "%", 1));
             continue;
         }
@@ -234,7 +247,7 @@ static ry_status format_value(jrun *r, jbuf *b, jv v, const char *s, size_t n) {
     jtext *t;
     if (!n) return jbuf_str(r, b, v);
     if (!parse_spec(&o, s, n)) return jrun_fail(r, RY_EARG, "format: '%.*s' is no format", (int)(n > 40 ? 40 : n), s);
-    if (v.kind == JV_TEXT || v.kind == JV_UNDEF) {
+    if (v.kind == JV_TEXT) {
         if ((o.type && o.type != 's') || o.sign || o.alt || o.group || (o.align == '=' && o.fill != '0')) return jrun_fail(r, RY_EARG, "format: '%.*s' is no format of a text", (int)(n > 40 ? 40 : n), s);
         if (o.align == '=') o.align = '<';
         RY_TRY(jv_plain(r, v, &t));
@@ -331,6 +344,7 @@ static ry_status expand(jrun *r, jbuf *b, fields *f, const char *s, size_t n, in
             if ((colon ? colon : i) != conv + 2 || !strchr("sra", s[conv + 1])) return jrun_fail(r, RY_EARG, "format: a conversion is !s, !r or !a");
             jbuf t = {0};
             RY_TRY(s[conv + 1] == 's' ? jbuf_str(r, &t, v) : jbuf_repr(r, &t, v));
+            if (s[conv + 1] == 'a') RY_TRY(ascii_only(r, &t));
             RY_TRY(jv_text_buf(r, &v, &t));
         }
         jbuf how = {0};
@@ -370,14 +384,14 @@ static ry_status moment(jrun *r, jbuf *b, char c, char flag) {
     static const char *const days[] = {"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"};
     static const char *const months[] = {"January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"};
     const jtime *t = &r->now;
-    int v, width = 2, fill = '0', year, week = iso_week(t, &year), hour12 = t->hour % 12 ? t->hour % 12 : 12;
+    int v, width = 2, fill = '0', letters = 9, year, week = iso_week(t, &year), hour12 = t->hour % 12 ? t->hour % 12 : 12;
     const char *word = NULL, *parts = NULL;
     switch (c) {
     case 'A': word = days[t->week_day]; break;
-    case 'a': return jbuf_add(r, b, days[t->week_day], 3);
+    case 'a': word = days[t->week_day], letters = 3; break;
     case 'B': word = months[t->month - 1]; break;
     case 'b':
-    case 'h': return jbuf_add(r, b, months[t->month - 1], 3);
+    case 'h': word = months[t->month - 1], letters = 3; break;
     case 'p': word = t->hour < 12 ? "AM" : "PM"; break;
     case 'P': word = t->hour < 12 ? "am" : "pm"; break;
     case 'c': parts = "a b e H:M:S Y"; break;
@@ -418,7 +432,7 @@ static ry_status moment(jrun *r, jbuf *b, char c, char flag) {
     }
     for (const char *p = parts; p && *p; p++) RY_TRY((*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') ? moment(r, b, *p, 0) : jbuf_add(r, b, p, 1));
     if (!word) return RY_OK;
-    for (; *word; word++) {
+    for (; *word && letters; word++, letters--) {
         char x = *word;
         if ((flag == '^' || (flag == '#' && c != 'p')) && x >= 'a' && x <= 'z') x = (char)(x - 32);
         else if (flag == '#' && c == 'p') x = (char)(x | 32);

@@ -18,7 +18,7 @@ enum {
 };
 #define JINJA_MAX_STEPS UINT64_C(60000000) /* about two seconds */
 #define JINJA_LARGE "\001integer "
-#define JINJA_MAX_BYTES ((size_t)512 << 20)
+#define JINJA_MAX_BYTES ((size_t)256 << 20)
 
 /* ---- names: one object per spelling in a template, so that equal names are equal pointers ---- */
 typedef struct jname {
@@ -133,6 +133,8 @@ typedef struct jinja { /* a parsed template */
     jname *names[256];
     jnode *root;            /* JN_BODY */
     bool generation;        /* it has {% generation %} blocks */
+    uint64_t max_steps;     /* of a rendering: JINJA_MAX_STEPS, unless a test wants less */
+    size_t max_bytes;
 } jinja;
 
 const jname *jinja_name(jinja *t, const char *s, size_t n);             /* NULL = ENOMEM */

@@ -298,6 +298,7 @@ ry_status jinja_lex(jinja *t, jtokens *out, const char *source, size_t n) {
             pass(&l, raw);
             size_t end = l.at, len = 0;
             while (end < l.n && !(s[end] == '{' && (len = raw_tag(&l, end, "endraw")) != 0)) end++;
+            if (end >= l.n && l.at == l.n) break; /* Jinja looks for the end only where there is something */
             if (end >= l.n) return fail(&l, "missing end of raw directive");
             RY_TRY(data(&l, end, false));
             pass(&l, len);
@@ -305,6 +306,7 @@ ry_status jinja_lex(jinja *t, jtokens *out, const char *source, size_t n) {
             pass(&l, begin);
             size_t end = l.at, len = 0;
             while (end < l.n && (len = tag_end(&l, end, "#}", true, true)) == 0) end++;
+            if (end >= l.n && l.at == l.n) break;
             if (end >= l.n) return fail(&l, "missing end of comment tag");
             pass(&l, end - l.at + len);
         } else {

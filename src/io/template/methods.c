@@ -15,6 +15,23 @@ static ry_status cased(jrun *r, jv *a, jcase to, jv *out) {
 METHOD(m_upper) { return (void)all, cased(r, a, JCASE_UPPER, out); }
 METHOD(m_lower) { return (void)all, cased(r, a, JCASE_LOWER, out); }
 
+METHOD(m_casefold) { /* the small letters of the capitals: ss of an eszett, one sigma for both */
+    const jtext *t = a[0].text;
+    jbuf b = {0};
+    (void)all;
+    RY_TRY(jrun_step(r, t->n / 8));
+    for (size_t i = 0; i < t->n;) {
+        int32_t cp, up[3], low[3];
+        i += utf8_next(t->at + i, t->n - i, &cp);
+        int n = juni_case(up, cp, JCASE_UPPER);
+        for (int k = 0; k < n; k++) {
+            int m = juni_case(low, up[k], JCASE_LOWER);
+            for (int j = 0; j < m; j++) RY_TRY(jbuf_char(r, &b, low[j]));
+        }
+    }
+    return jv_text_buf(r, out, &b);
+}
+
 /* first: only the text's first character begins a word; swap: swapcase. */
 static ry_status recase(jrun *r, const jv *a, bool first, bool swap, jv *out) {
     const jtext *t = a[0].text;
@@ -637,7 +654,7 @@ static const jrow of_text[] = {
     {"rstrip", m_rstrip, "self chars", 1},
     {"upper", m_upper, "self", 1},
     {"lower", m_lower, "self", 1},
-    {"casefold", m_lower, "self", 1},
+    {"casefold", m_casefold, "self", 1},
     {"title", m_title, "self", 1},
     {"capitalize", m_capitalize, "self", 1},
     {"swapcase", m_swapcase, "self", 1},

@@ -77,10 +77,13 @@ FILTER(f_round) { /* value precision method */
     int64_t v = jv_as_int(a[0]), unit = 1;
     for (; digits < 0 && unit <= INT64_MAX / 10; digits++) unit *= 10;
     int64_t rest = v % unit, base = v - rest;
-    if (rest < 0) rest += unit, base -= unit;
-    if (rest > unit / 2 || (rest == unit / 2 && unit > 1 && (base / unit) % 2)) base += unit;
+    if (rest < 0) { /* towards minus infinity, as far as there are integers */
+        if (base < INT64_MIN + unit) return jrun_fail(r, RY_EUNSUPPORTED, "limit: an integer beyond 64 bits");
+        rest += unit, base -= unit;
+    }
     *out = jv_int(digits < 0 ? 0 : base);
-    return RY_OK;
+    if (digits < 0 || !(rest > unit / 2 || (rest == unit / 2 && unit > 1 && (base / unit) % 2))) return RY_OK;
+    return jv_binary(r, JO_ADD, jv_int(base), jv_int(unit), out);
 }
 
 /* Python's int(text, base): white space around, a sign, single underscores between digits. */
@@ -196,11 +199,12 @@ FILTER(f_filesizeformat) {
     if (x.kind != JV_REAL) return jrun_fail(r, RY_EARG, "filesizeformat needs a number");
     double base = binary ? 1024 : 1000, f = x.f;
     if (f == 1) RY_TRY(jbuf_puts(r, &b, "1 Byte"));
-    else if (f < base) RY_TRY(jbuf_printf(r, &b, "%.0f Bytes", trunc(f)));
+    else if (f < base) RY_TRY(jbuf_printf(r, &b, "%.0f Bytes", trunc(f) + 0.0));
     else {
         int i = 0;
-        for (double unit = base * base; i < 7 && f >= unit; unit *= base) i++;
-        RY_TRY(jbuf_printf(r, &b, "%.1f %c%s", f / pow(base, i + 1), (binary ? "KMGTPEZY" : "kMGTPEZY")[i], binary ? "iB" : "B"));
+        double unit = base * base;
+        for (; i < 7 && f >= unit; unit *= base) i++;
+        RY_TRY(jbuf_printf(r, &b, "%.1f %c%s", base * f / unit, (binary ? "KMGTPEZY" : "kMGTPEZY")[i], binary ? "iB" : "B"));
     }
     return jv_text_buf(r, out, &b);
 }

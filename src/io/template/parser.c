@@ -641,6 +641,7 @@ static ry_status parse_filter(parser *p, jnode *x) {
 
 static ry_status parse_generation(parser *p, jnode *x) {
     p->t->generation = true;
+    RY_TRY(node(p, JN_ARGS, &x->other));
     return body(p, "endgeneration", &x->body);
 }
 
@@ -758,6 +759,8 @@ ry_status jinja_open(jinja **out, const char *text, size_t n, const char *what) 
     parser p = {.t = ry_mem_zalloc(sizeof *p.t)};
     ry_status st = RY_ENOMEM;
     if (!p.t) return RY_ENOMEM;
+    p.t->max_steps = JINJA_MAX_STEPS;
+    p.t->max_bytes = JINJA_MAX_BYTES;
     if (!(p.t->what = ry_arena_strdup(&p.t->arena, what))) goto done;
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (!jinja_name(p.t, own[i], strlen(own[i]))) goto done;

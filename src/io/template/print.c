@@ -229,7 +229,7 @@ static ry_status json_text(jrun *r, jbuf *b, const jtext *t, bool ascii) {
         size_t len = utf8_next(t->at + i, t->n - i, &cp);
         const char *e = cp > 0 && cp < 128 ? strchr(from, (char)cp) : NULL;
         if (e) RY_TRY(jbuf_printf(r, b, "\\%c", to[e - from]));
-        else if (cp < 0x20 || (ascii && cp > 0x7e && cp < 0x10000 && cp != 0x7f)) RY_TRY(jbuf_printf(r, b, "\\u%04x", (unsigned)cp));
+        else if (cp < 0x20 || (ascii && cp > 0x7e && cp < 0x10000)) RY_TRY(jbuf_printf(r, b, "\\u%04x", (unsigned)cp));
         else if (ascii && cp > 0xFFFF) RY_TRY(jbuf_printf(r, b, "\\u%04x\\u%04x", (unsigned)(0xD800 + ((cp - 0x10000) >> 10)), (unsigned)(0xDC00 + ((cp - 0x10000) & 0x3FF))));
         else RY_TRY(jbuf_add(r, b, t->at + i, len));
         i += len;

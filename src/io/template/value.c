@@ -17,26 +17,26 @@ ry_status jrun_fail(jrun *r, ry_status st, const char *fmt, ...) {
 }
 
 ry_status jrun_step(jrun *r, size_t n) {
-    if (n > JINJA_MAX_STEPS || (r->steps += n) > JINJA_MAX_STEPS) {
-        r->steps = JINJA_MAX_STEPS;
+    if (n > r->t->max_steps || (r->steps += n) > r->t->max_steps) {
+        r->steps = r->t->max_steps;
         return jrun_fail(r, RY_EUNSUPPORTED, "limit: the template takes too many steps");
     }
     return RY_OK;
 }
 
 void *jrun_alloc(jrun *r, size_t bytes) {
-    if (bytes > JINJA_MAX_BYTES - r->bytes) {
-        r->bytes = JINJA_MAX_BYTES;
+    size_t most = r->t->max_bytes;
+    if (bytes >= most - r->bytes) {
+        r->bytes = most;
         return NULL;
     }
-    r->bytes += bytes + 32;
-    if (r->bytes > JINJA_MAX_BYTES) r->bytes = JINJA_MAX_BYTES;
+    r->bytes += bytes + 32 < most - r->bytes ? bytes + 32 : most - r->bytes;
     r->steps += bytes / 64;
     return ry_arena_alloc(&r->arena, bytes);
 }
 
 ry_status jrun_nomem(jrun *r) {
-    if (r->bytes >= JINJA_MAX_BYTES) return jrun_fail(r, RY_EUNSUPPORTED, "limit: the template makes more than %zu MiB of values", JINJA_MAX_BYTES >> 20);
+    if (r->bytes >= r->t->max_bytes) return jrun_fail(r, RY_EUNSUPPORTED, "limit: the template makes more than %zu MiB of values", r->t->max_bytes >> 20);
     return RY_ENOMEM;
 }
 
