@@ -62,6 +62,10 @@ void gguf_put_f32s(gguf_meta *m, const char *key, const float *v, size_t n) {
     put_array(m, key, GGUF_F32, n);
     for (size_t i = 0; i < n; i++) put_le(&m->bytes, float_bits(v[i]), 4);
 }
+void gguf_put_u8s(gguf_meta *m, const char *key, const void *v, size_t n) {
+    put_array(m, key, GGUF_U8, n);
+    ry_text_add(&m->bytes, v, n);
+}
 void gguf_put_bools(gguf_meta *m, const char *key, const bool *v, size_t n) {
     put_array(m, key, GGUF_BOOL, n);
     for (size_t i = 0; i < n; i++) put_le(&m->bytes, v[i], 1);

@@ -11,6 +11,7 @@ void gguf_put_f32(gguf_meta *m, const char *key, double v);
 void gguf_put_bool(gguf_meta *m, const char *key, bool v);
 void gguf_put_text(gguf_meta *m, const char *key, const char *s, size_t n);
 /* Arrays. bools: one byte each, 0 or 1. */
+void gguf_put_u8s(gguf_meta *m, const char *key, const void *v, size_t n);
 void gguf_put_u32s(gguf_meta *m, const char *key, const uint32_t *v, size_t n);
 void gguf_put_i32s(gguf_meta *m, const char *key, const int32_t *v, size_t n);
 void gguf_put_f32s(gguf_meta *m, const char *key, const float *v, size_t n);

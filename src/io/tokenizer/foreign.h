@@ -108,13 +108,6 @@ static inline size_t tok_byte_name(char name[7], int b) {
     return 6;
 }
 
-/* The byte that a text of this form names, or -1. */
-static inline int tok_byte_piece(const char *s, size_t n) {
-    if (n != 6 || memcmp(s, "<0x", 3) || s[5] != '>') return -1;
-    const char *digits = "0123456789ABCDEF", *high = memchr(digits, s[3], 16), *low = memchr(digits, s[4], 16);
-    return high && low ? (int)(16 * (high - digits) + (low - digits)) : -1;
-}
-
 /* Appends "added_tokens":[...], */
 void tok_put_added(ry_text *t, const tok_special *added, size_t n);
 /* Appends "post_processor":...,  for one special token before and one behind a text; NULL: none. */

@@ -242,6 +242,16 @@ static ry_status vocab_open_bert(ry_tokenizer **out, vocab_file *v) {
     return st;
 }
 
+/* What a tokenizer_config.json would say, so that it is saved with the tokenizer. */
+static ry_status vocab_config(ry_tokenizer *t, const gguf_file *f) {
+    gguf_text text = {0};
+    RY_TRY(gguf_string(&text, f, "tokenizer.chat_template", false));
+    if (!(t->config = ry_json_new_object())) return RY_ENOMEM;
+    RY_TRY(ry_json_put(t->config, "tokenizer_class", ry_json_new_text("PreTrainedTokenizerFast")));
+    RY_TRY(ry_json_put(t->config, "clean_up_tokenization_spaces", ry_json_new_bool(false)));
+    return text.at ? ry_json_put(t->config, "chat_template", ry_json_new_text_n(text.at, text.n)) : RY_OK;
+}
+
 ry_status tok_open_gguf(ry_tokenizer **out, const gguf_file *f) {
     vocab_file v = {.f = f, .bos = -1, .eos = -1, .unk = -1, .sep = -1, .pad = -1, .b = {.special = true}};
     gguf_text model;
@@ -257,6 +267,8 @@ ry_status tok_open_gguf(ry_tokenizer **out, const gguf_file *f) {
     ry_status st = kind == 0   ? vocab_open_bytes(&t, &v)
                    : kind == 3 ? vocab_open_bert(&t, &v)
                                : vocab_open_spm(&t, &v, kind == 2);
+    if (st == RY_OK) st = vocab_config(t, f);
+    if (st != RY_OK) ry_tokenizer_close(t);
     if (st == RY_OK) {
         tok_set_special(t, RY_BOS, (int32_t)v.bos);
         tok_set_special(t, RY_EOS, (int32_t)v.eos);

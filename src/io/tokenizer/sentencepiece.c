@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include "io/tokenizer/foreign.h"
+#include "io/tokenizer/steps.h"
 #include "io/utf8.h"
 
 /* ---- the wire format ---- */
@@ -157,7 +158,7 @@ static ry_status spm_check(tok_spm_file *s) {
     for (size_t i = 0; i < s->pieces.n; i++) {
         const tok_spm_piece *p = &s->pieces.at[i];
         if (p->type != SPM_BYTE) continue;
-        int b = tok_byte_piece(p->text, p->n);
+        int b = tok_fallback_byte(p->text, p->n);
         if (b < 0 || !s->byte_fallback)
             RY_FAIL(RY_EFORMAT, "%s: piece %zu (\"%.*s\") is of type BYTE, %s", s->what, i, (int)(p->n < 40 ? p->n : 40), p->text,
                     b < 0 ? "its text should be like <0x0A>" : "but trainer_spec.byte_fallback is not set");

@@ -161,7 +161,7 @@ ry_status tok_spm_decode(const tok_step *step, const tok_strings *in, tok_string
     for (size_t i = 0, begin = 0; i < in->ends.n; begin = in->ends.at[i++]) {
         const char *s = in->text.at + begin;
         size_t n = in->ends.at[i] - begin;
-        int b = step->third ? tok_byte_piece(s, n) : -1;
+        int b = step->third ? tok_fallback_byte(s, n) : -1;
         if (b >= 0) {
             char c = (char)(unsigned char)b;
             ry_text_add(&bytes, &c, 1);
@@ -293,7 +293,7 @@ static ry_status spm_segment(const spm_model *m, tok_work *w, const char *piece,
         size_t left = end - at, len = word->n <= left && !memcmp(piece + at, m->base.lists->bytes.at + word->at, word->n) ? word->n : 0;
         if (!len) { /* a byte, or unknown characters: their length does not matter, nothing in them is unused */
             int32_t cp;
-            len = tok_byte_piece(m->base.lists->bytes.at + word->at, word->n) >= 0 ? 1 : utf8_next(piece + at, left, &cp);
+            len = tok_fallback_byte(m->base.lists->bytes.at + word->at, word->n) >= 0 ? 1 : utf8_next(piece + at, left, &cp);
             st = tok_emit(w, ids[i], at, at + len);
         } else {
             st = spm_emit(m, w, piece, ids[i], at, at + len);
