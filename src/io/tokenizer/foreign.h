@@ -8,6 +8,7 @@
 typedef struct tok_beside {
     bool special;          /* special tokens are found in texts; without it a SentencePiece model is read as sentencepiece does */
     bool add_bos, add_eos; /* the post-processor adds them */
+    bool raw_user;         /* user-defined pieces are found before anything is normalised (GGUF), not by sentencepiece's rules */
     bool first_only;       /* SentencePiece's space before a text, not before what follows a special token ("legacy": false) */
 } tok_beside;
 

@@ -110,22 +110,13 @@ static ry_status vocab_open_bytes(ry_tokenizer **out, vocab_file *v) {
 }
 
 /* ---- llama and t5: SentencePiece ---- */
-/* User-defined pieces stand in GGUF with spaces as they are. */
 static ry_status vocab_piece(tok_spm_piece *p, vocab_file *v, size_t i) {
     gguf_text t = v->tokens[i];
     *p = (tok_spm_piece){t.at, (uint32_t)t.n, v->scores ? (float)gguf_item_real(v->scores, i) : 0, vocab_type(v, i)};
     if (t.n > INT32_MAX) RY_FAIL(RY_EFORMAT, "%s: " KEY "tokens[%zu] is too long", gguf_name(v->f), i);
-    if (!t.n || (p->type == SPM_USER && memchr(t.at, ' ', t.n))) {
-        ry_text text = {0};
-        if (!t.n) ry_text_printf(&text, "[EMPTY_%zu]", i);
-        for (size_t k = 0; k < t.n; k++) ry_text_add(&text, t.at[k] == ' ' ? "\xE2\x96\x81" : t.at + k, t.at[k] == ' ' ? 3 : 1);
-        char *copy = ry_text_status(&text) == RY_OK ? RY_NEW(&v->arena, char, text.n) : NULL;
-        if (copy) memcpy(copy, text.at, text.n);
-        p->text = copy;
-        p->n = (uint32_t)text.n;
-        ry_text_free(&text);
-        if (!copy) return RY_ENOMEM;
-    }
+    if (t.n) return RY_OK;
+    if (!(p->text = ry_arena_printf(&v->arena, "[EMPTY_%zu]", i))) return RY_ENOMEM;
+    p->n = (uint32_t)strlen(p->text);
     return RY_OK;
 }
 
@@ -253,7 +244,7 @@ static ry_status vocab_config(ry_tokenizer *t, const gguf_file *f) {
 }
 
 ry_status tok_open_gguf(ry_tokenizer **out, const gguf_file *f) {
-    vocab_file v = {.f = f, .bos = -1, .eos = -1, .unk = -1, .sep = -1, .pad = -1, .b = {.special = true}};
+    vocab_file v = {.f = f, .bos = -1, .eos = -1, .unk = -1, .sep = -1, .pad = -1, .b = {.special = true, .raw_user = true}};
     gguf_text model;
     ry_tokenizer *t = NULL;
     RY_TRY(gguf_string(&model, f, KEY "model", true));

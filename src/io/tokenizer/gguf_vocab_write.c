@@ -133,8 +133,22 @@ static ry_status put_entry(vocab_put *p, size_t i) {
     return RY_OK;
 }
 
-/* Types and scores of a SentencePiece vocabulary. */
-static void put_types(vocab_put *p) {
+/* User-defined pieces stand in GGUF with spaces as they are. */
+static ry_status put_spaces(vocab_put *p, gguf_text *t) {
+    char *text = RY_NEW(&p->arena, char, t->n + 1);
+    size_t n = 0;
+    if (!text) return RY_ENOMEM;
+    for (size_t i = 0; i < t->n; n++) {
+        bool space = t->n - i >= 3 && !memcmp(t->at + i, "\xE2\x96\x81", 3);
+        text[n] = space ? ' ' : t->at[i];
+        i += space ? 3 : 1;
+    }
+    *t = (gguf_text){text, n};
+    return RY_OK;
+}
+
+/* Types of a SentencePiece vocabulary. */
+static ry_status put_types(vocab_put *p) {
     const ry_json *model = ry_json_path(p->t->tree, "model"), *unused = ry_json_path(model, "sentencepiece.unused"),
                   *user = ry_json_path(model, "sentencepiece.user_defined");
     int64_t id, unk = -1;
@@ -148,6 +162,9 @@ static void put_types(vocab_put *p) {
     for (size_t i = 0; i < ry_json_count(user); i++)
         if (ry_json_as_int(ry_json_at(user, i), &id) && id >= 0 && (size_t)id < p->n) p->types[id] = SPM_USER;
     if (unk >= 0 && (size_t)unk < p->n) p->types[unk] = SPM_UNKNOWN;
+    for (size_t i = 0; i < p->n; i++)
+        if (p->types[i] == SPM_USER) RY_TRY(put_spaces(p, &p->texts[i]));
+    return RY_OK;
 }
 
 /* A piece that the k-th merge makes scores -k, so that the order of merges is that of scores; else what the file said. */
@@ -170,7 +187,7 @@ static ry_status put_spm(vocab_put *p, const char *model) {
         tree_steps(ry_json_path(p->t->tree, "normalizer"), "normalizers", has_prefix, &prefix);
         tree_steps(ry_json_path(p->t->tree, "pre_tokenizer"), "pretokenizers", has_prefix, &prefix);
     }
-    put_types(p);
+    RY_TRY(put_types(p));
     put_scores(p);
     gguf_put_text(p->m, KEY "model", model, strlen(model));
     gguf_put_text(p->m, KEY "pre", "default", 7);

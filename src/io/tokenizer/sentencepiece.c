@@ -184,7 +184,7 @@ static ry_status spm_parse(tok_spm_file *s, const void *data, size_t n) {
 
 /* ---- the lists ---- */
 /* The pieces as Unigram takes them. A user-defined one gets sentencepiece's bonus, by which it is nearly always chosen. */
-static ry_status spm_words(const tok_spm_file *s, tok_lists *l) {
+static ry_status spm_words(const tok_spm_file *s, tok_lists *l, bool raw_user) {
     l->has_vocab = true;
     l->has_merges = s->model_type != SPM_UNIGRAM;
     l->may_repeat = s->model_type == SPM_UNIGRAM;
@@ -193,7 +193,7 @@ static ry_status spm_words(const tok_spm_file *s, tok_lists *l) {
         if (s->pieces.at[i].type == SPM_NORMAL && s->pieces.at[i].score > most) most = s->pieces.at[i].score;
     for (size_t i = 0; i < s->pieces.n; i++) {
         const tok_spm_piece *p = &s->pieces.at[i];
-        bool bonus = p->type == SPM_USER && s->model_type == SPM_UNIGRAM;
+        bool bonus = p->type == SPM_USER && !raw_user && s->model_type == SPM_UNIGRAM;
         RY_TRY(tok_add_word(l, p->text, p->n, (int32_t)i, bonus ? (double)((float)p->n * most) - 0.1 : (double)p->score));
     }
     return RY_OK;
@@ -236,7 +236,7 @@ static void spm_put_texts(ry_text *t, const tok_spm_file *s, const char *name, i
     ry_text_puts(t, "]");
 }
 
-static void spm_put_added(ry_text *t, const tok_spm_file *s, bool special) {
+static void spm_put_added(ry_text *t, const tok_spm_file *s, bool special, bool raw_user) {
     ry_text_puts(t, "\"added_tokens\":[");
     const char *comma = "";
     for (size_t i = 0; i < s->pieces.n; i++) {
@@ -245,21 +245,22 @@ static void spm_put_added(ry_text *t, const tok_spm_file *s, bool special) {
         if (!control && p->type != SPM_USER) continue;
         ry_text_printf(t, "%s{\"id\":%zu,\"content\":", comma, i);
         ry_text_json(t, p->text, p->n);
+        bool found = control ? special : raw_user;
         ry_text_printf(t, ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":%s,\"special\":%s%s}",
-                       spm_bool(!control), spm_bool(control), control && special ? "" : ",\"sentencepiece\":true");
+                       spm_bool(!control && !raw_user), spm_bool(control), found ? "" : ",\"sentencepiece\":true");
         comma = ",";
     }
     ry_text_puts(t, "],");
 }
 
 /* Hugging Face's steps come as near as they can; "sentencepiece" says it exactly, for spm.c. */
-static void spm_put_normalizer(ry_text *t, const tok_spm_file *s, bool first_only) {
+static void spm_put_normalizer(ry_text *t, const tok_spm_file *s, bool first_only, int user) {
     const char *space = s->escape ? "\xE2\x96\x81" : " ";
     ry_text_printf(t,
                    "\"normalizer\":{\"type\":\"Sequence\",\"sentencepiece\":{\"add_dummy_prefix\":%s,\"remove_extra_whitespaces\":%s,"
                    "\"escape_whitespaces\":%s,\"treat_whitespace_as_suffix\":%s,\"first_only\":%s,",
                    spm_bool(s->dummy_prefix), spm_bool(s->remove_extra), spm_bool(s->escape), spm_bool(s->as_suffix), spm_bool(first_only));
-    spm_put_texts(t, s, "user_defined", SPM_USER);
+    spm_put_texts(t, s, "user_defined", user);
     ry_text_puts(t, "},\"normalizers\":[");
     if (s->charsmap.n) {
         ry_text_puts(t, "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"");
@@ -302,7 +303,7 @@ static void spm_put_decoder(ry_text *t, const tok_spm_file *s, bool special) {
     ry_text_puts(t, "]},");
 }
 
-static void spm_put_model(ry_text *t, const tok_spm_file *s) {
+static void spm_put_model(ry_text *t, const tok_spm_file *s, int user) {
     bool unigram = s->model_type == SPM_UNIGRAM;
     ry_text_printf(t, "\"model\":{\"type\":\"%s\",\"byte_fallback\":%s,", unigram ? "Unigram" : "BPE", spm_bool(s->byte_fallback));
     if (unigram) {
@@ -313,24 +314,25 @@ static void spm_put_model(ry_text *t, const tok_spm_file *s) {
         ry_text_puts(t, ",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":true,\"ignore_merges\":false,");
     }
     ry_text_puts(t, "\"sentencepiece\":{");
-    spm_put_ids(t, s, "hidden", 1u << SPM_UNKNOWN | 1u << SPM_CONTROL | 1u << SPM_BYTE);
+    spm_put_ids(t, s, "hidden", 1u << SPM_UNKNOWN | 1u << SPM_CONTROL | 1u << SPM_BYTE | (user ? 0 : 1u << SPM_USER));
     ry_text_puts(t, ",");
     spm_put_ids(t, s, "unused", 1u << SPM_UNUSED);
     ry_text_puts(t, ",");
-    spm_put_ids(t, s, "user_defined", 1u << SPM_USER);
+    spm_put_ids(t, s, "user_defined", user ? 1u << user : 0);
     ry_text_puts(t, "}}}");
 }
 
 static ry_status spm_tree(ry_json **out, const tok_spm_file *s, const tok_beside *b) {
     ry_text t = {0};
-    bool special = b && b->special;
+    bool special = b && b->special, raw_user = b && b->raw_user;
+    int user = raw_user ? 0 : SPM_USER; /* the type of pieces that sentencepiece itself finds; 0: none */
     ry_text_puts(&t, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,");
-    spm_put_added(&t, s, special);
-    spm_put_normalizer(&t, s, b && b->first_only);
+    spm_put_added(&t, s, special, raw_user);
+    spm_put_normalizer(&t, s, b && b->first_only, user);
     ry_text_puts(&t, "\"pre_tokenizer\":null,");
     spm_put_template(&t, s, b);
     spm_put_decoder(&t, s, special);
-    spm_put_model(&t, s);
+    spm_put_model(&t, s, user);
     ry_status st = ry_text_status(&t);
     if (st == RY_OK) st = ry_json_parse(out, t.at, t.n, s->what, 0);
     ry_text_free(&t);
@@ -343,7 +345,7 @@ ry_status tok_open_spm(ry_tokenizer **out, tok_spm_file *s, const tok_beside *b)
     ry_json *tree = NULL;
     RY_TRY(spm_check(s));
     if (s->charsmap.n) RY_TRY(tok_charsmap_open(&map, s->charsmap.at, s->charsmap.n, s->what));
-    ry_status st = spm_words(s, &lists);
+    ry_status st = spm_words(s, &lists, b && b->raw_user);
     if (st == RY_OK && s->model_type == SPM_BPE) st = spm_merges(s, &lists);
     if (st == RY_OK) st = spm_tree(&tree, s, b);
     if (st == RY_OK) return tok_open_parts(out, tree, &lists, s->what);
