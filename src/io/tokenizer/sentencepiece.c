@@ -2,7 +2,6 @@
  * Knows the file; what sentencepiece does with a text beyond Hugging Face's steps is in spm.c, told by "sentencepiece" objects in the
  * tree, which Hugging Face's library passes over.
  * Sources: src/sentencepiece_model.proto of github.com/google/sentencepiece; protobuf.dev/programming-guides/encoding. */
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include "io/tokenizer/foreign.h"
@@ -188,13 +187,10 @@ static ry_status spm_words(const tok_spm_file *s, tok_lists *l, bool raw_user) {
     l->has_vocab = true;
     l->has_merges = s->model_type != SPM_UNIGRAM;
     l->may_repeat = s->model_type == SPM_UNIGRAM;
-    float most = FLT_MIN; /* sentencepiece's: so it stays where all scores are logarithms */
-    for (size_t i = 0; i < s->pieces.n; i++)
-        if (s->pieces.at[i].type == SPM_NORMAL && s->pieces.at[i].score > most) most = s->pieces.at[i].score;
     for (size_t i = 0; i < s->pieces.n; i++) {
         const tok_spm_piece *p = &s->pieces.at[i];
         bool bonus = p->type == SPM_USER && !raw_user && s->model_type == SPM_UNIGRAM;
-        RY_TRY(tok_add_word(l, p->text, p->n, (int32_t)i, bonus ? (double)((float)p->n * most) - 0.1 : (double)p->score));
+        RY_TRY(tok_add_word(l, p->text, p->n, (int32_t)i, bonus ? (double)(float)(0.1 * ((double)p->n - 1)) : (double)p->score));
     }
     return RY_OK;
 }
@@ -236,9 +232,17 @@ static void spm_put_texts(ry_text *t, const tok_spm_file *s, const char *name, i
     ry_text_puts(t, "]");
 }
 
+static bool spm_has_space(const tok_spm_piece *p) { /* U+2581, which stands only in normalised text */
+    for (size_t i = 0; i + 3 <= p->n; i++)
+        if (!memcmp(p->text + i, "\xE2\x96\x81", 3)) return true;
+    return false;
+}
+
 static void spm_put_added(ry_text *t, const tok_spm_file *s, bool special, bool raw_user) {
-    ry_text_puts(t, "\"added_tokens\":[");
+    /* with other normalizers the token itself would change, and Hugging Face's library stops in some cases */
+    bool plain = !s->charsmap.n && !s->dummy_prefix && !s->remove_extra;
     const char *comma = "";
+    ry_text_puts(t, "\"added_tokens\":[");
     for (size_t i = 0; i < s->pieces.n; i++) {
         const tok_spm_piece *p = &s->pieces.at[i];
         bool control = p->type == SPM_CONTROL || (p->type == SPM_UNKNOWN && special);
@@ -247,7 +251,7 @@ static void spm_put_added(ry_text *t, const tok_spm_file *s, bool special, bool 
         ry_text_json(t, p->text, p->n);
         bool found = control ? special : raw_user;
         ry_text_printf(t, ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":%s,\"special\":%s%s}",
-                       spm_bool(!control && !raw_user), spm_bool(control), found ? "" : ",\"sentencepiece\":true");
+                       spm_bool(!control && !raw_user && plain && spm_has_space(p)), spm_bool(control), found ? "" : ",\"sentencepiece\":true");
         comma = ",";
     }
     ry_text_puts(t, "],");

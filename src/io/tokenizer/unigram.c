@@ -1,8 +1,8 @@
 /* unigram.c - the model of type Unigram: the sequence of pieces with the highest sum of scores.  Owns the trie of its pieces.
  *
  * Behaviour: that of Hugging Face's tokenizers (models/unigram, the optimized Viterbi), ties included: of two ways with equal sums the
- * one whose last piece is longest stays. Where the tree has "sentencepiece" (sentencepiece.c), that of sentencepiece: sums rounded to
- * float, and only normal and user-defined pieces stand for text.
+ * one whose last piece is longest stays. Where the tree has "sentencepiece" (sentencepiece.c), that of sentencepiece 0.2.3: sums rounded
+ * to float, and only normal and user-defined pieces stand for text.
  *
  * Speed and memory: where no piece that was found so far reaches beyond a place, every way leads through it: what comes before is
  * settled and written, and only the stretch since the last such place is kept. Time is linear in the text, for each byte at most the
@@ -13,6 +13,7 @@
 #include "io/tokenizer/prefixes.h"
 #include "io/utf8.h"
 
+#define UNIGRAM_LARGE   100000.0
 #define UNIGRAM_PENALTY 10.0 /* an unknown character scores so much less than the worst piece */
 
 typedef struct unigram_model {
@@ -134,10 +135,19 @@ static ry_status unigram_room(tok_work *w, size_t *have, size_t to) {
 }
 
 static void unigram_offer(const unigram_model *m, unigram_place *p, double sum, size_t from, int32_t id) {
+    if (m->rounded) sum = (double)(float)sum;
     if (p->from != (uint32_t)UNIGRAM_NOWHERE && !(sum > p->sum)) return;
-    p->sum = m->rounded ? (double)(float)sum : sum;
+    p->sum = sum;
     p->from = (uint32_t)from;
     p->id = id;
+}
+
+/* As sentencepiece: sums begin anew before they are so large that a float holds no fractions. */
+static void unigram_lower(unigram_place *p, size_t at, size_t reach) {
+    double sum = p[at].sum;
+    if (sum >= -UNIGRAM_LARGE && sum <= UNIGRAM_LARGE) return;
+    for (size_t i = at; i <= reach || i == at; i++)
+        if (i == at || p[i].from != (uint32_t)UNIGRAM_NOWHERE) p[i].sum = (double)(float)(p[i].sum - sum);
 }
 
 static ry_status unigram_unknown(unigram_walk *k) {
@@ -185,6 +195,7 @@ static ry_status unigram_encode(const tok_model *base, tok_work *w, const char *
         int32_t cp;
         size_t len = utf8_next(c, left, &cp);
         bool single = false;
+        if (m->rounded) unigram_lower((unigram_place *)(void *)w->scratch.at, at, reach);
         double sum = ((unigram_place *)(void *)w->scratch.at)[at].sum;
         uint32_t node = 0;
         for (size_t i = 0; i < left && (node = tok_prefixes_step(&m->pieces, node, c[i])); i++) {
