@@ -649,7 +649,8 @@ typedef struct ry_pull_options {
  * and checking sizes and hashes. *out: its folder, the caller's (ry_free). HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN and HF_ENDPOINT
  * are honoured. EIO, ENOENT, EFORMAT where the server sends something else than it promised. */
 RY_API ry_status ry_pull(char **out, const char *repo, const ry_pull_options *o);
-/* What a user calls a model as a path: a file or folder as it is, else "org/name" in the local cache. *out is the caller's (ry_free). */
+/* What a user calls a model as a path: a file or folder as it is, else "org/name" in the local cache. Models, tokenizers and templates are
+ * opened by such names too. *out is the caller's (ry_free). */
 RY_API ry_status ry_model_path(char **out, const char *model);
 
 /* ---------------------------------------------------------------- files and tools ---- */

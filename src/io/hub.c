@@ -123,7 +123,7 @@ ry_status hub_snapshot(char **out, const char *repo, const char *revision) {
     }
     if (st == RY_OK && commit && !(snapshot = format("%s/snapshots/%s", folder, commit))) st = RY_ENOMEM;
     if (st == RY_OK && (!snapshot || os_kind(snapshot) != OS_FOLDER))
-        st = ry_fail(RY_ENOENT, "%s is neither a file or folder nor a model in the Hugging Face cache; fetch it with: rusty pull %s", repo, repo);
+        st = ry_fail(RY_ENOENT, "%s: there is no such file or folder, nor such a model in the Hugging Face cache; rusty pull %s would fetch it", repo, repo);
     ry_mem_free(folder);
     ry_mem_free(ref);
     ry_mem_free(commit);

@@ -3,6 +3,7 @@
 #include "base/os.h"
 #include "base/text.h"
 #include "core/op.h"
+#include "io/hub.h"
 #include "io/yaml.h"
 #include <stdio.h>
 #include <string.h>
@@ -128,8 +129,14 @@ static ry_status end_tokens_of(ry_model *m, const char *folder) {
 ry_status ry_model_open(ry_model **out, ry_device *d, const char *path, const ry_model_options *o) {
     ry_model *m = NULL;
     model_source *source = NULL;
-    if (!path || os_kind(path) == OS_NOTHING)
-        RY_FAIL(RY_ENOENT, "%s: a model is a folder with config.json and model.safetensors, or a GGUF file", path ? path : "model");
+    if (!path) RY_FAIL(RY_EARG, "a model is a folder with config.json and model.safetensors, a GGUF file, or ORG/NAME in the Hugging Face cache");
+    if (os_kind(path) == OS_NOTHING) {
+        char *at;
+        RY_TRY(ry_model_path(&at, path));
+        ry_status st = ry_model_open(out, d, at, o);
+        ry_mem_free(at);
+        return st;
+    }
     RY_TRY(source_open(&source, path));
     ry_json *json = source->config;
     bool folder = os_kind(path) == OS_FOLDER;
@@ -180,6 +187,13 @@ static ry_status init_from(ry_model **out, ry_device *d, ry_json *json, const ch
 ry_status ry_model_init(ry_model **out, ry_device *d, const char *config, int64_t vocab_size, uint64_t seed, const ry_model_options *o) {
     ry_json *json = NULL;
     char *inside = NULL;
+    if (os_kind(config) == OS_NOTHING && strchr(config, '/') && hub_is_repo(config)) {
+        char *at;
+        RY_TRY(ry_model_path(&at, config));
+        ry_status st = ry_model_init(out, d, at, vocab_size, seed, o);
+        ry_mem_free(at);
+        return st;
+    }
     if (os_kind(config) == OS_FOLDER && !(inside = os_join(config, "config.json"))) return RY_ENOMEM;
     ry_status st = ry_config_read(&json, inside ? inside : config);
     if (st == RY_OK) st = init_from(out, d, json, inside ? inside : config, vocab_size, seed, o);

@@ -240,6 +240,21 @@ static void test_stopped(void **state) {
     whole();
 }
 
+/* A model that is called by its name, as it lies in the cache. */
+static void test_by_name(void **state) {
+    (void)state;
+    begin("by_name", GOOD);
+    assert_run(0, "$R train --config shape.yaml --data text.txt --tokenizer chars --seq-len 32 -b 2 --iters 1 -o cache/models--a--b/snapshots/" COMMIT);
+    assert_run(0, "mkdir -p cache/models--a--b/refs && printf " COMMIT " > cache/models--a--b/refs/main");
+    assert_run(0, "$R run -m a/b -p line -n 2");
+    assert_run(0, "$R eval -m a/b --data text.txt --seq-len 32");
+    assert_run(0, "printf line | $R tokenize -m a/b");
+    assert_run(1, "$R run -m a/c -p line -n 2");
+    assert_in("err.txt", "rusty pull a/c");
+    assert_run(1, "$R run -m ../b -p line -n 2");
+    assert_in("err.txt", "no such file");
+}
+
 static int open_server(void **state) {
     (void)state;
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -265,6 +280,6 @@ int main(void) {
     puts("built without libcurl: nothing to test");
     return 77;
 #endif
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_mended), cmocka_unit_test(test_refused), cmocka_unit_test(test_stopped)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_mended), cmocka_unit_test(test_refused), cmocka_unit_test(test_stopped), cmocka_unit_test(test_by_name)};
     return cmocka_run_group_tests(tests, open_server, NULL);
 }

@@ -209,9 +209,15 @@ static ry_status finish(ry_template **out, ry_template *t, ry_status st) {
 ry_status ry_template_open(ry_template **out, const char *path) {
     if (!out || !path) RY_FAIL(RY_EARG, "ry_template_open needs a path and a place for the template");
     ry_template *t = NULL;
-    ry_status st = template_new(&t, path);
     int kind = os_kind(path);
-    if (st == RY_OK && kind == OS_NOTHING) st = ry_fail(RY_ENOENT, "%s: there is no such file or folder", path);
+    if (kind == OS_NOTHING) {
+        char *at;
+        RY_TRY(ry_model_path(&at, path));
+        ry_status found = ry_template_open(out, at);
+        ry_mem_free(at);
+        return found;
+    }
+    ry_status st = template_new(&t, path);
     if (st == RY_OK) {
         if (kind == OS_FOLDER) st = open_folder(t, path);
         else if (ends_in(path, ".gguf")) st = open_gguf(t, path);
