@@ -81,18 +81,11 @@ static ry_status find_tokenizer(const args *a, ry_tokenizer **out) {
     *out = NULL;
     if (a->tokenizer) return app_tokenizer(out, a->tokenizer, a->data);
     if (a->model) {
-        char *path = os_join(a->model, "tokenizer.json");
-        if (!path) return RY_ENOMEM;
-        int kind = os_kind(path);
-        ry_mem_free(path);
-        if (kind == OS_FILE || os_kind(a->model) == OS_FILE) {
-            ry_status st = ry_tokenizer_open(out, a->model);
-            return st == RY_EUNSUPPORTED && is_tensors(a->data) ? RY_OK : st;
-        }
+        ry_status st = ry_tokenizer_open(out, a->model);
+        return (st == RY_ENOENT || st == RY_EUNSUPPORTED) && is_tensors(a->data) ? RY_OK : st;
     }
     if (is_tensors(a->data)) return RY_OK;
-    if (a->config) return ry_tokenizer_bytes(out);
-    RY_FAIL(RY_EARG, "text needs a tokenizer: give --tokenizer bytes, chars or a folder");
+    return ry_tokenizer_bytes(out);
 }
 
 static ry_status open_model(const args *a, ry_model **m, ry_device *d, const ry_tokenizer *tok) {

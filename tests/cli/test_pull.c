@@ -248,7 +248,6 @@ static void test_by_name(void **state) {
     assert_run(0, "mkdir -p cache/models--a--b/refs && printf " COMMIT " > cache/models--a--b/refs/main");
     assert_run(0, "$R run -m a/b -p line -n 2");
     assert_run(0, "$R eval -m a/b --data text.txt --seq-len 32");
-    assert_run(0, "printf line | $R tokenize -m a/b");
     assert_run(1, "$R run -m a/c -p line -n 2");
     assert_in("err.txt", "rusty pull a/c");
     assert_run(1, "$R run -m ../b -p line -n 2");
