@@ -24,9 +24,11 @@ static void test_renders(void **state) {
     same("<s>h\xC3\xA9");
     assert_run(0, ASK "-m m --bos-token B");
     same("Bh\xC3\xA9");
-    assert_run(0, "echo '[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"}]' | $R template -m t.jinja --no-generation-prompt --json");
-    assert_in("out.txt", "\"assistant\":[");
-    assert_in("out.txt", "\"text\":\"<user>a<assistant>b");
+#define TALK "echo '[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"bc\"}]' | $R template --no-generation-prompt --json "
+    assert_run(0, "echo '{%% for m in messages %%}<{{ m.role[0] }}>{{ m.content }}{%% endfor %%}{%% if add_generation_prompt %%}<a>{%% endif %%}' > s.jinja; " TALK "-m s.jinja");
+    same("{\"text\":\"<u>a<a>bc\",\"assistant\":[[7,9]]}\n");
+    assert_run(1, TALK "-m t.jinja"); /* what stands behind the messages moves */
+    assert_in("err.txt", "message 1");
 }
 
 static void test_refuses(void **state) {
