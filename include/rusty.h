@@ -471,6 +471,9 @@ RY_API ry_status ry_model_open(ry_model **out, ry_device *d, const char *folder,
 RY_API ry_status ry_model_init(ry_model **out, ry_device *d, const char *config, int64_t vocab_size, uint64_t seed, const ry_model_options *o);
 RY_API ry_status ry_model_init_text(ry_model **out, ry_device *d, const char *yaml, int64_t vocab_size, uint64_t seed, const ry_model_options *o);
 RY_API void ry_model_close(ry_model *m);
+/* Writes a model anew: as a GGUF file, or as a folder of safetensors, tokenizer and template with it. t: f32, f16, bf16, for GGUF the block
+ * formats too (norms and vectors stay f32); 0 = as they are. What the format cannot express is EUNSUPPORTED. */
+RY_API ry_status ry_export(const char *model, const char *out, bool gguf, ry_dtype t);
 RY_API ry_status ry_model_save(const ry_model *m, const char *folder, ry_dtype t); /* config.json + model.safetensors; t 0 = f32 */
 RY_API int64_t ry_model_params(const ry_model *m); /* number of weights */
 RY_API int64_t ry_model_vocab(const ry_model *m);

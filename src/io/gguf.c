@@ -62,6 +62,8 @@ static uint64_t gguf_le(const void *data, size_t n) {
 
 const char *gguf_type_name(gguf_type t) { return (unsigned)t < GGUF_TYPES ? gguf_types[t].name : "unknown"; }
 
+size_t gguf_type_bytes(gguf_type t) { return (unsigned)t < GGUF_TYPES ? gguf_types[t].bytes : 0; }
+
 /* The row of a tensor type: its dtype (RY_NONE: not ours), block and bytes of a block. NULL: no type of the format. */
 static const char *gguf_tensor_row(uint32_t number, ry_dtype *type, int *block, int *bytes) {
     for (int t = RY_NONE + 1; t < RY_DTYPE_COUNT; t++) {

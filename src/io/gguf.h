@@ -9,6 +9,7 @@ typedef enum gguf_type { /* the numbers of the file format */
 } gguf_type;
 
 const char *gguf_type_name(gguf_type t); /* "u32" */
+size_t gguf_type_bytes(gguf_type t);     /* 0: texts and arrays */
 
 /* Not 0-terminated; may hold 0. Keys are UTF-8; so is what gguf_string and gguf_texts give, which check it. */
 typedef struct gguf_text { const char *at; size_t n; } gguf_text;

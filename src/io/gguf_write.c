@@ -74,6 +74,18 @@ void gguf_put_texts(gguf_meta *m, const char *key, const gguf_text *v, size_t n)
     put_array(m, key, GGUF_TEXT, n);
     for (size_t i = 0; i < n; i++) put_string(&m->bytes, v[i].at, v[i].n);
 }
+void gguf_put_value(gguf_meta *m, const gguf_value *v) {
+    if (v->item == GGUF_ARRAY) return;
+    put_string(&m->bytes, v->key.at, v->key.n);
+    put_le(&m->bytes, v->type, 4);
+    m->n++;
+    if (v->type == GGUF_ARRAY) {
+        put_le(&m->bytes, v->item, 4);
+        put_le(&m->bytes, v->n, 8);
+    }
+    for (size_t i = 0; i < v->n && v->item == GGUF_TEXT; i++) put_string(&m->bytes, v->texts[i].at, v->texts[i].n);
+    if (v->item != GGUF_TEXT) ry_text_add(&m->bytes, v->data, v->n * gguf_type_bytes(v->item));
+}
 void gguf_meta_free(gguf_meta *m) {
     ry_text_free(&m->bytes);
     m->n = 0;

@@ -17,6 +17,7 @@ void gguf_put_i32s(gguf_meta *m, const char *key, const int32_t *v, size_t n);
 void gguf_put_f32s(gguf_meta *m, const char *key, const float *v, size_t n);
 void gguf_put_bools(gguf_meta *m, const char *key, const bool *v, size_t n);
 void gguf_put_texts(gguf_meta *m, const char *key, const gguf_text *v, size_t n);
+void gguf_put_value(gguf_meta *m, const gguf_value *v); /* as it was read; arrays of arrays are left out */
 void gguf_meta_free(gguf_meta *m);
 
 /* Writes beside its place and renames. source gives the bytes of t[i] (t[i].data is not looked at), valid until its next call; it is

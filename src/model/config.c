@@ -15,7 +15,7 @@ static const struct { const char *name; rope_kind kind; } ropes[] = {
 enum { BIG = 1 << 30 };
 
 /* Keys of every family. A family's own are read after them. */
-static const model_key common[] = {
+const model_key model_common_keys[] = {
     MODEL_SIZE("hidden_size", hidden_size), MODEL_INT("num_hidden_layers", num_hidden_layers, 1, 100000),
     MODEL_INT("num_attention_heads", num_attention_heads, 1, 1 << 20), MODEL_INT("num_key_value_heads", num_key_value_heads, 1, 1 << 20),
     MODEL_SIZE("intermediate_size", intermediate_size), MODEL_INT("head_dim", head_dim, 1, 1 << 20), MODEL_SIZE("vocab_size", vocab_size),
@@ -214,8 +214,8 @@ ry_status config_end_tokens(model_config *c, const ry_json *j, const char *what)
 
 const model_key *model_key_of(const model_family *f, size_t at) {
     for (int k = 0; k < 2; k++)
-        for (const model_key *key = k ? common : f->keys; key && key->name; key++)
-            if (key->at == at && key->kind != KEY_REFUSE) return key;
+        for (const model_key *key = k ? model_common_keys : f->keys; key && key->name; key++)
+            if (key->at == at && !key->second) return key;
     return NULL;
 }
 
@@ -238,7 +238,7 @@ ry_status config_read(model_config *c, const model_family *f, ry_json *j, const 
     if (c->rope[0].theta == 0) c->rope[0].theta = 10000;
     if (c->sparse_step == 0) c->sparse_step = 1;
     RY_TRY(ry_json_need_object(j, what));
-    RY_TRY(read_keys(c, common, j, what));
+    RY_TRY(read_keys(c, model_common_keys, j, what));
     RY_TRY(read_keys(c, f->keys, j, what));
     if (f->finish) RY_TRY(f->finish(c, j, what));
     RY_TRY(need(c, f, offsetof(model_config, hidden_size), what));
@@ -313,7 +313,7 @@ ry_status config_complete(ry_json *j, const model_config *c, const model_family 
     RY_TRY(put_missing(j, "model_type", ry_json_new_text(f->model_type)));
     RY_TRY(put_missing(j, "pad_token_id", ry_json_new_null())); /* some families' default lies beyond a small vocabulary */
     for (int k = 0; k < 2; k++)
-        for (const model_key *key = k ? f->keys : common; key && key->name; key++)
+        for (const model_key *key = k ? f->keys : model_common_keys; key && key->name; key++)
             if (!key->second && (k || !replaced(f, key))) RY_TRY(put_missing(j, key->name, value_of(c, key)));
     RY_TRY(ry_json_put(j, model_key_of(f, offsetof(model_config, vocab_size))->name, ry_json_new_int(c->vocab_size)));
     if (!ry_json_find(j, "rope_parameters") && c->rope_layers != ROPE_NEVER)

@@ -10,14 +10,9 @@
 
 enum { KEY_MAX = 128 };
 
-typedef struct gguf_field {
-    const char *name;
-    size_t at;
-    bool always; /* written also where the family has no key for it */
-} gguf_field;
 #define FIELD(name, field) {name, offsetof(model_config, field), false}
 #define ALWAYS(name, field) {name, offsetof(model_config, field), true}
-static const gguf_field fields[] = {
+const gguf_field gguf_fields[] = {
     ALWAYS("block_count", num_hidden_layers),
     ALWAYS("context_length", max_position_embeddings),
     ALWAYS("embedding_length", hidden_size),
@@ -49,15 +44,8 @@ static const gguf_field fields[] = {
     FIELD("expert_weights_norm", norm_topk),
     FIELD("leading_dense_block_count", dense_first),
     FIELD("shortconv.l_cache", conv_taps),
-};
-enum { FIELDS = sizeof fields / sizeof *fields };
+    {0}};
 
-/* What is no field of model_config: metadata by its own name, or a tensor whose presence says yes (or no). */
-typedef enum { OWN_NUMBER, OWN_BOOL, OWN_WITH, OWN_WITHOUT } own_kind;
-typedef struct gguf_own {
-    own_kind kind;
-    const char *name, *key;
-} gguf_own;
 #define OWN static const gguf_own
 OWN own_granite[] = {{OWN_NUMBER, "logit_scale", "logits_scaling"}, {0}};
 OWN own_neox[] = {{OWN_BOOL, "use_parallel_residual", "use_parallel_residual"}, {0}};
@@ -75,13 +63,13 @@ static const gguf_arch archs[] = {
     {.name = "qwen3", .model_type = "qwen3"},
     {.name = "qwen3moe", .model_type = "qwen3_moe", .fixed = "{\"norm_topk_prob\": true}"},
     {.name = "gemma", .model_type = "gemma"},
-    {.name = "gemma2", .model_type = "gemma2"},
-    {.name = "gemma3", .model_type = "gemma3_text"},
+    {.name = "gemma2", .model_type = "gemma2", .windows = true},
+    {.name = "gemma3", .model_type = "gemma3_text", .windows = true},
     {.name = "phi2", .model_type = "phi", .own = own_phi},
-    {.name = "phi3", .model_type = "phi3"},
+    {.name = "phi3", .model_type = "phi3", .windows = true},
     {.name = "gpt2", .model_type = "gpt2"},
     {.name = "gptneox", .model_type = "gpt_neox", .own = own_neox},
-    {.name = "gpt-oss", .model_type = "gpt_oss"},
+    {.name = "gpt-oss", .model_type = "gpt_oss", .windows = true},
     {.name = "starcoder2", .model_type = "starcoder2"},
     {.name = "stablelm", .model_type = "stablelm", .own = own_stablelm},
     {.name = "smollm3", .model_type = "smollm3", .pairs = true},
@@ -89,7 +77,7 @@ static const gguf_arch archs[] = {
     {.name = "olmo2", .model_type = "olmo2"},
     {.name = "granite", .model_type = "granite", .own = own_granite, .pairs = true},
     {.name = "command-r", .model_type = "cohere", .own = own_cohere},
-    {.name = "cohere2", .model_type = "cohere2"},
+    {.name = "cohere2", .model_type = "cohere2", .windows = true},
     {.name = "glm4", .model_type = "glm4"},
     {.name = "nemotron", .model_type = "nemotron"},
     {.name = "deepseek2", .model_type = "deepseek_v3", .own = own_deepseek, .fixed = "{\"norm_topk_prob\": false, \"n_group\": 1, \"topk_group\": 1}"},
@@ -337,6 +325,8 @@ static ry_status read_scaling(const reader *r, ry_json *rope, double theta) {
     }
     if (!yarn) return ry_json_put(rope, "rope_type", ry_json_new_text("default"));
     RY_TRY(get_real(&ext, r, "rope.scaling.yarn_ext_factor"));
+    RY_TRY(get_real(&attn, r, "rope.scaling.attn_factor"));
+    if (!isnan(attn) && factor > 1) attn *= 0.1 * log(factor) + 1;
     RY_TRY(get_real(&attn, r, "rope.scaling.yarn_attn_factor"));
     RY_TRY(get_real(&fast, r, "rope.scaling.yarn_beta_fast"));
     RY_TRY(get_real(&slow, r, "rope.scaling.yarn_beta_slow"));
@@ -350,8 +340,9 @@ static ry_status read_scaling(const reader *r, ry_json *rope, double theta) {
     RY_TRY(put_if(rope, "beta_slow", slow));
     if (!r->family->base.rope[0].truncate && r->family->base.rope[0].kind == ROPE_YARN) RY_TRY(ry_json_put(rope, "truncate", ry_json_new_bool(false)));
     if (isnan(log_mul)) return RY_OK;
-    RY_TRY(put_if(rope, "mscale", short_real(10 * log_mul)));
-    return put_if(rope, "mscale_all_dim", short_real(10 * log_mul));
+    bool latent = r->family->base.kv_rank > 0; /* there it is a tenth of what it says, and stands for both */
+    RY_TRY(put_if(rope, "mscale", latent ? short_real(10 * log_mul) : 1));
+    return put_if(rope, "mscale_all_dim", latent ? short_real(10 * log_mul) : log_mul);
 }
 
 /* The part of a head that turns, so that (int)(head * part) gives turning again. */
@@ -487,7 +478,7 @@ static ry_status read_all(const reader *r, const ry_json *fixed) {
         int64_t i;
         RY_TRY(ry_json_put(r->j, it.key, ry_json_as_bool(it.value, &b) ? ry_json_new_bool(b) : ry_json_as_int(it.value, &i) ? ry_json_new_int(i) : ry_json_new_null()));
     }
-    for (size_t i = 0; i < FIELDS; i++) RY_TRY(read_field(r, &fields[i]));
+    for (const gguf_field *d = gguf_fields; d->name; d++) RY_TRY(read_field(r, d));
     for (const gguf_own *o = r->a->own; o && o->name; o++) RY_TRY(read_own(r, o));
     RY_TRY(read_biases(r));
     RY_TRY(read_rope(r));

@@ -278,6 +278,8 @@ ry_status gguf_source_open(model_source *s, const char *path) {
     return RY_OK;
 }
 
+const model_config *gguf_source_config(const model_source *s) { return &s->gguf->cfg; }
+
 void gguf_source_close(struct gguf_model *g) {
     if (!g) return;
     for (size_t i = 0; i < g->files.n; i++) gguf_close(g->files.at[i]);

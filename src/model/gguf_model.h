@@ -22,6 +22,7 @@ void gguf_tensor_name(char *out, size_t size, const model_family *f, model_role 
 
 struct model_source;
 ry_status gguf_source_open(struct model_source *s, const char *path); /* fills s */
+const model_config *gguf_source_config(const struct model_source *s); /* of a source that is GGUF */
 ry_status gguf_source_read(const struct model_source *s, const model_stored *t, void *out);
 void gguf_source_close(struct gguf_model *g);
 #endif

@@ -230,6 +230,7 @@ size_t weights_stored(const ry_model *m);
 ry_status weights_list(ry_arena *names, const ry_model *m, weights_part *out);
 ry_status weights_restore(ry_model *m, const char *path); /* all variables, from a file of these tensors in the variables' dtypes */
 const char *weights_prefix(const ry_model *m); /* which of the family's prefixes the file has */
+extern const model_key model_common_keys[]; /* of every family; ends with a row without a name */
 const model_key *model_key_of(const model_family *f, size_t at); /* the key that fills a field: the family's own, else the common one; NULL */
 const model_family *model_family_find(const char *model_type);
 /* The name of a tensor: role and layer (-1: of the model) of the family; part: which of several; -1: "*" for all of them. */

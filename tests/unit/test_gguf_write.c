@@ -60,6 +60,19 @@ static void round_trip(void **state) {
     assert_true(t->type == RY_Q8_0 && t->spec.dim[0] == 3 && !memcmp(t->data, q, sizeof q));
     assert_int_equal(gguf_tensor_find(f, "scalar")->spec.rank, 0);
     assert_int_equal(gguf_tensor_find(f, "none")->bytes, 0);
+    gguf_meta copy = {0}; /* what was read can be put again */
+    for (size_t k = 0; k < gguf_value_count(f); k++) gguf_put_value(&copy, gguf_value_at(f, k));
+    assert_ok(gguf_write("tmp_gguf_write/copy.gguf", &copy, 0, NULL, given, NULL));
+    gguf_meta_free(&copy);
+    gguf_file *g;
+    assert_ok(gguf_open(&g, "tmp_gguf_write/copy.gguf"));
+    assert_int_equal(gguf_value_count(g), 9);
+    for (size_t k = 0; k < 9; k++) {
+        const gguf_value *x = gguf_value_at(f, k), *y = gguf_value_at(g, k);
+        assert_true(x->type == y->type && x->item == y->item && x->n == y->n && x->key.n == y->key.n && !memcmp(x->key.at, y->key.at, x->key.n));
+        for (size_t j = 0; j < x->n; j++) assert_true(x->texts ? x->texts[j].n == y->texts[j].n && !memcmp(x->texts[j].at, y->texts[j].at, x->texts[j].n) : gguf_item_real(x, j) == gguf_item_real(y, j));
+    }
+    gguf_close(g);
     gguf_close(f);
 }
 
