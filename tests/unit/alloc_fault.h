@@ -167,6 +167,31 @@ done:
     return st;
 }
 
+/* Variables of many tensors, opened, saved and restored; layers with a state, cut back. */
+static inline ry_status fault_families(void *ud) {
+    ry_device *d = NULL;
+    ry_model *m = NULL;
+    ry_session *s = NULL;
+    int32_t ids[5] = {1, 2, 3, 4, 5};
+    ry_status st;
+    (void)ud;
+    RY_GO(st, done, ry_device_open(&d, "cpu", &(ry_device_options){.threads = 1}));
+    RY_GO(st, done, ry_model_open(&m, d, FAULT_FOLDER "/experts", &(ry_model_options){.master_f32 = true}));
+    RY_GO(st, done, ry_model_save(m, FAULT_FOLDER "/saved", RY_F32));
+    RY_GO(st, done, weights_restore(m, FAULT_FOLDER "/saved/model.safetensors"));
+    ry_model_close(m);
+    m = NULL;
+    RY_GO(st, done, ry_model_open(&m, d, FAULT_FOLDER "/conv", NULL));
+    RY_GO(st, done, ry_session_open(&s, m, &(ry_session_options){.context = 8}));
+    RY_GO(st, done, ry_session_feed(s, ids, 5, NULL, false));
+    RY_GO(st, done, ry_session_rewind(s, 2));
+done:
+    ry_session_close(s);
+    ry_model_close(m);
+    ry_device_close(d);
+    return st;
+}
+
 static inline ry_status fault_tokenizers(void *ud) {
     ry_tokenizer *t[2] = {NULL, NULL}, *read = NULL;
     int32_t *ids = NULL;
@@ -267,6 +292,14 @@ static inline int fault_setup(void **state) {
     assert_ok(ry_model_init_text(&m, d, fault_config, FAULT_VOCAB, 1, NULL));
     assert_ok(ry_model_save(m, FAULT_FOLDER "/model", RY_BF16));
     ry_model_close(m);
+    for (int k = 0; k < 2; k++) { /* experts; convolutions */
+        char text[512];
+        snprintf(text, sizeof text, "%s%s", fault_config,
+                 k ? "model_type: lfm2\nblock_multiple_of: 8\nfull_attn_idxs: [1]\n" : "model_type: mixtral\nnum_local_experts: 3\nnum_experts_per_tok: 2\n");
+        assert_ok(ry_model_init_text(&m, d, text, FAULT_VOCAB, 1, NULL));
+        assert_ok(ry_model_save(m, k ? FAULT_FOLDER "/conv" : FAULT_FOLDER "/experts", RY_BF16));
+        ry_model_close(m);
+    }
     ry_device_close(d);
     return 0;
 }
