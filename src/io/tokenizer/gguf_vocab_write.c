@@ -266,7 +266,7 @@ static ry_status put_all(vocab_put *p, const int32_t *ids, size_t n_ids, const c
     p->scores = RY_NEW(&p->arena, float, p->n);
     if (!p->texts || !p->types || !p->scores) return RY_ENOMEM;
     for (size_t i = 0; i < p->n; i++) RY_TRY(put_entry(p, i));
-    if (!bert && !unigram && !bytes && !tree_flag(t->tree, "model.byte_fallback", false))
+    if (!bert && !unigram && !bytes && !tree_flag(t->tree, "model.byte_fallback", false) && !ry_json_path(t->tree, "model.sentencepiece"))
         RY_FAIL(RY_EUNSUPPORTED, "GGUF has no name for this tokenizer (a %s without bytes); it cannot be exported", model_name(t));
     RY_TRY(bert ? put_bert(p, ids, n_ids) : unigram ? put_spm(p, "t5") : bytes ? put_bytes(p) : put_spm(p, "llama"));
     gguf_put_texts(p->m, KEY "tokens", p->texts, p->n);

@@ -160,10 +160,32 @@ static ry_status bytes_merges(tok_bytes_file *f) {
     return st;
 }
 
+/* Special tokens without a word get one: an added token's id is that of its word. */
+static ry_status bytes_added(tok_bytes_file *f) {
+    int64_t size = 0;
+    for (size_t i = 0; i < f->added.n; i++)
+        if (f->added.at[i].id >= size) size = f->added.at[i].id + 1;
+    if (size > (int64_t)(f->lists.words.n + f->added.n) + (1 << 22))
+        RY_FAIL(RY_EFORMAT, "%s: a special token has the id %lld, far beyond the vocabulary of %zu words", f->what, (long long)size - 1,
+                f->lists.words.n);
+    bool *has = ry_mem_zalloc((size_t)size + 1);
+    if (!has) return RY_ENOMEM;
+    for (size_t i = 0; i < f->lists.words.n; i++)
+        if (f->lists.words.at[i].id >= 0 && f->lists.words.at[i].id < size) has[f->lists.words.at[i].id] = true;
+    ry_status st = RY_OK;
+    for (size_t i = 0; i < f->added.n && st == RY_OK; i++) {
+        const tok_special *s = &f->added.at[i];
+        if (!has[s->id]) st = tok_add_word(&f->lists, s->text, s->n, (int32_t)s->id, 0);
+    }
+    ry_mem_free(has);
+    return st;
+}
+
 ry_status tok_open_bytes(ry_tokenizer **out, tok_bytes_file *f, const tok_beside *b) {
     ry_json *tree = NULL;
     ry_status st = f->lists.has_merges ? RY_OK : bytes_merges(f);
     f->lists.has_vocab = f->lists.has_merges = true;
+    if (st == RY_OK) st = bytes_added(f);
     if (st == RY_OK) st = bytes_tree(&tree, f, b);
     RY_VEC_FREE(&f->added);
     if (st == RY_OK) return tok_open_parts(out, tree, &f->lists, f->what);
