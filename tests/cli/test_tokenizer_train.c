@@ -1,4 +1,4 @@
-/* test_tokenizer.c - rusty tokenizer train: a tokenizer from text, and a model that is trained with it. */
+/* test_tokenizer_train.c - rusty tokenizer train: a tokenizer from text, and a model that is trained with it. */
 #include "cli/cli.h"
 
 static void test_train_and_use(void **state) {
