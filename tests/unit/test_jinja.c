@@ -1,6 +1,7 @@
 /* test_jinja.c - the template language by itself: what each construct gives, what is refused, what is too much; where templates and tokens
  * are found; the assistant's spans; every allocation failing. */
 #include "unit/io_help.h"
+#include <rusty.h>
 
 static const char vars[] = "{\"s\":\"Hello World\",\"l\":[3,1,2],\"d\":{\"x\":1,\"items\":5,\"k-e\":\"it's\"},\"n\":null,\"u\":\"na\\u00efve \\ud83d\\ude00\",\"big\":12345678901234567890,"
                            "\"m\":[{\"role\":\"user\",\"n\":3},{\"role\":\"bot\",\"n\":1}]}";

@@ -253,7 +253,7 @@ static void test_odd_configs(void **state) {
     ry_model *m = NULL;
     assert_is(RY_ENOENT, ry_model_open(&m, dev, FOLDER "/nowhere", NULL));
     assert_says("nowhere");
-    assert_is(RY_ENOENT, ry_model_open(&m, dev, NULL, NULL));
+    assert_is(RY_EARG, ry_model_open(&m, dev, NULL, NULL));
 }
 
 /* Shapes that are no model input. */
