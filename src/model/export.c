@@ -58,7 +58,7 @@ static ry_dtype type_for(exporter *x, const char *name, model_role r, bool bias,
     for (size_t i = 0; i < sizeof smaller / sizeof *smaller; i++)
         if (row % ry_dtype_row(t)->block && smaller[i].from == t) fits = smaller[i].to;
     if (row % ry_dtype_row(fits)->block) fits = RY_F16;
-    if (fits != t && !x->fallbacks++) x->first_fallback = name;
+    if (fits != t && !x->fallbacks++) x->first_fallback = ry_arena_strdup(&x->arena, name);
     return fits;
 }
 
@@ -346,7 +346,7 @@ static ry_status write_gguf(exporter *x, const char *model, const char *out) {
     if (st == RY_OK && window && !x->arch->windows)
         ry_log_line(RY_LOG_WARN, "attention sees %lld positions back; the file says so, but llama.cpp does not look at it in %s", (long long)m->cfg.sliding_window, x->arch->name);
     if (st == RY_OK && x->fallbacks)
-        ry_log_line(RY_LOG_WARN, "%zu tensors have rows that are no multiple of %s's blocks and took another type, the first: %s", x->fallbacks, ry_dtype_name(x->to), x->first_fallback);
+        ry_log_line(RY_LOG_WARN, "%zu tensors have rows that are no multiple of %s's blocks and took another type, the first: %s", x->fallbacks, ry_dtype_name(x->to), x->first_fallback ? x->first_fallback : "");
     ry_mem_free(temp);
     gguf_meta_free(&meta);
     return st;

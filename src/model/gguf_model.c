@@ -325,6 +325,7 @@ ry_status gguf_source_read(const model_source *s, const model_stored *t, void *o
         read_rows(out, t, h, c);
         return RY_OK;
     }
+    if (h->layout == LAYOUT_PLUS_ONE) longest = ry_count(in);
     float *buf = ry_mem_alloc(ry_mem_size((size_t)longest, sizeof *buf, 0));
     if (!buf) return RY_ENOMEM;
     int64_t E = in->rank > 2 ? in->dim[0] : 1, n = in->rank > 1 ? in->dim[in->rank - 2] : 1, k = in->dim[in->rank - 1];

@@ -4,7 +4,7 @@
 #include "io/gguf.h"
 #include <string.h>
 
-typedef struct make_gguf { unsigned char at[4096]; size_t n; } make_gguf;
+typedef struct make_gguf { unsigned char at[8192]; size_t n; } make_gguf;
 
 static inline void mk_bytes(make_gguf *m, const void *p, size_t n) {
     if (n > sizeof m->at - m->n) n = sizeof m->at - m->n;
