@@ -23,7 +23,7 @@ typedef struct app_verb {
     const char *name, *args, *summary, *example;
     int (*run)(const struct app_verb *v, int argc, char **argv);
 } app_verb;
-extern const app_verb verb_chat, verb_demo, verb_devices, verb_doctor, verb_bench, verb_train, verb_run, verb_eval, verb_plan, verb_inspect, verb_pull, verb_export, verb_template, verb_tokenizer;
+extern const app_verb verb_chat, verb_demo, verb_devices, verb_doctor, verb_bench, verb_train, verb_run, verb_eval, verb_plan, verb_inspect, verb_pull, verb_export, verb_template, verb_tokenizer, verb_tokenize, verb_detokenize;
 
 /* Options that every computing verb has. */
 typedef struct app_common {

@@ -2,7 +2,7 @@
 #include "app.h"
 #include <string.h>
 
-static const app_verb *const verbs[] = {&verb_demo, &verb_train, &verb_run, &verb_chat, &verb_eval, &verb_plan, &verb_inspect, &verb_bench, &verb_devices, &verb_doctor, &verb_pull, &verb_export, &verb_template, &verb_tokenizer};
+static const app_verb *const verbs[] = {&verb_demo, &verb_train, &verb_run, &verb_chat, &verb_eval, &verb_plan, &verb_inspect, &verb_bench, &verb_devices, &verb_doctor, &verb_pull, &verb_export, &verb_template, &verb_tokenizer, &verb_tokenize, &verb_detokenize};
 
 static void on_log(void *ud, ry_log_level level, const char *line) {
     (void)ud;
