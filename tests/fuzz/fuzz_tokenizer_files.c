@@ -30,7 +30,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         ry_text json = {0};
         must(tok_write_json(t, &json) == RY_OK);
         must(tok_open_json(&again, json.at, json.n, "written") == RY_OK);
-        use(t, again, "a  abc [X]bcd <s>\xC3\xA9 \xE2\x96\x81 aab", 31);
+        static const char text[] = "a  abc [X]bcd <s>\xC3\xA9 \xE2\x96\x81 aab";
+        use(t, again, text, sizeof text - 1);
         use(t, again, "", 0);
         use(t, NULL, (const char *)data, size < 4096 ? size : 4096);
         ry_tokenizer_close(again);
