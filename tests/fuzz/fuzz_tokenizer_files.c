@@ -70,8 +70,8 @@ static size_t seed_gguf(const char *model, const char *pre, unsigned char *buf, 
 
 size_t fuzz_seeds(int i, unsigned char *buf, size_t cap) {
     static const char *const texts[] = {
-        "{\"config\":{\"pattern\":\" ?\\\\p{L}+|\\\\s+\",\"default_vocab_size\":6,\"default_num_special_tokens\":3},\"vocab\":["
-        "{\"rank\":0,\"token_bytes\":\"YQ==\"},{\"rank\":1,\"token_bytes\":\"Yg==\"},{\"rank\":2,\"token_bytes\":\"YWI=\"}]}",
+        ("{\"config\":{\"pattern\":\" ?\\\\p{L}+|\\\\s+\",\"default_vocab_size\":6,\"default_num_special_tokens\":3},\"vocab\":["
+        "{\"rank\":0,\"token_bytes\":\"YQ==\"},{\"rank\":1,\"token_bytes\":\"Yg==\"},{\"rank\":2,\"token_bytes\":\"YWI=\"}]}"),
         "YQ== 0\nYg== 1\nYWI= 2\n",
         "IA== 0\n",
     };

@@ -61,7 +61,7 @@ static inline void ms_small(make_spm *m, int i) {
             snprintf(name, sizeof name, "<0x%02X>", (unsigned)b);
             ms_piece(m, name, 0, 6);
         }
-    static const char *const pieces[] = {"\xE2\x96\x81" "a", "ab", "bc", "abc", "\xE2\x96\x81", "a", "b", "c", "d"};
+    static const char *const pieces[] = {("\xE2\x96\x81" "a"), "ab", "bc", "abc", "\xE2\x96\x81", "a", "b", "c", "d"};
     for (int k = 0; k < 9; k++) ms_piece(m, pieces[k], (float)-k - 1, k == 2 ? 5 : 0);
     ms_specs(m, i == 1 ? 1 : i == 2 ? 4 : 2, i == 3, true, i != 3);
 }
