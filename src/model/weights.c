@@ -31,6 +31,8 @@ const char *weights_prefix(const ry_model *m) {
         model_name(name, sizeof name, m->family, *p, &embed, 0);
         if (source_find(m->source, name)) return *p;
     }
+    model_name(name, sizeof name, m->family, "", &embed, 0); /* the body was saved without the head around it */
+    if (source_find(m->source, name)) return "";
     return usual;
 }
 

@@ -27,7 +27,6 @@ const model_family model_family_gpt2 = {
              .qkv_bias = true, .o_bias = true, .mlp_bias = true, .max_position_embeddings = 1024, .rope_layers = ROPE_NEVER, .tie_word_embeddings = true},
     .keys = keys,
     .prefix = "transformer.",
-    .prefixes = (const char *const[]){"", NULL},
     .names = {[ROLE_EMBED] = "wte.weight",
               [ROLE_POSITIONS] = "wpe.weight",
               [ROLE_NORM] = "ln_f.weight",
