@@ -1,16 +1,11 @@
 /* rope.c - rotary position embedding (Su et al. 2021): pairs of dims turn by position times frequency.  Owns the row and ry_rope. */
-#include "core/op.h"
+#include "ops/rope.h"
 #include "simd/rows.h"
 #include <math.h>
 #include <rusty/ops.h>
 #include <string.h>
 
-typedef struct rope_args {
-    double scale;   /* 0 = 1 */
-    int64_t rotary; /* 0 = all of D */
-    bool interleaved, inverse;
-} rope_args;
-static const ry_arg args_of[] = {RY_ARG(rope_args, scale, RY_ARG_F64),
+const ry_arg rope_args_of[] = {RY_ARG(rope_args, scale, RY_ARG_F64),
                                  RY_ARG(rope_args, rotary, RY_ARG_I64),
                                  RY_ARG(rope_args, interleaved, RY_ARG_BOOL),
                                  RY_ARG(rope_args, inverse, RY_ARG_BOOL),
@@ -22,7 +17,6 @@ static int64_t rotary_of(const ry_node *n) {
     const rope_args *a = n->args;
     return a && a->rotary ? a->rotary : n->src[X]->spec.dim[3];
 }
-static double scale_of(const rope_args *a) { return a->scale != 0 ? a->scale : 1; }
 
 static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     const ry_spec *x = &n->src[X]->spec, *p = &n->src[POS]->spec, *f = &n->src[FREQ]->spec;
@@ -68,7 +62,7 @@ static ry_status cpu(const ry_cpu *c) {
     float *angle = c->local, *cosine = angle + half, *sine = cosine + half, *freq = sine + half, *in = freq + half,
           *res = in + D;
     const float *f = ry_load_row(c->src[FREQ], n->src[FREQ]->spec.dtype, 0, half, freq);
-    float scale = (float)scale_of(a), turn = a->inverse ? -scale : scale;
+    float scale = (float)rope_scale_of(a), turn = a->inverse ? -scale : scale;
     int64_t each = rows_each(s), end = (c->part + 1) * each < s->dim[0] * T ? (c->part + 1) * each : s->dim[0] * T;
     ry_dtype t = s->dtype, pt = n->src[POS]->spec.dtype;
     for (int64_t row = c->part * each; row < end; row++) {
@@ -98,7 +92,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     int64_t D = s->dim[3], rotary = rotary_of(n), half = rotary / 2, pair_units = (half + 3) / 4,
             units = pair_units + (D - rotary + 3) / 4, chunks = (s->dim[2] + HEADS - 1) / HEADS,
             threads = s->dim[0] * s->dim[1] * units * chunks;
-    double scale = scale_of(a);
+    double scale = rope_scale_of(a);
     ry_launch_rows(l, "x_row", n, X);
     if (rotary % 4 == 0 && D % 4 == 0 && (a->interleaved || half % 4 == 0))
         l->vec |= RY_USES_SRC(FREQ) | RY_USES_OUT(0);
@@ -136,7 +130,7 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     const ry_spec x = n->src[X]->spec, pos = n->src[POS]->spec;
     int64_t rotary = rotary_of(n), half = rotary / 2, B = x.dim[0], T = x.dim[1], H = x.dim[2];
     ry_tensor f = ry_cast(g, ry_src(g, n, FREQ), RY_F32), p = ry_cast(g, ry_src(g, n, POS), RY_F32);
-    ry_tensor angle = ry_mul(g, RY_RESHAPE(g, p, pos.rank == 2 ? B : 1, T, 1, 1), f), scale = ry_scalar(g, scale_of(a));
+    ry_tensor angle = ry_mul(g, RY_RESHAPE(g, p, pos.rank == 2 ? B : 1, T, 1, 1), f), scale = ry_scalar(g, rope_scale_of(a));
     ry_tensor c = ry_mul(g, ry_cos(g, angle), scale),
               s = ry_mul(g, ry_sin(g, angle), a->inverse ? ry_neg(g, scale) : scale);
     ry_tensor all = ry_cast(g, ry_src(g, n, X), RY_F32), turned = ry_slice(g, all, 3, 0, rotary, 1), u, v;
@@ -194,7 +188,7 @@ static const ry_op rope_row = {
     .name = "rope",
     .doc = "x [B,T,H,D], pos [B,T] or [T], freq [rotary/2] -> [B,T,H,D]; pos and freq are data and have no gradient",
     .arg_size = sizeof(rope_args),
-    .args = args_of,
+    .args = rope_args_of,
     .min_src = 3,
     .max_src = 3,
     .rows = 1u << X,

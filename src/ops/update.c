@@ -6,6 +6,7 @@
 #include "ops/_move.h"
 #include "ops/fused.h"
 #include "lines.h"
+#include "ops/rope_cache.h"
 #include <rusty/ops.h>
 
 enum { PART = 16384 };
@@ -268,7 +269,7 @@ static const ry_op add_into_row = {
 static const ry_op set_rows_row = {
     .name = "set_rows", .doc = "v variable, rows, idx [R] -> v[.., idx[r], ..] = rows[.., r, ..] along axis",
     .arg_size = sizeof(set_rows_args), .args = set_rows_arg, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED,
-    .writes = 1, .infer = set_rows_infer, .work = set_rows_work, .cpu = set_rows_cpu, .launch = set_rows_launch, .vjp = set_rows_vjp,
+    .writes = 1, .infer = set_rows_infer, .work = set_rows_work, .cpu = set_rows_cpu, .launch = set_rows_launch, .join = rope_cache_join, .vjp = set_rows_vjp,
     .lower = set_rows_lower, .cost = set_rows_cost, .samples = set_rows_samples};
 
 ry_tensor ry_assign(ry_graph *g, ry_var *v, ry_tensor x) { return RY_APPLY(g, &assign_row, NULL, ry_use(g, v), x); }
