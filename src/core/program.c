@@ -203,6 +203,24 @@ ry_status ry_fetch(ry_program *p, size_t want, void *data, size_t bytes) {
     return st;
 }
 
+ry_status program_ask(ry_program *p, size_t want, void **ticket) {
+    const ry_value *v = p->plan->want[want].value;
+    const ry_buffer *buf;
+    size_t at;
+    ry_device_lock(p->dev);
+    program_operand(p, v, &buf, &at);
+    ry_status st = p->dev->api->ask(p->dev, buf, at, ry_bytes_of(v->spec.dtype, ry_count(&v->spec)), ticket);
+    ry_device_unlock(p->dev);
+    return st;
+}
+
+ry_status program_take(ry_device *d, void *ticket, void *data) {
+    ry_device_lock(d);
+    ry_status st = d->api->take(d, ticket, data);
+    ry_device_unlock(d);
+    return st;
+}
+
 /* ---- eval ---- */
 
 static int64_t input_index(ry_graph *g, ry_tensor t) {

@@ -125,6 +125,8 @@ void gpu_free(ry_device *d, ry_buffer *b);
 ry_status gpu_wrap(ry_device *d, ry_buffer *b, void *data, size_t bytes);
 ry_status gpu_write(ry_device *d, ry_buffer *b, size_t at, const void *data, size_t bytes);
 ry_status gpu_read(ry_device *d, const ry_buffer *b, size_t at, void *data, size_t bytes);
+ry_status gpu_ask(ry_device *d, const ry_buffer *b, size_t at, size_t bytes, void **ticket);
+ry_status gpu_take(ry_device *d, void *ticket, void *data);
 ry_status gpu_copy(ry_device *d, ry_buffer *to, const ry_buffer *from, size_t bytes);
 size_t gpu_held(ry_device *d);
 

@@ -330,6 +330,6 @@ static ry_status run(ry_device *d, ry_program *p) {
 
 extern const ry_device_api ry_device_webgpu;
 const ry_device_api ry_device_webgpu = {.backend = "webgpu", .count = count, .describe = describe, .open = open_gpu, .close = close_gpu, .alloc = gpu_alloc,
-                                        .wrap = gpu_wrap, .free = gpu_free, .write = gpu_write, .read = read, .copy = gpu_copy, .work = gpu_work,
+                                        .wrap = gpu_wrap, .free = gpu_free, .write = gpu_write, .read = read, .ask = gpu_ask, .take = gpu_take, .copy = gpu_copy, .work = gpu_work,
                                         .build = gpu_build, .unbuild = gpu_unbuild, .run = run, .sync = sync_gpu, .held = gpu_held};
 #endif

@@ -202,6 +202,10 @@ ry_status ry_session_next(ry_session *s, const ry_sampling *o, int32_t *id) {
     gen_sequence *q = &s->seq[s->at];
     gen_guess *g = s->guess;
     if (!o) o = &greedy;
+    if (gen_ahead_may(s, o)) {
+        RY_TRY(gen_ahead_next(s, id));
+        return RY_OK;
+    }
     if (g && g->given == g->n && q->pending >= 0) RY_TRY(speculate(s, o));
     if (g && g->given < g->n) {
         *id = give(g, q);

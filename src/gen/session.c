@@ -19,6 +19,7 @@ static void close_programs(ry_session *s) {
 void ry_session_close(ry_session *s) {
     if (!s) return;
     gen_draft_close(s);
+    gen_ahead_close(s);
     close_programs(s);
     for (int64_t i = 0; s->cache && i < 2 * s->m->cfg.num_hidden_layers; i++) ry_var_close(s->cache[i]);
     for (int64_t b = 0; s->seq && b < s->opt.batch; b++) {
@@ -132,7 +133,7 @@ ry_status gen_reserve(ry_session *s, int64_t rows) {
 
 /* ---- programs ---- */
 
-/* Inputs in order: ids [B,T], pos [B,T], length [B]; where layers keep a state, how many tokens count [B]; where the session has several sequences, rows of the cache [B*T]; and where only
+/* Inputs in order: ids [B,T] (but ahead), pos [B,T], length [B]; where layers keep a state, how many tokens count [B]; where the session has several sequences, rows of the cache [B*T]; and where only
  * the last logits are wanted of many, last [B]. */
 static ry_status build(ry_session *s, gen_program *p) {
     ry_graph *g;
@@ -141,7 +142,7 @@ static ry_status build(ry_session *s, gen_program *p) {
     ry_graph_precision(g, s->m->opt.precision);
     ry_graph_numerics(g, s->m->opt.numerics);
     model_pass pass = {.g = g, .m = s->m, .cache = s->cache, .sequences = s->opt.batch, .sequence = p->sequence};
-    pass.ids = ry_input(g, &RY_SHAPE(RY_I32, B, T), "ids");
+    pass.ids = p->ahead ? ry_use(g, s->ahead.next) : ry_input(g, &RY_SHAPE(RY_I32, B, T), "ids");
     pass.pos = ry_input(g, &RY_SHAPE(RY_I32, B, T), "pos");
     pass.length = ry_input(g, &RY_SHAPE(RY_I32, B), "length");
     if (s->states) pass.fresh = ry_input(g, &RY_SHAPE(RY_I32, B), "fresh");
@@ -153,26 +154,32 @@ static ry_status build(ry_session *s, gen_program *p) {
         h = ry_take(g, RY_RESHAPE(g, h, B * T, -1), last, 0);
     }
     ry_tensor y = ry_cast(g, model_logits(g, s->m, h), RY_F32);
+    if (p->ahead) { /* the first of the likeliest; -1 where a logit is NaN, which wins */
+        ry_tensor id = ry_cast(g, ry_argmax(g, RY_RESHAPE(g, y, -1), 0, false), RY_I32), one = RY_RESHAPE(g, id, 1);
+        ry_tensor bad = ry_isnan(g, ry_take(g, RY_RESHAPE(g, y, -1), one, 0));
+        y = ry_select(g, bad, ry_fill(g, &RY_SHAPE(RY_I32, 1), -1), one);
+        ry_assign(g, s->ahead.next, RY_RESHAPE(g, y, 1, 1));
+    }
     ry_status st = s->m->opt.tune ? ry_tune(g, 1, &y, 0, NULL, s->m->opt.tune) : RY_OK;
     if (st == RY_OK) st = ry_compile(&p->program, g, 1, &y, &(ry_compile_options){.profile = s->m->opt.profile});
     ry_graph_close(g);
     return st;
 }
 
-static ry_status program_for(ry_session *s, ry_program **out, int64_t T, int sequence, bool every) {
+ry_status gen_program_for(ry_session *s, ry_program **out, int64_t T, int sequence, bool every, bool ahead) {
     gen_program *slot = &s->programs[0];
     every &= T > 1;
     for (int i = 0; i < GEN_PROGRAMS; i++) {
         gen_program *p = &s->programs[i];
-        if (p->program && p->T == T && p->sequence == sequence && p->every == every) {
+        if (p->program && p->T == T && p->sequence == sequence && p->every == every && p->ahead == ahead) {
             slot = p;
             break;
         }
         if (p->used < slot->used) slot = p;
     }
-    if (!slot->program || slot->T != T || slot->sequence != sequence || slot->every != every) {
+    if (!slot->program || slot->T != T || slot->sequence != sequence || slot->every != every || slot->ahead != ahead) {
         ry_program_close(slot->program);
-        *slot = (gen_program){.T = T, .sequence = sequence, .every = every};
+        *slot = (gen_program){.T = T, .sequence = sequence, .every = every, .ahead = ahead};
         RY_TRY(build(s, slot));
     }
     slot->used = ++s->runs;
@@ -247,7 +254,7 @@ static ry_status run_some(ry_session *s, const int32_t *ids, int64_t n, float *a
     ry_program *p;
     RY_TRY(gen_reserve(s, (int64_t)q->ids.n + T));
     if (every && T > n) RY_TRY(need_spare(s, (size_t)(T * V)));
-    RY_TRY(program_for(s, &p, T, sequence, every));
+    RY_TRY(gen_program_for(s, &p, T, sequence, every, false));
     RY_TRY(run(s, p, sequence, T, &ids, &n, T > 1 && !every));
     if (every) {
         float *to = T > n ? s->spare : all;
@@ -336,7 +343,7 @@ ry_status gen_append_each(ry_session *s, const int32_t *ids) {
     RY_TRY(set_ropes(s, most));
     RY_TRY(gen_reserve(s, most));
     RY_TRY(need_spare(s, (size_t)(B * V)));
-    RY_TRY(program_for(s, &p, 1, -1, false));
+    RY_TRY(gen_program_for(s, &p, 1, -1, false, false));
     RY_TRY(run(s, p, -1, 1, each, n, false));
     RY_TRY(ry_fetch(p, 0, s->spare, (size_t)(B * V) * sizeof(float)));
     for (int64_t b = 0; b < B; b++) {

@@ -19,9 +19,20 @@ typedef struct gen_program {
     int64_t T;
     int sequence;
     bool every;
+    bool ahead;          /* one token that the device chose itself: gen_ahead */
     ry_program *program;
     uint64_t used; /* when: the oldest is dropped */
 } gen_program;
+
+/* Greedy generation on devices that run by themselves: the likeliest token stays there and begins the next run, so that the host reads it
+ * while that one goes on. Runs in flight, the oldest first. */
+typedef struct gen_ahead {
+    ry_var *next;        /* i32 [1,1]: the token that the next run begins with */
+    int n;
+    void *ticket[2];     /* of what each run chose */
+    int64_t sequence, position; /* of the oldest's token, */
+    int32_t token;       /* and which it is */
+} gen_ahead;
 
 enum { GEN_PROGRAMS = 12, GEN_LONGEST = 512, GEN_LONGEST_ALL = 64 }; /* tokens a run; of runs that give all logits */
 
@@ -42,6 +53,7 @@ struct ry_session {
     float *spare;               /* logits on their way, of batches and padded runs */
     size_t spare_floats;
     gen_sampler sampler;
+    gen_ahead ahead;
     struct gen_guess *guess;    /* speculation with a draft model; NULL: none */
 };
 
@@ -59,4 +71,8 @@ void gen_draft_close(ry_session *s);
 /* As ry_session_save and _load, with a text among the metadata; *text is the caller's (ry_mem_free), NULL if it is not there. */
 ry_status gen_save(ry_session *s, const char *path, const char *key, const char *text);
 ry_status gen_load(ry_session *s, const char *path, const char *key, char **text);
+bool gen_ahead_may(const ry_session *s, const ry_sampling *o); /* is the next token to be found so? */
+ry_status gen_ahead_next(ry_session *s, int32_t *id);
+void gen_ahead_close(ry_session *s);
+ry_status gen_program_for(ry_session *s, ry_program **out, int64_t T, int sequence, bool every, bool ahead);
 #endif
