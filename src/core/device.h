@@ -27,8 +27,8 @@ typedef struct ry_device_api {
     void (*free)(ry_device *d, ry_buffer *b);
     ry_status (*write)(ry_device *d, ry_buffer *b, size_t at, const void *data, size_t bytes); /* at: a multiple of 4; a ragged end: the buffer's */
     ry_status (*read)(ry_device *d, const ry_buffer *b, size_t at, void *data, size_t bytes);
-    /* Reading without waiting: ask takes the bytes as they are after what was run so far, take waits for them and gives them (data NULL:
-     * away). Under the device's lock. NULL: only read. */
+    /* Reading without waiting: ask is for the bytes as they are after the next run, take waits for them and gives them (data NULL: away).
+     * Under the device's lock. NULL: only read. */
     ry_status (*ask)(ry_device *d, const ry_buffer *b, size_t at, size_t bytes, void **ticket);
     ry_status (*take)(ry_device *d, void *ticket, void *data);
     ry_status (*copy)(ry_device *d, ry_buffer *to, const ry_buffer *from, size_t bytes);

@@ -27,8 +27,8 @@ void program_operand(const ry_program *p, const ry_value *v, const ry_buffer **b
  * is v->offset elements from there. Returns the storage's number: operands with one number share one binding, and storages that
  * live at one time never overlap, rounded to caps.align too. */
 int program_storage(const ry_program *p, const ry_value *v, const ry_buffer **buf, size_t *at, size_t *bytes);
-/* ry_fetch in two steps, for devices with `ask`: the value as the last run gives it, whatever runs after. Each ticket is taken once; data
- * NULL: thrown away. */
+/* ry_fetch in two steps, for devices with `ask`: the value as the next run gives it, whatever runs after. Each ticket is taken once, also
+ * where that run fails; data NULL: thrown away. */
 ry_status program_ask(ry_program *p, size_t want, void **ticket);
 ry_status program_take(ry_device *d, void *ticket, void *data);
 /* After a step ran: is every float of its outputs finite? For debug_nan; ENAN names the node. */

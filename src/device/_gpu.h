@@ -55,6 +55,8 @@ typedef struct gpu {
     WGPUBuffer map;             /* for reading back */
     size_t map_bytes;
     double budget_s, scale;     /* longest submission; measured over estimated time */
+    struct gpu_reading *asked;  /* what the next run hands over, a list */
+    int awaited;                /* tickets that were not taken: the host is ahead of the device */
     ry_program *timed;          /* its last run's times have not been read */
     int fault;                  /* RUSTY_FAULT=device:N: runs until the device is destroyed; 0 never */
 } gpu;
@@ -127,6 +129,8 @@ ry_status gpu_write(ry_device *d, ry_buffer *b, size_t at, const void *data, siz
 ry_status gpu_read(ry_device *d, const ry_buffer *b, size_t at, void *data, size_t bytes);
 ry_status gpu_ask(ry_device *d, const ry_buffer *b, size_t at, size_t bytes, void **ticket);
 ry_status gpu_take(ry_device *d, void *ticket, void *data);
+void gpu_answer(gpu *g, WGPUCommandEncoder e);                    /* encodes what was asked for */
+void gpu_answered(gpu *g, const WGPUSubmissionIndex *index);      /* and that was submitted; NULL: it failed */
 ry_status gpu_copy(ry_device *d, ry_buffer *to, const ry_buffer *from, size_t bytes);
 size_t gpu_held(ry_device *d);
 

@@ -165,50 +165,66 @@ ry_status gpu_read(ry_device *d, const ry_buffer *b, size_t at, void *data, size
     return RY_OK;
 }
 
-typedef struct reading { /* what a ticket is */
-    WGPUBuffer map;
+typedef struct gpu_reading { /* what a ticket is */
+    WGPUBuffer from, map;
     WGPUSubmissionIndex index;
-    size_t skip, bytes;
+    size_t at, size, skip, bytes;
     atomic_int done;
-} reading;
+    bool submitted;
+    struct gpu_reading *next;
+} gpu_reading;
 
 ry_status gpu_ask(ry_device *d, const ry_buffer *b, size_t at, size_t bytes, void **ticket) {
     gpu *g = d->impl;
-    size_t offset, follow, lo, size;
-    WGPUBuffer from = gpu_memory_at(b, at, &offset, &follow);
-    if (bytes > follow) RY_FAIL(RY_EUNSUPPORTED, "webgpu: %zu bytes lie in several buffers: they cannot be asked for at once", bytes);
-    reading *r = ry_mem_zalloc(sizeof *r);
+    size_t offset, follow;
+    gpu_reading *r = ry_mem_zalloc(sizeof *r);
     if (!r) return RY_ENOMEM;
-    lo = offset / 4 * 4, size = gpu_round_up(offset + bytes, 4) - lo;
-    r->skip = offset - lo, r->bytes = bytes;
-    r->map = gpu_buffer_new(g, size, WGPUBufferUsage_MapRead | WGPUBufferUsage_CopyDst);
-    ry_status st = wgpu_check(&g->trouble);
-    if (st == RY_OK) {
-        WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
-        wgpu.CommandEncoderCopyBufferToBuffer(e, from, lo, r->map, 0, size);
-        st = gpu_submit(g, &e, &r->index);
+    r->from = gpu_memory_at(b, at, &offset, &follow);
+    r->at = offset / 4 * 4, r->size = gpu_round_up(offset + bytes, 4) - r->at;
+    r->skip = offset - r->at, r->bytes = bytes;
+    r->map = gpu_buffer_new(g, r->size, WGPUBufferUsage_MapRead | WGPUBufferUsage_CopyDst);
+    ry_status st = bytes > follow ? ry_fail(RY_EUNSUPPORTED, "webgpu: %zu bytes lie in several buffers: they cannot be asked for at once", bytes) : wgpu_check(&g->trouble);
+    if (st != RY_OK) {
+        if (r->map) wgpu.BufferRelease(r->map);
+        ry_mem_free(r);
+        return st;
     }
-    if (st == RY_OK) {
-        wgpu.BufferMapAsync(r->map, WGPUMapMode_Read, 0, size, (WGPUBufferMapCallbackInfo){.callback = gpu_on_mapped, .userdata1 = &r->done});
-        *ticket = r;
-        return RY_OK;
+    r->next = g->asked;
+    g->asked = r;
+    g->awaited++;
+    *ticket = r;
+    return RY_OK;
+}
+
+void gpu_answer(gpu *g, WGPUCommandEncoder e) {
+    for (gpu_reading *r = g->asked; r; r = r->next) wgpu.CommandEncoderCopyBufferToBuffer(e, r->from, r->at, r->map, 0, r->size);
+}
+
+void gpu_answered(gpu *g, const WGPUSubmissionIndex *index) {
+    for (gpu_reading *r = g->asked; r && index; r = r->next) {
+        r->index = *index, r->submitted = true;
+        wgpu.BufferMapAsync(r->map, WGPUMapMode_Read, 0, r->size, (WGPUBufferMapCallbackInfo){.callback = gpu_on_mapped, .userdata1 = &r->done});
     }
-    if (r->map) wgpu.BufferRelease(r->map);
-    ry_mem_free(r);
-    return st;
+    g->asked = NULL;
 }
 
 ry_status gpu_take(ry_device *d, void *ticket, void *data) {
     gpu *g = d->impl;
-    reading *r = ticket;
-    wgpu_wait(g->dev, &r->index);
-    ry_status st = wgpu_check(&g->trouble);
-    if (st == RY_OK && atomic_load(&r->done) != 1) wgpu_wait(g->dev, NULL);
-    const char *seen = st == RY_OK && atomic_load(&r->done) == 1 ? wgpu_mapped(g->dev, r->map, 0, r->skip + r->bytes) : NULL;
+    gpu_reading *r = ticket;
+    ry_status st = RY_OK;
+    for (gpu_reading **p = &g->asked; *p; p = &(*p)->next) /* no run came */
+        if (*p == r) {
+            *p = r->next;
+            break;
+        }
+    if (r->submitted) wgpu_wait(g->dev, &r->index);
+    st = wgpu_check(&g->trouble);
+    const char *seen = st == RY_OK && atomic_load(&r->done) == 1 ? wgpu_mapped(g->dev, r->map, 0, r->size) : NULL;
     if (st == RY_OK && !seen) st = ry_fail(RY_EDEVICE, "webgpu: the driver did not hand back what was asked for");
     if (seen && data) memcpy(data, seen + r->skip, r->bytes);
     if (seen) wgpu.BufferUnmap(r->map);
-    if (atomic_load(&r->done) == 0) return st; /* lost: a callback may yet come, so what it writes to stays */
+    g->awaited--;
+    if (r->submitted && atomic_load(&r->done) == 0) return st; /* lost: a callback may yet come, so what it writes to stays */
     wgpu.BufferRelease(r->map);
     ry_mem_free(r);
     return st;

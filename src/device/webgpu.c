@@ -260,7 +260,8 @@ static ry_status run_all(ry_device *d, ry_program *p) {
     WGPUComputePassEncoder c = NULL;
     bool timing = x->queries && !x->mapping;
     double load = 0;
-    int64_t dispatches = 0, share = FIRST_SHARE;
+    int64_t dispatches = 0, share = g->awaited > 1 ? INT64_MAX : FIRST_SHARE; /* a device that is behind needs no first few */
+    WGPUSubmissionIndex last;
     int phase = -1, passes = 0;
     for (size_t i = 0; i < x->step.n; i++) {
         const gpu_step *s = &x->step.at[i];
@@ -290,7 +291,10 @@ static ry_status run_all(ry_device *d, ry_program *p) {
         wgpu.CommandEncoderResolveQuerySet(e, x->queries, 0, (uint32_t)passes * 2, x->resolved, 0);
         wgpu.CommandEncoderCopyBufferToBuffer(e, x->resolved, 0, x->times, 0, (uint64_t)passes * 16);
     }
-    RY_TRY(gpu_submit(g, &e, NULL));
+    if (g->asked && !e) e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
+    if (g->asked) gpu_answer(g, e);
+    RY_TRY(gpu_submit(g, &e, &last));
+    gpu_answered(g, &last);
     if (passes) {
         x->n_pass = passes;
         x->mapping = true;
@@ -324,6 +328,14 @@ static ry_status run(ry_device *d, ry_program *p) {
     else if (p->step_s && x->queries) st = run_profiled(d, p);
     else if (p->step_s) st = run_clocked(d, p);
     else st = run_all(d, p);
+    if (g->asked && st == RY_OK) { /* the others submit by themselves */
+        WGPUSubmissionIndex last;
+        WGPUCommandEncoder e = wgpu.DeviceCreateCommandEncoder(g->dev, NULL);
+        gpu_answer(g, e);
+        st = gpu_submit(g, &e, &last);
+        if (st == RY_OK) gpu_answered(g, &last);
+    }
+    gpu_answered(g, NULL);
     for (int i = 0; i < p->plan->n_steps && st != RY_OK; i++) d->failed |= p->plan->steps[i].node->op->writes != 0;
     return st;
 }

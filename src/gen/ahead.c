@@ -37,10 +37,11 @@ static ry_status launch(ry_session *s, int64_t position) {
     RY_TRY(gen_program_for(s, &p, 1, (int)s->at, false, true));
     RY_TRY(ry_program_feed(p, 0, &pos, sizeof pos));
     RY_TRY(ry_program_feed(p, 1, &length, sizeof length));
-    RY_TRY(ry_run(p));
     RY_TRY(program_ask(p, 0, &a->ticket[a->n]));
-    a->n++;
-    return RY_OK;
+    ry_status st = ry_run(p);
+    if (st == RY_OK) a->n++;
+    else (void)program_take(s->m->dev, a->ticket[a->n], NULL);
+    return st;
 }
 
 ry_status gen_ahead_next(ry_session *s, int32_t *id) {
