@@ -59,15 +59,16 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     return ry_graph_ok(g) ? RY_OK : ry_graph_status(g);
 }
 
+/* Threads of a group, at most. */
+static const ry_variant variants[] = {{.name = "128", .knobs = {{"MOST", 128}}}, {.name = "64", .knobs = {{"MOST", 64}}}, {.name = "256", .knobs = {{"MOST", 256}}}, {.name = "32", .knobs = {{"MOST", 32}}}, {0}};
+
 static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
-    (void)v;
-    enum { MOST_THREADS = 128 };
     const linears_args *a = n->args;
-    int count = weights_of(n), threads = 32;
+    int count = weights_of(n), threads = 32, most = v->knobs[0].value;
     int64_t k = depth_of(n), m = rows_of(n), groups = 0;
     bool together = n->tail && count > 1; /* a group makes the same rows of all of them, for the tail */
     char name[16];
-    while (threads < MOST_THREADS && threads * UNIT < k) threads *= 2;
+    while (threads < most && threads * UNIT < k) threads *= 2;
     ry_launch_knob_set(l, "WG", threads);
     ry_launch_knob_set(l, "MR", m <= 1 ? 1 : m <= 2 ? 2 : m <= 4 ? 4 : 8);
     ry_launch_knob_set(l, "NW", count);
@@ -187,6 +188,8 @@ static const ry_sample samples[] = {
     {.name = "decode, q4_K", .src = {F2(1, 2048), F1(2048), T2(RY_Q4_K, 5632, 2048), T2(RY_Q4_K, 5632, 2048), NO, NO, NO, NO}, .n_src = 8, .args = &norm, .flags = RY_SAMPLE_BENCH},
     {.name = "decode, q6_K", .src = {F2(1, 2048), F1(2048), T2(RY_Q6_K, 5632, 2048), T2(RY_Q6_K, 5632, 2048), NO, NO, NO, NO}, .n_src = 8, .args = &norm, .flags = RY_SAMPLE_BENCH},
     {.name = "decode, q4_0", .src = {F2(1, 2048), F1(2048), T2(RY_Q4_0, 5632, 2048), T2(RY_Q4_0, 5632, 2048), NO, NO, NO, NO}, .n_src = 8, .args = &norm, .flags = RY_SAMPLE_BENCH},
+    {.name = "decode, f16, 2048", .src = {F2(1, 2048), NO, T2(RY_F16, 2048, 2048), NO, NO, NO, NO, NO}, .n_src = 8, .args = &plain, .flags = RY_SAMPLE_BENCH},
+    {.name = "decode, f16, down", .src = {F2(1, 5632), NO, T2(RY_F16, 2048, 5632), NO, NO, NO, NO, NO}, .n_src = 8, .args = &plain, .flags = RY_SAMPLE_BENCH},
     {.name = "output layer, f16", .src = {F2(1, 2048), F1(2048), T2(RY_F16, 128000, 2048), NO, NO, NO, NO, NO}, .n_src = 8, .args = &norm, .flags = RY_SAMPLE_BENCH},
     {0}};
 
@@ -200,6 +203,7 @@ static const ry_op linears_row = {
     .optional = ((1u << OPERANDS) - 1) & ~(1u << X | 1u << W),
     .infer = infer,
     .lower = lower,
+    .variants = variants,
     .launch = launch,
     .join = join,
     .cost = cost,

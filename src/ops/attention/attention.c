@@ -305,6 +305,7 @@ static ry_status launch_split(const attention_job *j, ry_launch *l) {
     if (splits < 1) splits = 1;
     ry_launch_knob_set(l, "WG", SPLIT_THREADS);
     ry_launch_knob_set(l, "ROWS", (int)each);
+    ry_launch_knob_set(l, "RP", each == 8 ? (l->caps->shared_bytes >= 40000 ? 4 : 2) : l->caps->shared_bytes >= 28672 ? (int)each : 1); /* rows that are added up at once */
     ry_launch_knob_set(l, "UNROLLED", j->D % 64 == 0);
     ry_launch_u32(l, "splits", splits);
     ry_launch_u32(l, "chunks", chunks);

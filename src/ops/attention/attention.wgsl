@@ -7,7 +7,7 @@
 // the keys: its result lies in tmp, [row][split][Dv], with greatest score and sum of weights behind all of them; `join` adds them up.
 // WG keys at a time: their scores, 64 keys at once and four threads a key; weights; then weights times v, each thread four columns.
 var<workgroup> queries: array<vec4<f32>, ${64 * ROWS}>; // [ROWS][D / 4]
-var<workgroup> part: array<vec4<f32>, ${64 * ROWS * (64 * ROWS > WG) + WG * (64 * ROWS <= WG)}>;
+var<workgroup> part: array<vec4<f32>, ${64 * ROWS * (64 * ROWS > RP * WG) + RP * WG * (64 * ROWS <= RP * WG)}>; // or of RP rows, what the threads have
 var<workgroup> weights: array<f32, ${ROWS * WG}>; // [ROWS][WG]; before, scores
 var<workgroup> each: array<f32, ${WG}>;
 var<workgroup> len_: i32;
@@ -18,15 +18,7 @@ var<workgroup> len_: i32;
     let kv_head = group / u.splits / u.chunks % u.kv_heads;
     let b = group / u.splits / u.chunks / u.kv_heads;
     let n_rows = u.rows * u.share;
-    if (t == 0u) { len_ = keys_of(b); }
-    let len = workgroupUniformLoad(&len_);
-    let first = first_key(i32(row0 / u.share), len);
-    let used = max(end_key(i32((min(row0 + ${ROWS}u, n_rows) - 1u) / u.share), len) - first, 0);
-    let own = (u32(used) + 64u * u.splits - 1u) / (64u * u.splits) * 64u;
-    let begin = min(group % u.splits * own, u32(used)) + u32(first);
-    let end = min(begin + own, u32(used + first));
-    let k_at = b * u.b1 + kv_head * u.h1;
-    let v_at = b * u.b2 + kv_head * u.h2;
+    let keys_here = keys_of(b); // on its way while the queries come
     let fours = (u.depth + 3u) / 4u;
     for (var i = t; i < ${ROWS}u * fours; i += ${WG}u) {
         let row = row0 + i / fours;
@@ -35,7 +27,15 @@ var<workgroup> len_: i32;
         if (row < n_rows) { q = u.q_factor * ld4_s0(b * u.b0 + row / u.share * u.t0 + (kv_head * u.share + row % u.share) * u.h0 + d, u.depth - d); }
         queries[i] = q;
     }
-    workgroupBarrier();
+    if (t == 0u) { len_ = keys_here; }
+    let len = workgroupUniformLoad(&len_);
+    let first = first_key(i32(row0 / u.share), len);
+    let used = max(end_key(i32((min(row0 + ${ROWS}u, n_rows) - 1u) / u.share), len) - first, 0);
+    let own = (u32(used) + 64u * u.splits - 1u) / (64u * u.splits) * 64u;
+    let begin = min(group % u.splits * own, u32(used)) + u32(first);
+    let end = min(begin + own, u32(used + first));
+    let k_at = b * u.b1 + kv_head * u.h1;
+    let v_at = b * u.b2 + kv_head * u.h2;
     let columns = (u.width + 3u) / 4u;
     let streams = ${WG}u / columns;
     let stream = t / columns;
@@ -50,6 +50,11 @@ var<workgroup> len_: i32;
 #end
     for (var s0 = begin; s0 < end; s0 += ${WG}u) {
         let n = min(end - s0, ${WG}u);
+        // The first values of this thread, on their way while the scores are made.
+        let v_row = v_at + s0 * u.t2 + min(column, u.width - 1u) / 4u * 4u;
+#for I 0 4
+        let early${I} = ld4_s2(v_row + min(stream + ${I}u * streams, n - 1u) * u.t2, u.width - column);
+#end
         for (var p = 0u; p < n; p += 64u) {
             let row = k_at + min(s0 + p + t / 4u, u.keys - 1u) * u.t1;
 #for R 0 ROWS
@@ -117,8 +122,15 @@ var<workgroup> len_: i32;
         }
         workgroupBarrier();
         if (stream < streams) {
-            let row = v_at + s0 * u.t2 + column;
+            let row = v_row;
             var k = stream;
+            if (k + 3u * streams < n) {
+#for R 0 ROWS
+                acc${R} += (weights[${R * WG}u + k] * early0 + weights[${R * WG}u + k + streams] * early1) +
+                           (weights[${R * WG}u + k + 2u * streams] * early2 + weights[${R * WG}u + k + 3u * streams] * early3);
+#end
+                k += 4u * streams;
+            }
             for (; k + 3u * streams < n; k += 4u * streams) {
 #for I 0 4
                 let v${I} = ld4_s2(row + (k + ${I}u * streams) * u.t2, u.width - column);
@@ -143,26 +155,32 @@ var<workgroup> len_: i32;
         if (my_place < s) { each[t] += each[t + s]; }
         workgroupBarrier();
     }
-#for R 0 ROWS
+    if (my_place == 0u && row0 + my_row < n_rows) {
+        st_tmp(u.statistics_at + 2u * place_of(b, kv_head, row0 + my_row, group), my_top);
+        st_tmp(u.statistics_at + 2u * place_of(b, kv_head, row0 + my_row, group) + 1u, each[t]);
+    }
+#for P 0 ROWS / RP
+    workgroupBarrier();
+#for R 0 RP
+    part[${R * WG}u + t] = acc${P * RP + R};
+#end
+    workgroupBarrier();
     {
-        let r = row0 + ${R}u;
-        let place = (((b * u.heads + kv_head * u.share + r % u.share) * u.rows + r / u.share) * u.splits) + group % u.splits;
-        workgroupBarrier();
-        part[t] = acc${R};
-        workgroupBarrier();
+        let r = row0 + ${P * RP}u + t / ${WG / RP}u;
+        let at = t / ${WG / RP}u * ${WG}u;
         if (r < n_rows) {
-            if (stream == 0u) {
-                var sum = part[t];
-                for (var i = 1u; i < streams; i++) { sum += part[t + i * columns]; }
-                st4_tmp(place * u.width + column, u.width - column, sum);
-            }
-            if (t == 0u) {
-                st_tmp(u.statistics_at + 2u * place, top${R});
-                st_tmp(u.statistics_at + 2u * place + 1u, each[${R * (WG / ROWS)}]);
+            for (var c = t % ${WG / RP}u; c < columns; c += ${WG / RP}u) {
+                var sum = part[at + c];
+                for (var i = 1u; i < streams; i++) { sum += part[at + c + i * columns]; }
+                st4_tmp(place_of(b, kv_head, r, group) * u.width + 4u * c, u.width - 4u * c, sum);
             }
         }
     }
 #end
+}
+// Where a row's result of this group's part of the keys lies.
+fn place_of(b: u32, kv_head: u32, row: u32, group: u32) -> u32 {
+    return (((b * u.heads + kv_head * u.share + row % u.share) * u.rows + row / u.share) * u.splits) + group % u.splits;
 }
 
 // A group a row; group counts rows as the log-sum-exp lies. No more splits than threads: each reads the statistics of one.
