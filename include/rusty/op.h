@@ -283,7 +283,7 @@ typedef struct ry_dtype_text {
     const char *store, *store4;     /* v -> element e; v (4 elements) -> e .. e + 3. NULL: block dtypes are not written */
     int words;                      /* words that load4 takes at once: 4, 2, 1 */
     /* Floats and block dtypes: sixteen elements as four quads that begin at e, e + near, e + far, e + near + far, a mat4x4. e begins a unit:
-     * 2 far elements are far / 8 of them, 4 (near > 4) or 8 elements apart. words16: as words. */
+     * 2 far elements are far / 8 of them, 4 (near > 4) or 8 elements apart. far 0: any multiple of 8, a parameter. words16: as words. */
     const char *load16;
     int words16, near, far;
     const char *helpers;            /* functions that the bodies call; NULL: none. Block dtypes have no load: it is one of load4's */

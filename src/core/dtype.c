@@ -5,22 +5,22 @@
 
 /* ---- how WGSL reads and writes them (see ry_dtype_text); f16_bits and bf16_bits stand in src/ops/_prelude.wgsl ---- */
 
-#define QUADS "let k = e >> 2u; return mat4x4<f32>(bitcast<vec4<f32>>(${W4}(k)), bitcast<vec4<f32>>(${W4}(k + 1u)), bitcast<vec4<f32>>(${W4}(k + 2u)), bitcast<vec4<f32>>(${W4}(k + 3u)));"
+#define QUADS "let k = e >> 2u; let l = (e + far) >> 2u; return mat4x4<f32>(bitcast<vec4<f32>>(${W4}(k)), bitcast<vec4<f32>>(${W4}(k + 1u)), bitcast<vec4<f32>>(${W4}(l)), bitcast<vec4<f32>>(${W4}(l + 1u)));"
 static const ry_dtype_text wgsl_f32 = {"f32", "return bitcast<f32>(${W}(e));", "return bitcast<vec4<f32>>(${W4}(e >> 2u));", "${P}(e, bitcast<u32>(v));",
-                                       "${P4}(e >> 2u, bitcast<vec4<u32>>(v));", .words = 4, .load16 = QUADS, .words16 = 4, .near = 4, .far = 8};
+                                       "${P4}(e >> 2u, bitcast<vec4<u32>>(v));", .words = 4, .load16 = QUADS, .words16 = 4, .near = 4};
 #define HALF_STORE(bits) "${M}(e >> 1u, 0xffffu << ((e & 1u) << 4u), " bits "(v) << ((e & 1u) << 4u));"
 #define HALF_STORE4(bits) "${P2}(e >> 2u, vec2<u32>(" bits "(v.x) | " bits "(v.y) << 16u, " bits "(v.z) | " bits "(v.w) << 16u));"
 #define TWO_HALVES(a, b) "vec4<f32>(unpack2x16float(" a "), unpack2x16float(" b "))"
 static const ry_dtype_text wgsl_f16 = {"f32", "return unpack2x16float(${W}(e >> 1u) >> ((e & 1u) << 4u)).x;",
                                        "return vec4<f32>(unpack2x16float(${W2}(e >> 2u).x), unpack2x16float(${W2}(e >> 2u).y));",
                                        HALF_STORE("f16_bits"), HALF_STORE4("f16_bits"), .words = 2,
-    .load16 = "let v = ${W4}(e >> 3u); let w = ${W4}((e >> 3u) + 1u); return mat4x4<f32>(" TWO_HALVES("v.x", "v.y") ", " TWO_HALVES("v.z", "v.w") ", " TWO_HALVES("w.x", "w.y") ", " TWO_HALVES("w.z", "w.w") ");", .words16 = 4, .near = 4, .far = 8};
+    .load16 = "let v = ${W4}(e >> 3u); let w = ${W4}((e + far) >> 3u); return mat4x4<f32>(" TWO_HALVES("v.x", "v.y") ", " TWO_HALVES("v.z", "v.w") ", " TWO_HALVES("w.x", "w.y") ", " TWO_HALVES("w.z", "w.w") ");", .words16 = 4, .near = 4};
 #define TWO_WIDE(v) "bitcast<vec4<f32>>((" v " << vec4<u32>(16u, 0u, 16u, 0u)) & vec4<u32>(0xffff0000u))"
 static const ry_dtype_text wgsl_bf16 = {
     "f32", "return bitcast<f32>((${W}(e >> 1u) >> ((e & 1u) << 4u)) << 16u);",
     "return bitcast<vec4<f32>>((${W2}(e >> 2u).xxyy << vec4<u32>(16u, 0u, 16u, 0u)) & vec4<u32>(0xffff0000u));",
     HALF_STORE("bf16_bits"), HALF_STORE4("bf16_bits"), .words = 2,
-    .load16 = "let v = ${W4}(e >> 3u); let w = ${W4}((e >> 3u) + 1u); return mat4x4<f32>(" TWO_WIDE("v.xxyy") ", " TWO_WIDE("v.zzww") ", " TWO_WIDE("w.xxyy") ", " TWO_WIDE("w.zzww") ");", .words16 = 4, .near = 4, .far = 8};
+    .load16 = "let v = ${W4}(e >> 3u); let w = ${W4}((e + far) >> 3u); return mat4x4<f32>(" TWO_WIDE("v.xxyy") ", " TWO_WIDE("v.zzww") ", " TWO_WIDE("w.xxyy") ", " TWO_WIDE("w.zzww") ");", .words16 = 4, .near = 4};
 static const ry_dtype_text wgsl_i32 = {"i32", "return bitcast<i32>(${W}(e));", "return bitcast<vec4<i32>>(${W4}(e >> 2u));", "${P}(e, bitcast<u32>(v));",
                                        "${P4}(e >> 2u, bitcast<vec4<u32>>(v));", .words = 4};
 /* i64 in registers of 32 bits, for ids and counts: what does not fit reads as -1, which is no index. */

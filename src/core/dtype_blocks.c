@@ -6,10 +6,11 @@
  * begin at even bytes, so their words may lie across two (${U}); those of the others lie whole (${W}). Owns nothing. */
 #include "core/dtype_blocks.h"
 
-/* Four numbers of a word's bytes; bit j of h to bit 8 j; the sixteen values of IQ4_NL for the nibbles in a word's bytes. */
+/* Four numbers of a word's bytes, as the low bits of 2^23 + byte, for conversions are dear; bit j of h to bit 8 j; the sixteen values of IQ4_NL for the nibbles in a word's bytes. */
 static const char helpers[] =
-    "fn bytes(w: u32) -> vec4<f32> { return vec4<f32>((vec4<u32>(w) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(0xffu)); }\n"
-    "fn signed_bytes(w: u32) -> vec4<f32> { return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(w << 24u, w << 16u, w << 8u, w)) >> vec4<u32>(24u)); }\n"
+    "fn low_bits(w: u32) -> vec4<f32> { return bitcast<vec4<f32>>(((vec4<u32>(w) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(0xffu)) | vec4<u32>(0x4b000000u)); }\n"
+    "fn bytes(w: u32) -> vec4<f32> { return low_bits(w) - 8388608.0; }\n"
+    "fn signed_bytes(w: u32) -> vec4<f32> { return low_bits(w ^ 0x80808080u) - 8388736.0; }\n"
     "fn spread_bits(h: u32) -> u32 { return ((h & 0xfu) * 0x204081u) & 0x01010101u; }\n"
     "fn iq4_values(w: u32) -> vec4<f32> {\n"
     "    let n = vec4<u32>(w, w >> 8u, w >> 16u, w >> 24u);\n"
@@ -53,7 +54,9 @@ FORMAT(dtype_wgsl_q5_1, 1, 4, 16,
        "d.x * bytes(((v >> 4u)" NIBBLES ") | " FIFTH("e + 16u") ") + d.y, d.x * bytes(((w >> 4u)" NIBBLES ") | " FIFTH("e + 20u") ") + d.y);");
 /* d, 32 signed bytes. */
 FORMAT(dtype_wgsl_q8_0, 1, 4, 8, BLOCK("32u", "34u") "let d = ${H}(b); let q = b + 2u + e; ", "return d * signed_bytes(${U}(q));",
-       "return mat4x4<f32>(d * signed_bytes(${U}(q)), d * signed_bytes(${U}(q + 4u)), d * signed_bytes(${U}(q + 8u)), d * signed_bytes(${U}(q + 12u)));");
+       "let k = q >> 2u; let odd = (q & 2u) != 0u; let w0 = ${W}(k); let w1 = ${W}(k + 1u); let w2 = ${W}(k + 2u); let w3 = ${W}(k + 3u); let w4 = ${W}((q + 14u) >> 2u); "
+       "return mat4x4<f32>(d * signed_bytes(select(w0, (w0 >> 16u) | (w1 << 16u), odd)), d * signed_bytes(select(w1, (w1 >> 16u) | (w2 << 16u), odd)), "
+       "d * signed_bytes(select(w2, (w2 >> 16u) | (w3 << 16u), odd)), d * signed_bytes(select(w3, (w3 >> 16u) | (w4 << 16u), odd)));");
 
 /* 256 elements: 16 bytes of scale and minimum (a nibble each) for 16 elements, 64 bytes of 2-bit numbers (byte 32 n + l: elements
  * 128 n + l + 32 j, j = 0 .. 3 from the lowest bits on), d and that of the minimums. */

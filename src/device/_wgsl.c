@@ -198,7 +198,7 @@ static ry_status operand_text(ry_text *t, const char *body, const char *x, const
     } else if (ld || (ld4 && !fast)) {
         RY_TRY(reader(t, d->load, "ld", "i: u32", x, r, at, b));
     }
-    if (calls(body, "ld16_", x)) RY_TRY(reader(t, d->load16, "ld16", "i: u32", x, "mat4x4<f32>", at, b));
+    if (calls(body, "ld16_", x)) RY_TRY(reader(t, d->load16, "ld16", "i: u32, far: u32", x, "mat4x4<f32>", at, b));
     if (ld4 && fast) {
         char vec[16];
         snprintf(vec, sizeof vec, "vec4<%s>", r);

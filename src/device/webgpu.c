@@ -253,12 +253,14 @@ static ry_status run_clocked(ry_device *d, ry_program *p) {
 /* Dispatches of a submission: the device begins on the first few while the others are encoded. */
 enum { FIRST_SHARE = 32, LATER_SHARE = 160 };
 
+enum { TIMED = 16 }; /* first runs whose times are taken, then one of so many: it costs the device a little */
+
 static ry_status run_all(ry_device *d, ry_program *p) {
     gpu *g = d->impl;
     gpu_program *x = p->impl;
     WGPUCommandEncoder e = NULL;
     WGPUComputePassEncoder c = NULL;
-    bool timing = x->queries && !x->mapping;
+    bool timing = x->queries && !x->mapping && (p->runs < TIMED || p->runs % TIMED == 0);
     double load = 0;
     int64_t dispatches = 0, share = g->awaited > 1 ? INT64_MAX : FIRST_SHARE; /* a device that is behind needs no first few */
     WGPUSubmissionIndex last;

@@ -59,6 +59,13 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     return ry_graph_ok(g) ? RY_OK : ry_graph_status(g);
 }
 
+/* Floats: neighbours read neighbours, as far as K lets units be cut. */
+static int far_of(const ry_dtype_text *t, int64_t k) {
+    int far = t->far;
+    for (far = far ? far : 8; !t->far && far < 256 && k % (4 * far) == 0;) far *= 2;
+    return far;
+}
+
 /* Threads of a group, at most. */
 static const ry_variant variants[] = {{.name = "128", .knobs = {{"MOST", 128}}}, {.name = "64", .knobs = {{"MOST", 64}}}, {.name = "256", .knobs = {{"MOST", 256}}}, {.name = "32", .knobs = {{"MOST", 32}}}, {0}};
 
@@ -67,6 +74,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     int count = weights_of(n), threads = 32, most = v->knobs[0].value;
     int64_t k = depth_of(n), m = rows_of(n), groups = 0;
     bool together = n->tail && count > 1; /* a group makes the same rows of all of them, for the tail */
+    int quads = together ? 1 : 2;         /* of rows of a weight: what is read of x serves eight of them or more */
     char name[16];
     while (threads < most && threads * UNIT < k) threads *= 2;
     ry_launch_knob_set(l, "WG", threads);
@@ -74,7 +82,8 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_knob_set(l, "NW", count);
     ry_launch_knob_set(l, "NORM", a->norm);
     ry_launch_knob_set(l, "TOGETHER", together);
-    ry_launch_knob_set(l, "NT", together ? count : 1);
+    ry_launch_knob_set(l, "RQ", quads);
+    ry_launch_knob_set(l, "NT", together ? count : quads);
     ry_launch_u32(l, "m", m);
     ry_launch_u32(l, "k", k);
     ry_launch_f32(l, "eps", a->eps);
@@ -85,13 +94,13 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
         snprintf(name, sizeof name, "NEAR%d", i);
         ry_launch_knob_set(l, name, t ? t->near : 0);
         snprintf(name, sizeof name, "FAR%d", i);
-        ry_launch_knob_set(l, name, t ? t->far : 0);
+        ry_launch_knob_set(l, name, t ? far_of(t, k) : 0);
         if (!t) continue;
         snprintf(name, sizeof name, "n%d", i);
         ry_launch_u32(l, name, rows);
         snprintf(name, sizeof name, "g%d", i);
         ry_launch_u32(l, name, together ? 0 : groups);
-        groups = (together ? 0 : groups) + (rows + FOUR - 1) / FOUR;
+        groups = (together ? 0 : groups) + (rows + FOUR * quads - 1) / (FOUR * quads);
         if (rows % FOUR == 0) l->vec |= RY_USES_SRC(BIAS + i) | (n->tail ? 0 : RY_USES_OUT(i));
     }
     RY_TRY(fused_tail(n, l, count));
@@ -167,8 +176,10 @@ static bool take_norm(ry_joiner *j, ry_node *n) {
 static bool join(ry_joiner *j, ry_node *n) {
     if (n->tail) return false;
     if (take_norm(j, n)) return true;
-    for (int i = 0; i < n->n_out; i++)
-        if (!ry_same_shape(&n->out[i].spec, &n->out[0].spec)) return false;
+    for (int i = 0; i < n->n_out; i++) { /* a tail of several weights: rows of the same units */
+        const ry_dtype_text *t = ry_dtype_row(n->src[W + i]->spec.dtype)->wgsl, *first = ry_dtype_row(n->src[W]->spec.dtype)->wgsl;
+        if (!ry_same_shape(&n->out[i].spec, &n->out[0].spec) || t->near != first->near || t->far != first->far) return false;
+    }
     return n->out[0].spec.dim[n->out[0].spec.rank - 1] % FOUR == 0 && join_tail(j, n);
 }
 

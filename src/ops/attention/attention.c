@@ -253,7 +253,7 @@ static ry_status cpu(const ry_cpu *c) {
 /* ---- on GPUs ---- */
 
 /* Few queries: the keys are cut into parts, so that there are groups enough for a large chip. */
-enum { FEW_QUERIES = 4, SPLIT_THREADS = 256, SPLIT_KEYS_LEAST = 64, SPLIT_MOST_DEPTH = 256, SPLIT_GROUPS = 512 };
+enum { FEW_QUERIES = 4, SPLIT_THREADS = 256, SPLIT_KEYS_LEAST = 64, SPLIT_MOST_DEPTH = 256, SPLIT_GROUPS = 512, ENOUGH_GROUPS = 256 };
 
 /* Variants by columns of v, and by workgroup memory: weights take most of it, 4 NS TX (4 R TY + 4) floats. */
 static int64_t columns_of(const ry_node *n) { return n->src[ATT_V]->spec.dim[3]; }
@@ -298,7 +298,9 @@ static bool is_split(const attention_job *j, const ry_caps *caps) {
 static ry_status launch_split(const attention_job *j, ry_launch *l) {
     int64_t share = j->H / j->G, rows = j->T * share, most = l->caps->shared_bytes >= 28672 ? 8 : 4;
     int64_t each = rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 || most == 4 ? 4 : 8, chunks = (rows + each - 1) / each;
-    int64_t fit = (j->S + SPLIT_KEYS_LEAST - 1) / SPLIT_KEYS_LEAST, splits = SPLIT_GROUPS / (j->B * j->G * chunks),
+    int64_t fit = (j->S + SPLIT_KEYS_LEAST - 1) / SPLIT_KEYS_LEAST;
+    while (each > 2 && j->B * j->G * chunks * fit < ENOUGH_GROUPS) each /= 2, chunks = (rows + each - 1) / each; /* keys few: read again rather than wait */
+    int64_t splits = SPLIT_GROUPS / (j->B * j->G * chunks),
             all = j->B * j->H * j->T;
     if (splits > fit) splits = fit;
     if (splits > SPLIT_THREADS) splits = SPLIT_THREADS;
