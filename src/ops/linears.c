@@ -66,24 +66,41 @@ static int far_of(const ry_dtype_text *t, int64_t k) {
     return far;
 }
 
-/* Threads of a group, at most. */
-static const ry_variant variants[] = {{.name = "128", .knobs = {{"MOST", 128}}}, {.name = "64", .knobs = {{"MOST", 64}}}, {.name = "256", .knobs = {{"MOST", 256}}}, {.name = "32", .knobs = {{"MOST", 32}}}, {0}};
+static int rows_knob(const ry_node *n) {
+    int64_t m = rows_of(n);
+    return m <= 1 ? 1 : m <= 2 ? 2 : m <= 4 ? 4 : 8;
+}
+static bool fits(const ry_node *n, const ry_caps *caps, int lanes, int rows, int threads) {
+    int parts = caps->features & RY_FEATURE_SUBGROUPS ? lanes / 4 : lanes, sums = n->tail ? weights_of(n) : 1;
+    return (uint32_t)(rows_knob(n) * (sums * rows * threads / lanes + 1) * parts) * sizeof(float) <= caps->shared_bytes && (uint32_t)threads <= caps->max_invocations;
+}
+
+/* LANES threads along K for R rows each, WG in a group: a multiple of four rows. */
+#define SHAPE(lanes, rows, threads) \
+    static bool may_##lanes##x##rows##_##threads(const ry_node *n, const ry_caps *caps) { return fits(n, caps, lanes, rows, threads); }
+SHAPE(128, 2, 256)
+SHAPE(64, 2, 128)
+SHAPE(32, 2, 128)
+SHAPE(32, 1, 128)
+SHAPE(64, 1, 256)
+SHAPE(128, 4, 128)
+SHAPE(32, 4, 32)
+#undef SHAPE
+#define SHAPE(lanes, rows, threads) {.name = #lanes "x" #rows, .when = may_##lanes##x##rows##_##threads, .knobs = {{"LANES", lanes}, {"R", rows}, {"WG", threads}}}
+static const ry_variant variants[] = {SHAPE(128, 2, 256), SHAPE(64, 2, 128), SHAPE(32, 2, 128), SHAPE(32, 1, 128), SHAPE(64, 1, 256), SHAPE(128, 4, 128), SHAPE(32, 4, 32), {0}};
 
 static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     const linears_args *a = n->args;
-    int count = weights_of(n), threads = 32, most = v->knobs[0].value;
+    int count = weights_of(n), rows_each = v->knobs[1].value * v->knobs[2].value / v->knobs[0].value;
     int64_t k = depth_of(n), m = rows_of(n), groups = 0;
     bool together = n->tail && count > 1; /* a group makes the same rows of all of them, for the tail */
-    int quads = together ? 1 : 2;         /* of rows of a weight: what is read of x serves eight of them or more */
     char name[16];
-    while (threads < most && threads * UNIT < k) threads *= 2;
-    ry_launch_knob_set(l, "WG", threads);
-    ry_launch_knob_set(l, "MR", m <= 1 ? 1 : m <= 2 ? 2 : m <= 4 ? 4 : 8);
+    ry_launch_knob_set(l, "MR", rows_knob(n));
     ry_launch_knob_set(l, "NW", count);
     ry_launch_knob_set(l, "NORM", a->norm);
     ry_launch_knob_set(l, "TOGETHER", together);
-    ry_launch_knob_set(l, "RQ", quads);
-    ry_launch_knob_set(l, "NT", together ? count : quads);
+    ry_launch_knob_set(l, "ROWS", rows_each);
+    ry_launch_knob_set(l, "NT", together ? count : 1);
     ry_launch_u32(l, "m", m);
     ry_launch_u32(l, "k", k);
     ry_launch_f32(l, "eps", a->eps);
@@ -100,7 +117,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
         ry_launch_u32(l, name, rows);
         snprintf(name, sizeof name, "g%d", i);
         ry_launch_u32(l, name, together ? 0 : groups);
-        groups = (together ? 0 : groups) + (rows + FOUR * quads - 1) / (FOUR * quads);
+        groups = (together ? 0 : groups) + (rows + rows_each - 1) / rows_each;
         if (rows % FOUR == 0) l->vec |= RY_USES_SRC(BIAS + i) | (n->tail ? 0 : RY_USES_OUT(i));
     }
     RY_TRY(fused_tail(n, l, count));

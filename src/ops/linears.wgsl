@@ -1,43 +1,57 @@
 // linears.wgsl - y_j = r x W_j^T + b_j for NW weights W_j [n_j, k] and the few rows of x [m, k]; NORM: x times s1, and r = 1 / sqrt(mean(x^2) + eps).
 //
-// A group makes 4 RQ rows of one weight (TOGETHER: four of each of them), for all m rows of x. Its threads stand along k, a unit of sixteen elements
-// each: four quads, NEAR and FAR apart as the weight's dtype has them (ry_dtype_text), so that a block's words are read whole.
+// A group makes ROWS rows of one weight (TOGETHER: of each of them) for all m rows of x: LANES threads stand along k for R of the rows, a unit of
+// sixteen elements each: four quads, NEAR and FAR apart as the weight's dtype has them (ry_dtype_text), so that a block's words are read whole.
+// The text is kept short: a chip that goes through other kernels in between fetches each instruction from far away.
 #for J 0 NW
 const NEAR${J} = ${(J == 0) * NEAR0 + (J == 1) * NEAR1 + (J == 2) * NEAR2}u;
 const FAR${J} = ${(J == 0) * FAR0 + (J == 1) * FAR1 + (J == 2) * FAR2}u;
 const STEP${J} = select(4u, 8u, NEAR${J} == 4u);
 #end
-#if SUBGROUPS
-const PARTS = 64u; // no subgroup is smaller than 4, no group larger than 256
-#else
-const PARTS = ${WG}u;
-#end
-var<workgroup> sums: array<vec4<f32>, ${MR * NT * (64 * SUBGROUPS + WG * (1 - SUBGROUPS))}>;
+const PARTS = ${SUBGROUPS * LANES / 4 + (1 - SUBGROUPS) * LANES}u; // no subgroup is smaller than 4
+var<workgroup> sums: array<f32, ${MR * NT * ROWS * (SUBGROUPS * LANES / 4 + (1 - SUBGROUPS) * LANES)}>; // [MR][NT][ROWS][PARTS]
 #if NORM
-var<workgroup> squares: array<f32, ${MR * (64 * SUBGROUPS + WG * (1 - SUBGROUPS))}>;
+var<workgroup> squares: array<f32, ${MR * (SUBGROUPS * LANES / 4 + (1 - SUBGROUPS) * LANES)}>;
+#end
+#if SUBGROUPS
+// Over the threads of a subgroup that stand for the same rows.
+fn add_up(v: f32, second: bool, sg_size: u32) -> f32 {
+#if LANES < 64
+    if (sg_size > ${LANES}u) {
+        let a = subgroupAdd(select(v, 0.0, second));
+        let b = subgroupAdd(select(0.0, v, second));
+        return select(a, b, second);
+    }
+#end
+    return subgroupAdd(v);
+}
 #end
 
 @compute @workgroup_size(${WG}) fn main(${ARGS}) {
     ${BEGIN}
 #if TOGETHER || NW == 1
     let which = 0u;
-    let row = ${4 * RQ}u * group;
+    let row = ${ROWS}u * group;
 #end
 #if !TOGETHER && NW == 2
     let which = u32(group >= u.g1);
-    let row = ${4 * RQ}u * (group - select(0u, u.g1, which == 1u));
+    let row = ${ROWS}u * (group - select(0u, u.g1, which == 1u));
 #end
 #if !TOGETHER && NW == 3
     let which = u32(group >= u.g1) + u32(group >= u.g2);
-    let row = ${4 * RQ}u * (group - select(select(0u, u.g1, which == 1u), u.g2, which == 2u));
+    let row = ${ROWS}u * (group - select(select(0u, u.g1, which == 1u), u.g2, which == 2u));
 #end
+    let lane = t % ${LANES}u;
+    let mine = t / ${LANES}u * ${R}u; // of the group's rows, the first that this thread works on
 #for I 0 MR
     let x${I} = min(${I}u, u.m - 1u) * u.k;
 #if NORM
     var square${I} = 0.0;
 #end
 #for T 0 NT
-    var sum${I}_${T} = vec4<f32>();
+#for Q 0 R
+    var sum${I}_${T}_${Q} = 0.0;
+#end
 #end
 #end
 #for J 0 NW * (1 - TOGETHER) + TOGETHER
@@ -47,15 +61,15 @@ var<workgroup> squares: array<f32, ${MR * (64 * SUBGROUPS + WG * (1 - SUBGROUPS)
     if (which == ${J}u) {
 #end
 #for T 0 NT
-#for R 0 4
-        let at${T}_${R} = min(row + ${4 * T * (1 - TOGETHER) + R}u, u.n${J + T * TOGETHER} - 1u) * u.k;
+#for Q 0 R
+        let at${T}_${Q} = min(row + mine + ${Q}u, u.n${J + T} - 1u) * u.k;
 #end
 #end
-        for (var unit = t; unit < u.k / 16u; unit += ${WG}u) {
+        for (var unit = lane; unit < u.k / 16u; unit += ${LANES}u) {
             let k = unit / (FAR${J} / 8u) * (2u * FAR${J}) + unit % (FAR${J} / 8u) * STEP${J};
 #for T 0 NT
-#for R 0 4
-            let q${T}_${R} = ld16_s${2 + J + T * TOGETHER}(at${T}_${R} + k, FAR${J});
+#for Q 0 R
+            let w${T}_${Q} = ld16_s${2 + J + T}(at${T}_${Q} + k, FAR${J});
 #end
 #end
 #if NORM && HAS_S1
@@ -80,8 +94,8 @@ var<workgroup> squares: array<f32, ${MR * (64 * SUBGROUPS + WG * (1 - SUBGROUPS)
 #end
 #end
 #for T 0 NT
-#for R 0 4
-                sum${I}_${T}[${R}] += (dot(q${T}_${R}[0], v0) + dot(q${T}_${R}[1], v1)) + (dot(q${T}_${R}[2], v2) + dot(q${T}_${R}[3], v3));
+#for Q 0 R
+                sum${I}_${T}_${Q} += (dot(w${T}_${Q}[0], v0) + dot(w${T}_${Q}[1], v1)) + (dot(w${T}_${Q}[2], v2) + dot(w${T}_${Q}[3], v3));
 #end
 #end
             }
@@ -89,69 +103,68 @@ var<workgroup> squares: array<f32, ${MR * (64 * SUBGROUPS + WG * (1 - SUBGROUPS)
         }
     }
 #end
-    // Over the group's threads, in a fixed order.
+    // Over the threads of a row, in a fixed order.
 #if SUBGROUPS
-    let parts = ${WG}u / sg_size;
+    let parts = max(${LANES}u / sg_size, 1u);
+    let part = lane / sg_size;
+    let puts = lane % sg_size == 0u;
+    let second = t / ${LANES}u % 2u == 1u;
 #for I 0 MR
 #for T 0 NT
-    let all${I}_${T} = subgroupAdd(sum${I}_${T});
+#for Q 0 R
+    let all${I}_${T}_${Q} = add_up(sum${I}_${T}_${Q}, second, sg_size);
+#end
 #end
 #if NORM
-    let square_all${I} = subgroupAdd(square${I});
+    let square_all${I} = add_up(square${I}, second, sg_size);
 #end
 #end
-    if (sg_lane == 0u) {
-        let part = t / sg_size;
-#for I 0 MR
-#for T 0 NT
-        sums[${I * NT + T}u * PARTS + part] = all${I}_${T};
-#end
-#if NORM
-        squares[${I}u * PARTS + part] = square_all${I};
-#end
-#end
-    }
-    workgroupBarrier();
 #else
-    let parts = 1u;
+    let parts = ${LANES}u;
+    let part = lane;
+    let puts = true;
 #for I 0 MR
 #for T 0 NT
-    sums[${I * NT + T}u * PARTS + t] = sum${I}_${T};
+#for Q 0 R
+    let all${I}_${T}_${Q} = sum${I}_${T}_${Q};
+#end
 #end
 #if NORM
-    squares[${I}u * PARTS + t] = square${I};
+    let square_all${I} = square${I};
 #end
 #end
-    workgroupBarrier();
-    for (var s = ${WG / 2}u; s > 0u; s >>= 1u) {
-        if (t < s) {
+#end
+    if (puts) {
 #for I 0 MR
 #for T 0 NT
-            sums[${I * NT + T}u * PARTS + t] += sums[${I * NT + T}u * PARTS + t + s];
+#for Q 0 R
+        sums[(${(I * NT + T) * ROWS + Q}u + mine) * PARTS + part] = all${I}_${T}_${Q};
+#end
 #end
 #if NORM
-            squares[${I}u * PARTS + t] += squares[${I}u * PARTS + t + s];
+        if (mine == 0u) { squares[${I}u * PARTS + part] = square_all${I}; }
 #end
 #end
-        }
-        workgroupBarrier();
     }
-#end
-    let i = t / ${RQ}u;
-    let h = t % ${RQ}u;
+    workgroupBarrier();
+    let i = t / ${ROWS / 4}u;
+    let h = t % ${ROWS / 4}u * 4u;
     if (i >= min(u.m, ${MR}u)) { return; }
     var r = 1.0;
 #if NORM
-    var square = squares[i * PARTS];
-    for (var p = 1u; p < parts; p++) { square += squares[i * PARTS + p]; }
+    var square = 0.0;
+    for (var p = 0u; p < parts; p++) { square += squares[i * PARTS + p]; }
     r = inverseSqrt(square / f32(u.k) + u.eps);
 #end
-#for T 0 NT / RQ
-    var y${T} = sums[(i * ${NT}u + ${T}u + h) * PARTS];
-    for (var p = 1u; p < parts; p++) { y${T} += sums[(i * ${NT}u + ${T}u + h) * PARTS + p]; }
+#for T 0 NT
+    var y${T} = vec4<f32>();
+    for (var p = 0u; p < parts; p++) {
+        let first = ((i * ${NT}u + ${T}u) * ${ROWS}u + h) * PARTS + p;
+        y${T} += vec4<f32>(sums[first], sums[first + PARTS], sums[first + 2u * PARTS], sums[first + 3u * PARTS]);
+    }
     y${T} *= r;
 #end
-    let row_at = row + 4u * h;
+    let row_at = row + h;
 #for J 0 NW
 #if TOGETHER || NW == 1
     {
@@ -169,13 +182,13 @@ var<workgroup> squares: array<f32, ${MR * (64 * SUBGROUPS + WG * (1 - SUBGROUPS)
     }
 #end
 #if TAIL
-#if NT / RQ == 1
+#if NT == 1
     tail(i * u.n0 + row_at, 4u, y0);
 #end
-#if NT / RQ == 2
+#if NT == 2
     tail(i * u.n0 + row_at, 4u, y0, y1);
 #end
-#if NT / RQ == 3
+#if NT == 3
     tail(i * u.n0 + row_at, 4u, y0, y1, y2);
 #end
 #end
