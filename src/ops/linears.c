@@ -80,14 +80,12 @@ static bool fits(const ry_node *n, const ry_caps *caps, int lanes, int rows, int
     static bool may_##lanes##x##rows##_##threads(const ry_node *n, const ry_caps *caps) { return fits(n, caps, lanes, rows, threads); }
 SHAPE(128, 2, 256)
 SHAPE(64, 2, 128)
-SHAPE(32, 2, 128)
 SHAPE(32, 1, 128)
-SHAPE(64, 1, 256)
-SHAPE(128, 4, 128)
+SHAPE(128, 1, 512)
 SHAPE(32, 4, 32)
 #undef SHAPE
 #define SHAPE(lanes, rows, threads) {.name = #lanes "x" #rows, .when = may_##lanes##x##rows##_##threads, .knobs = {{"LANES", lanes}, {"R", rows}, {"WG", threads}}}
-static const ry_variant variants[] = {SHAPE(128, 2, 256), SHAPE(64, 2, 128), SHAPE(32, 2, 128), SHAPE(32, 1, 128), SHAPE(64, 1, 256), SHAPE(128, 4, 128), SHAPE(32, 4, 32), {0}};
+static const ry_variant variants[] = {SHAPE(128, 2, 256), SHAPE(64, 2, 128), SHAPE(32, 1, 128), SHAPE(128, 1, 512), SHAPE(32, 4, 32), {0}};
 
 static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     const linears_args *a = n->args;
