@@ -4,6 +4,7 @@
 
 #include "golden/folder.h"
 #include "io/gguf.h"
+#include "unit/io_help.h"
 
 #define HERE "tmp_export"
 static int round_trips, refused, rewritten;
@@ -191,7 +192,36 @@ static void types(void **state) {
     assert_int_equal(os_kind(HERE "/no.gguf"), OS_NOTHING);
 }
 
+static ry_status there(void *from) { return ry_export(from, HERE "/q.gguf", true, RY_Q8_0); }
+static ry_status back(void *from) { return ry_export(from, HERE "/back", false, RY_F16); }
+
+/* Each allocation refused once: no memory, or (a device with fewer threads) none the worse; nothing is held. */
+static void sweep(ry_status (*fn)(void *), void *ud) {
+    for (long n = 1;; n++) {
+        failing f = {.refuse = n};
+        size_t held = ry_mem_live();
+        ry_alloc_set(failing_alloc, &f);
+        ry_status st = fn(ud);
+        ry_alloc_set(NULL, NULL);
+        if (st != RY_OK && st != RY_ENOMEM) fail_msg("allocation %ld refused: %s", n, ry_message());
+        if (ry_mem_live() != held) fail_msg("allocation %ld refused: a leak", n);
+        if (!f.refused) break;
+    }
+}
+
+static void memory(void **state) {
+    (void)state;
+    ry_model *m;
+    fresh();
+    assert_ok(ry_model_init_text(&m, dev, "hidden_size: 32\nintermediate_size: 32\nnum_hidden_layers: 1\nnum_attention_heads: 2\nvocab_size: 9\n", 0, 3, NULL));
+    assert_ok(ry_model_save(m, HERE "/hf", RY_F32));
+    ry_model_close(m);
+    char hf[] = HERE "/hf", gguf[] = HERE "/q.gguf";
+    sweep(there, hf);
+    sweep(back, gguf);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(types), cmocka_unit_test(checkpoints), cmocka_unit_test(files)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(types), cmocka_unit_test(memory), cmocka_unit_test(checkpoints), cmocka_unit_test(files)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
