@@ -195,7 +195,7 @@ ry_status ry_model_init(ry_model **out, ry_device *d, const char *config, int64_
         return st;
     }
     if (os_kind(config) == OS_FOLDER && !(inside = os_join(config, "config.json"))) return RY_ENOMEM;
-    ry_status st = ry_config_read(&json, inside ? inside : config);
+    ry_status st = source_config(&json, inside ? inside : config);
     if (st == RY_OK) st = init_from(out, d, json, inside ? inside : config, vocab_size, seed, o);
     ry_mem_free(inside);
     return st;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/os.h"
 #include "io/safetensors.h"
+#include "io/yaml.h"
 #include "model/gguf_model.h"
 
 static int by_name(const void *a, const void *b) { return strcmp((*(model_stored *const *)a)->name, (*(model_stored *const *)b)->name); }
@@ -57,6 +58,15 @@ static ry_status is_gguf(bool *yes, const char *path) {
 bool source_is_model(const char *path) {
     bool gguf = false;
     return os_kind(path) == OS_FOLDER || (os_kind(path) == OS_FILE && is_gguf(&gguf, path) == RY_OK && gguf);
+}
+
+ry_status source_config(ry_json **out, const char *path) {
+    gguf_file *f;
+    if (!source_is_model(path)) return ry_config_read(out, path);
+    RY_TRY(gguf_open(&f, path));
+    ry_status st = gguf_config_read(out, f);
+    gguf_close(f);
+    return st;
 }
 
 static ry_status open_file(model_source *s, const char *path) {

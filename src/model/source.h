@@ -31,6 +31,8 @@ typedef struct model_source {
 } model_source;
 
 bool source_is_model(const char *path); /* a folder or a GGUF file; else a configuration, perhaps */
+/* A configuration without weights. path: a config.json, YAML with its keys, or a GGUF file, whose metadata are read as one. */
+ry_status source_config(ry_json **out, const char *path);
 /* path: a folder with config.json and its weights, a file of safetensors, or a GGUF file (the first where it is split). */
 ry_status source_open(model_source **out, const char *path);
 void source_close(model_source *s);
