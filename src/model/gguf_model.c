@@ -213,7 +213,9 @@ static ry_status name_tensor(const namer *n) {
     const model_config *c = &n->g->cfg;
     model_tensor t = {0};
     if (is_config(n->t->name)) return RY_OK;
-    if (!n->t->type) return add(n, NULL, 0, &n->t->spec, n->t->data, NULL); /* refused by name, if it is asked for */
+    if (!n->t->type)
+        RY_FAIL(RY_EUNSUPPORTED, "%s: tensor %s is %s, which Rusty does not compute with; take a file of Q4_0 to Q8_0, Q2_K to Q6_K, IQ4_NL, F16, BF16 or F32", n->file, n->t->name,
+                gguf_tensor_type_name(n->t->type_number));
     if (c->kv_rank && is_named("blk.#.attn_k_b.weight", n->t->name, &t.layer, &t.bias) && !t.bias) return add_latent(n, t.layer);
     if (c->kv_rank && is_named("blk.#.attn_v_b.weight", n->t->name, &t.layer, &t.bias) && !t.bias) return RY_OK; /* with k_b */
     if (c->qkv == QKV_SEPARATE && is_named("blk.#.attn_qkv.weight", n->t->name, &t.layer, &t.bias) && n->t->spec.rank) return add_split(n, t.layer, t.bias);
