@@ -5,23 +5,47 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct { const char *name; nn_act act; } acts[] = {
-    {"silu", NN_SILU}, {"swish", NN_SILU}, {"gelu", NN_GELU}, {"gelu_python", NN_GELU}, {"gelu_pytorch_tanh", NN_GELU_TANH}, {"gelu_new", NN_GELU_TANH},
-    {"gelu_fast", NN_GELU_TANH}, {"gelu_python_tanh", NN_GELU_TANH}, {"quick_gelu", NN_GELU_QUICK}, {"relu", NN_RELU}, {"relu2", NN_RELU2},
-    {"sigmoid", NN_SIGMOID}, {"tanh", NN_TANH}};
-static const struct { const char *name; rope_kind kind; } ropes[] = {
-    {"default", ROPE_DEFAULT}, {"linear", ROPE_LINEAR}, {"dynamic", ROPE_DYNAMIC}, {"llama3", ROPE_LLAMA3}, {"yarn", ROPE_YARN}, {"longrope", ROPE_LONGROPE}, {"su", ROPE_LONGROPE}};
+static const struct {
+    const char *name;
+    nn_act act;
+} acts[] = {{"silu", NN_SILU},
+            {"swish", NN_SILU},
+            {"gelu", NN_GELU},
+            {"gelu_python", NN_GELU},
+            {"gelu_pytorch_tanh", NN_GELU_TANH},
+            {"gelu_new", NN_GELU_TANH},
+            {"gelu_fast", NN_GELU_TANH},
+            {"gelu_python_tanh", NN_GELU_TANH},
+            {"quick_gelu", NN_GELU_QUICK},
+            {"relu", NN_RELU},
+            {"relu2", NN_RELU2},
+            {"sigmoid", NN_SIGMOID},
+            {"tanh", NN_TANH}};
+static const struct {
+    const char *name;
+    rope_kind kind;
+} ropes[] = {{"default", ROPE_DEFAULT}, {"linear", ROPE_LINEAR},     {"dynamic", ROPE_DYNAMIC}, {"llama3", ROPE_LLAMA3},
+             {"yarn", ROPE_YARN},       {"longrope", ROPE_LONGROPE}, {"su", ROPE_LONGROPE}};
 
 enum { BIG = 1 << 30 };
 
 /* Keys of every family. A family's own are read after them. */
-const model_key model_common_keys[] = {
-    MODEL_SIZE("hidden_size", hidden_size), MODEL_INT("num_hidden_layers", num_hidden_layers, 1, 100000),
-    MODEL_INT("num_attention_heads", num_attention_heads, 1, 1 << 20), MODEL_INT("num_key_value_heads", num_key_value_heads, 1, 1 << 20),
-    MODEL_SIZE("intermediate_size", intermediate_size), MODEL_INT("head_dim", head_dim, 1, 1 << 20), MODEL_SIZE("vocab_size", vocab_size),
-    MODEL_SIZE("max_position_embeddings", max_position_embeddings), MODEL_REAL("rms_norm_eps", norm_eps, 0, 1),
-    MODEL_REAL("initializer_range", initializer_range, 0, 10), MODEL_BOOL("tie_word_embeddings", tie_word_embeddings), MODEL_ACT("hidden_act"),
-    MODEL_REFUSE("quantization_config"), MODEL_REFUSE("is_encoder_decoder"), MODEL_REFUSE("add_cross_attention"), {0}};
+const model_key model_common_keys[] = {MODEL_SIZE("hidden_size", hidden_size),
+                                       MODEL_INT("num_hidden_layers", num_hidden_layers, 1, 100000),
+                                       MODEL_INT("num_attention_heads", num_attention_heads, 1, 1 << 20),
+                                       MODEL_INT("num_key_value_heads", num_key_value_heads, 1, 1 << 20),
+                                       MODEL_SIZE("intermediate_size", intermediate_size),
+                                       MODEL_INT("head_dim", head_dim, 1, 1 << 20),
+                                       MODEL_SIZE("vocab_size", vocab_size),
+                                       MODEL_SIZE("max_position_embeddings", max_position_embeddings),
+                                       MODEL_REAL("rms_norm_eps", norm_eps, 0, 1),
+                                       MODEL_REAL("initializer_range", initializer_range, 0, 10),
+                                       MODEL_BOOL("tie_word_embeddings", tie_word_embeddings),
+                                       MODEL_ACT("hidden_act"),
+                                       MODEL_REFUSE("quantization_config"),
+                                       MODEL_REFUSE("is_encoder_decoder"),
+                                       MODEL_REFUSE("add_cross_attention"),
+                                       {0}};
 
 static ry_status read_act(nn_act *act, const ry_json *j, const char *what, const char *key) {
     const char *name = NULL;
@@ -31,7 +55,12 @@ static ry_status read_act(nn_act *act, const ry_json *j, const char *what, const
             *act = acts[k].act;
             return RY_OK;
         }
-    return name ? ry_fail(RY_EUNSUPPORTED, "%s: %s '%s' is not known (silu, gelu, gelu_pytorch_tanh, quick_gelu, relu, relu2, sigmoid, tanh)", what, key, name) : RY_OK;
+    return name
+               ? ry_fail(
+                     RY_EUNSUPPORTED,
+                     "%s: %s '%s' is not known (silu, gelu, gelu_pytorch_tanh, quick_gelu, relu, relu2, sigmoid, tanh)",
+                     what, key, name)
+               : RY_OK;
 }
 
 /* Only what says nothing: false, 0, null, an empty list. */
@@ -39,7 +68,9 @@ static ry_status refuse(const ry_json *j, const char *what, const char *key) {
     const ry_json *v = ry_json_path(j, key);
     double number = 1;
     bool yes = true, list = ry_json_kind_of(v) == RY_JSON_ARRAY || ry_json_kind_of(v) == RY_JSON_OBJECT;
-    if (!v || (list && !ry_json_count(v)) || (ry_json_as_real(v, &number) && number == 0) || (ry_json_as_bool(v, &yes) && !yes)) return RY_OK;
+    if (!v || (list && !ry_json_count(v)) || (ry_json_as_real(v, &number) && number == 0) ||
+        (ry_json_as_bool(v, &yes) && !yes))
+        return RY_OK;
     RY_FAIL(RY_EUNSUPPORTED, "%s: %s changes the result and is not supported", what, key);
 }
 
@@ -73,7 +104,8 @@ static ry_status read_keys(model_config *c, const model_key *key, const ry_json 
 static ry_status factors(double **out, const ry_json *rope, const char *what, const char *key, int64_t n, ry_arena *a) {
     const ry_json *list;
     RY_TRY(ry_json_array(&list, rope, what, key, true));
-    if ((int64_t)ry_json_count(list) != n) RY_FAIL(RY_EFORMAT, "%s: %s needs %lld entries, it has %zu", what, key, (long long)n, ry_json_count(list));
+    if ((int64_t)ry_json_count(list) != n)
+        RY_FAIL(RY_EFORMAT, "%s: %s needs %lld entries, it has %zu", what, key, (long long)n, ry_json_count(list));
     *out = RY_NEW(a, double, n);
     if (!*out) return RY_ENOMEM;
     for (int64_t i = 0; i < n; i++)
@@ -83,7 +115,8 @@ static ry_status factors(double **out, const ry_json *rope, const char *what, co
 }
 
 /* One set of rope parameters: p is version 5's rope_parameters or version 4's rope_scaling; j the whole config. */
-static ry_status read_scaling(model_config *c, int which, const ry_json *p, const ry_json *j, const char *what, ry_arena *a) {
+static ry_status read_scaling(model_config *c, int which, const ry_json *p, const ry_json *j, const char *what,
+                              ry_arena *a) {
     rope_config *r = &c->rope[which];
     const char *name = NULL;
     RY_TRY(ry_json_real(&r->theta, p, what, "rope_theta", 1e-6, 1e18, false));
@@ -93,12 +126,20 @@ static ry_status read_scaling(model_config *c, int which, const ry_json *p, cons
     if (!name) return RY_OK;
     size_t k = 0;
     while (k < sizeof ropes / sizeof *ropes && strcmp(ropes[k].name, name)) k++;
-    if (k == sizeof ropes / sizeof *ropes) RY_FAIL(RY_EUNSUPPORTED, "%s: rope_type '%s' is not known (default, linear, dynamic, llama3, yarn, longrope)", what, name);
-    *r = (rope_config){.kind = ropes[k].kind, .theta = r->theta, .partial = r->partial, .beta_fast = 32, .beta_slow = 1, .truncate = true};
+    if (k == sizeof ropes / sizeof *ropes)
+        RY_FAIL(RY_EUNSUPPORTED, "%s: rope_type '%s' is not known (default, linear, dynamic, llama3, yarn, longrope)",
+                what, name);
+    *r = (rope_config){.kind = ropes[k].kind,
+                       .theta = r->theta,
+                       .partial = r->partial,
+                       .beta_fast = 32,
+                       .beta_slow = 1,
+                       .truncate = true};
     bool scaled = r->kind == ROPE_LINEAR || r->kind == ROPE_DYNAMIC || r->kind == ROPE_LLAMA3;
     RY_TRY(ry_json_real(&r->factor, p, what, "factor", 1, 1e6, scaled));
     RY_TRY(ry_json_int(&r->original, p, what, "original_max_position_embeddings", 1, BIG, false));
-    RY_TRY(ry_json_int(&r->original, j, what, "original_max_position_embeddings", 1, BIG, false)); /* Phi-3 keeps it outside; that one counts */
+    RY_TRY(ry_json_int(&r->original, j, what, "original_max_position_embeddings", 1, BIG,
+                       false)); /* Phi-3 keeps it outside; that one counts */
     RY_TRY(ry_json_real(&r->low_freq_factor, p, what, "low_freq_factor", 1e-6, 1e6, r->kind == ROPE_LLAMA3));
     RY_TRY(ry_json_real(&r->high_freq_factor, p, what, "high_freq_factor", 1e-6, 1e6, r->kind == ROPE_LLAMA3));
     RY_TRY(ry_json_real(&r->attention_factor, p, what, "attention_factor", 0, 1e6, false));
@@ -128,7 +169,8 @@ static ry_status read_rope(model_config *c, const model_family *f, const ry_json
     RY_TRY(ry_json_real(&c->rope[0].partial, j, what, "partial_rotary_factor", 1e-6, 1, false));
     if (f->theta_key) RY_TRY(ry_json_real(&c->rope[0].theta, j, what, f->theta_key, 1e-6, 1e18, false));
     if (f->partial_key) RY_TRY(ry_json_real(&c->rope[0].partial, j, what, f->partial_key, 1e-6, 1, false));
-    if (c->rope[1].theta > 0) RY_TRY(ry_json_real(&c->rope[1].theta, j, what, "rope_local_base_freq", 1e-6, 1e18, false));
+    if (c->rope[1].theta > 0)
+        RY_TRY(ry_json_real(&c->rope[1].theta, j, what, "rope_local_base_freq", 1e-6, 1e18, false));
     RY_TRY(ry_json_object(&p, j, what, "rope_parameters", false));
     if (!p) RY_TRY(ry_json_object(&p, j, what, "rope_scaling", false));
     for (int i = 0; p && i < MODEL_ROPES; i++) {
@@ -140,7 +182,9 @@ static ry_status read_rope(model_config *c, const model_family *f, const ry_json
     for (int i = 0; i < MODEL_ROPES; i++) {
         int64_t n = rope_rotary(c, i);
         if (c->rope[i].theta > 0 && (n < 2 || n % 2))
-            RY_FAIL(RY_EFORMAT, "%s: rotary embeddings turn pairs: head_dim %lld gives %lld turning dims, which must be even", what, (long long)c->head_dim, (long long)n);
+            RY_FAIL(RY_EFORMAT,
+                    "%s: rotary embeddings turn pairs: head_dim %lld gives %lld turning dims, which must be even", what,
+                    (long long)c->head_dim, (long long)n);
     }
     return RY_OK;
 }
@@ -151,7 +195,8 @@ static ry_status list_of(const ry_json **list, const ry_json *j, const char *wha
     *list = NULL;
     RY_TRY(ry_json_array(list, j, what, key, false));
     if (*list && layers && (int64_t)ry_json_count(*list) < layers)
-        RY_FAIL(RY_EFORMAT, "%s: %s has %zu entries for %lld layers", what, key, ry_json_count(*list), (long long)layers);
+        RY_FAIL(RY_EFORMAT, "%s: %s has %zu entries for %lld layers", what, key, ry_json_count(*list),
+                (long long)layers);
     return RY_OK;
 }
 
@@ -169,15 +214,20 @@ static ry_status read_layers(model_config *c, const ry_json *j, const char *what
         const char *type = types ? ry_json_as_text(ry_json_at(types, (size_t)i), NULL) : NULL;
         int64_t turn = c->no_rope_interval ? (i + 1) % c->no_rope_interval != 0 : 1, at;
         bool on;
-        if (turns && ry_json_as_bool(ry_json_at(turns, (size_t)i), &on)) turn = on;
-        else if (turns && !ry_json_as_int(ry_json_at(turns, (size_t)i), &turn)) RY_FAIL(RY_EFORMAT, "%s: no_rope_layers[%lld] must be 0 or 1", what, (long long)i);
-        l->window = window && i >= c->window_first && (!c->window_end || i < c->window_end) && (c->window_pattern ? (i + 1) % c->window_pattern != 0 : c->rope_layers != ROPE_LISTED || !turn);
+        if (turns && ry_json_as_bool(ry_json_at(turns, (size_t)i), &on))
+            turn = on;
+        else if (turns && !ry_json_as_int(ry_json_at(turns, (size_t)i), &turn))
+            RY_FAIL(RY_EFORMAT, "%s: no_rope_layers[%lld] must be 0 or 1", what, (long long)i);
+        l->window = window && i >= c->window_first && (!c->window_end || i < c->window_end) &&
+                    (c->window_pattern ? (i + 1) % c->window_pattern != 0 : c->rope_layers != ROPE_LISTED || !turn);
         if (types && !type) RY_FAIL(RY_EFORMAT, "%s: layer_types[%lld] must be a string", what, (long long)i);
         if (type) {
             l->window = !strcmp(type, "sliding_attention");
             l->conv = c->conv_taps && !strcmp(type, "conv");
-            if (!l->window && !l->conv && strcmp(type, "full_attention")) RY_FAIL(RY_EUNSUPPORTED, "%s: layer_types has '%s', which this model_type does not know", what, type);
-            if (l->window && c->sliding_window <= 0) RY_FAIL(RY_EFORMAT, "%s: layer_types has sliding_attention, but sliding_window is not given", what);
+            if (!l->window && !l->conv && strcmp(type, "full_attention"))
+                RY_FAIL(RY_EUNSUPPORTED, "%s: layer_types has '%s', which this model_type does not know", what, type);
+            if (l->window && c->sliding_window <= 0)
+                RY_FAIL(RY_EFORMAT, "%s: layer_types has sliding_attention, but sliding_window is not given", what);
         }
         if (full) {
             l->conv = true;
@@ -187,7 +237,8 @@ static ry_status read_layers(model_config *c, const ry_json *j, const char *what
         l->experts = c->experts > 0 && i >= c->dense_first && (i + 1) % c->sparse_step == 0;
         for (size_t k = 0; plain && k < ry_json_count(plain); k++)
             if (ry_json_as_int(ry_json_at(plain, k), &at) && at == i) l->experts = false;
-        bool rotates = c->rope_layers == ROPE_EVERY || (c->rope_layers == ROPE_WINDOWED && l->window) || (c->rope_layers == ROPE_LISTED && turn);
+        bool rotates = c->rope_layers == ROPE_EVERY || (c->rope_layers == ROPE_WINDOWED && l->window) ||
+                       (c->rope_layers == ROPE_LISTED && turn);
         l->rope = !rotates ? -1 : l->window && c->rope[1].theta > 0 ? 1 : 0;
     }
     return RY_OK;
@@ -197,7 +248,8 @@ static ry_status read_layers(model_config *c, const ry_json *j, const char *what
 
 static ry_status one_end(model_config *c, const ry_json *j, const char *what) {
     int64_t id;
-    if (!ry_json_as_int(j, &id) || id < 0 || id > INT32_MAX) RY_FAIL(RY_EFORMAT, "%s: eos_token_id must be an id or a list of ids", what);
+    if (!ry_json_as_int(j, &id) || id < 0 || id > INT32_MAX)
+        RY_FAIL(RY_EFORMAT, "%s: eos_token_id must be an id or a list of ids", what);
     for (int i = 0; i < c->n_end; i++)
         if (c->end[i] == id) return RY_OK;
     if (c->n_end < MODEL_MAX_END) c->end[c->n_end++] = id;
@@ -228,7 +280,8 @@ static void once(double *x) {
     if (*x == 0) *x = 1;
 }
 
-ry_status config_read(model_config *c, const model_family *f, ry_json *j, const char *what, ry_arena *a, int64_t vocab_size) {
+ry_status config_read(model_config *c, const model_family *f, ry_json *j, const char *what, ry_arena *a,
+                      int64_t vocab_size) {
     model_config was = *c; /* it may know end tokens */
     *c = f->base;
     memcpy(c->end, was.end, sizeof c->end), c->n_end = was.n_end;
@@ -252,18 +305,21 @@ ry_status config_read(model_config *c, const model_family *f, ry_json *j, const 
                 (long long)c->num_attention_heads, (long long)c->num_key_value_heads);
     if (!c->head_dim) {
         if (c->hidden_size % c->num_attention_heads)
-            RY_FAIL(RY_EFORMAT, "%s: hidden_size (%lld) must be a multiple of num_attention_heads (%lld), or head_dim be given", what,
-                    (long long)c->hidden_size, (long long)c->num_attention_heads);
+            RY_FAIL(RY_EFORMAT,
+                    "%s: hidden_size (%lld) must be a multiple of num_attention_heads (%lld), or head_dim be given",
+                    what, (long long)c->hidden_size, (long long)c->num_attention_heads);
         c->head_dim = c->hidden_size / c->num_attention_heads;
     }
     if (c->experts > 0 && (!c->experts_used || c->experts_used > c->experts || !c->expert_size))
-        RY_FAIL(RY_EFORMAT, "%s: of %lld experts %lld are used, of size %lld; there must be from 1 to all, and a size", what, (long long)c->experts,
-                (long long)c->experts_used, (long long)c->expert_size);
-    if (c->groups > 1 && (c->experts % c->groups || !c->groups_used || c->groups_used > c->groups || c->experts_used > c->experts / c->groups * c->groups_used))
-        RY_FAIL(RY_EFORMAT, "%s: %lld experts in %lld groups of which %lld count do not give %lld for a token", what, (long long)c->experts, (long long)c->groups,
-                (long long)c->groups_used, (long long)c->experts_used);
+        RY_FAIL(RY_EFORMAT, "%s: of %lld experts %lld are used, of size %lld; there must be from 1 to all, and a size",
+                what, (long long)c->experts, (long long)c->experts_used, (long long)c->expert_size);
+    if (c->groups > 1 && (c->experts % c->groups || !c->groups_used || c->groups_used > c->groups ||
+                          c->experts_used > c->experts / c->groups * c->groups_used))
+        RY_FAIL(RY_EFORMAT, "%s: %lld experts in %lld groups of which %lld count do not give %lld for a token", what,
+                (long long)c->experts, (long long)c->groups, (long long)c->groups_used, (long long)c->experts_used);
     if (c->query_pre_attn_scalar) c->attention_scale = 1 / sqrt((double)c->query_pre_attn_scalar);
-    once(&c->embedding_multiplier), once(&c->residual_multiplier), once(&c->logits_multiplier), once(&c->routed_scaling);
+    once(&c->embedding_multiplier), once(&c->residual_multiplier), once(&c->logits_multiplier),
+        once(&c->routed_scaling);
     RY_TRY(read_rope(c, f, j, what, a));
     if (c->kv_rank) c->attention_scale = rope_attention_scale(c) / sqrt((double)(c->nope_dim + c->rope_dim));
     RY_TRY(read_layers(c, j, what, a));
@@ -283,7 +339,8 @@ static ry_status put_missing(ry_json *j, const char *key, ry_json *v) {
 static ry_json *value_of(const model_config *c, const model_key *key) {
     const void *at = (const char *)c + key->at;
     switch (key->kind) {
-    case KEY_INT: return (double)*(const int64_t *)at < key->lo ? ry_json_new_null() : ry_json_new_int(*(const int64_t *)at);
+    case KEY_INT:
+        return (double)*(const int64_t *)at < key->lo ? ry_json_new_null() : ry_json_new_int(*(const int64_t *)at);
     case KEY_REAL: return *(const double *)at < key->lo ? ry_json_new_null() : ry_json_new_real(*(const double *)at);
     case KEY_BOOL: return ry_json_new_bool(*(const bool *)at);
     default: break;
@@ -311,7 +368,8 @@ ry_status config_complete(ry_json *j, const model_config *c, const model_family 
         RY_TRY(ry_json_put(j, "architectures", list));
     }
     RY_TRY(put_missing(j, "model_type", ry_json_new_text(f->model_type)));
-    RY_TRY(put_missing(j, "pad_token_id", ry_json_new_null())); /* some families' default lies beyond a small vocabulary */
+    RY_TRY(
+        put_missing(j, "pad_token_id", ry_json_new_null())); /* some families' default lies beyond a small vocabulary */
     for (int k = 0; k < 2; k++)
         for (const model_key *key = k ? f->keys : model_common_keys; key && key->name; key++)
             if (!key->second && (k || !replaced(f, key))) RY_TRY(put_missing(j, key->name, value_of(c, key)));

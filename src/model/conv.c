@@ -41,8 +41,10 @@ ry_tensor conv_mix(const model_pass *p, int64_t i, ry_tensor x) {
     ry_tensor y = ry_conv1d(g, u, taps, w[ROLE_CONV].b ? ry_use(g, w[ROLE_CONV].b) : RY_NULL, state);
     if (kept) {
         ry_tensor next = next_state(p, state, u, ry_out(g, y, 1));
-        if (one) ry_set_rows(g, kept, next, ry_iota(g, &RY_SHAPE(RY_I32, 1), 0, (double)p->sequence, 1), 0);
-        else ry_assign(g, kept, next);
+        if (one)
+            ry_set_rows(g, kept, next, ry_iota(g, &RY_SHAPE(RY_I32, 1), 0, (double)p->sequence, 1), 0);
+        else
+            ry_assign(g, kept, next);
     }
     return decoder_linear(p, &w[ROLE_CONV_OUT], ry_mul(g, part[1], y));
 }

@@ -41,7 +41,8 @@ static ry_status declare_attention(ry_model *m, int64_t i) {
     const model_config *c = &m->cfg;
     int64_t C = c->hidden_size, Q = c->num_attention_heads * c->head_dim, KV = c->num_key_value_heads * c->head_dim;
     if (c->kv_rank) return latent_declare(m, i);
-    if (c->qkv != QKV_SEPARATE) RY_TRY(model_matrix(m, ROLE_QKV, i, Q + 2 * KV, C, c->qkv_bias));
+    if (c->qkv != QKV_SEPARATE)
+        RY_TRY(model_matrix(m, ROLE_QKV, i, Q + 2 * KV, C, c->qkv_bias));
     else {
         RY_TRY(model_matrix(m, ROLE_Q, i, Q, C, c->qkv_bias));
         RY_TRY(model_matrix(m, ROLE_K, i, KV, C, c->qkv_bias));
@@ -57,7 +58,8 @@ static ry_status declare_mlp(ry_model *m, int64_t i) {
     const model_config *c = &m->cfg;
     int64_t C = c->hidden_size, F = c->intermediate_size;
     if (c->layer[i].experts) return experts_declare(m, i);
-    if (c->fused_gate_up) RY_TRY(model_matrix(m, ROLE_GATE_UP, i, 2 * F, C, c->mlp_bias));
+    if (c->fused_gate_up)
+        RY_TRY(model_matrix(m, ROLE_GATE_UP, i, 2 * F, C, c->mlp_bias));
     else {
         if (!c->plain_mlp) RY_TRY(model_matrix(m, ROLE_GATE, i, F, C, c->mlp_bias));
         RY_TRY(model_matrix(m, ROLE_UP, i, F, C, c->mlp_bias));
@@ -106,7 +108,8 @@ ry_tensor decoder_norm(const model_pass *p, const model_pair *w, ry_tensor x) {
     return norm_by(p, s, w->b ? ry_use(g, w->b) : RY_NULL, x);
 }
 
-ry_tensor decoder_mlp(const model_pass *p, const model_pair *gate, const model_pair *up, const model_pair *down, ry_tensor x) {
+ry_tensor decoder_mlp(const model_pass *p, const model_pair *gate, const model_pair *up, const model_pair *down,
+                      ry_tensor x) {
     ry_tensor a = decoder_linear(p, gate, x), b = decoder_linear(p, up, x);
     return decoder_linear(p, down, nn_gated(p->g, p->m->cfg.act, a, b));
 }
@@ -115,7 +118,8 @@ ry_tensor decoder_rope(const model_pass *p, int64_t layer, ry_tensor x) {
     const model_config *c = &p->m->cfg;
     int which = c->layer[layer].rope;
     if (which < 0) return x;
-    ry_rope_options o = {.rotary = rope_rotary(c, which), .scale = p->rope_scale[which], .interleaved = c->rope_interleaved};
+    ry_rope_options o = {
+        .rotary = rope_rotary(c, which), .scale = p->rope_scale[which], .interleaved = c->rope_interleaved};
     return ry_rope(p->g, x, p->pos, p->freq[which], &o);
 }
 
@@ -126,11 +130,13 @@ ry_tensor decoder_cache(const model_pass *p, int64_t layer, int which, ry_tensor
 ry_tensor model_append(const model_pass *p, ry_var *cache, ry_tensor x) {
     const ry_spec *s = ry_spec_of(p->g, x);
     if (!s) return RY_NULL;
-    int64_t B = s->dim[0], T = s->dim[1], G = s->dim[2], D = s->dim[3], rows = ry_var_spec(cache)->dim[1] / p->sequences;
+    int64_t B = s->dim[0], T = s->dim[1], G = s->dim[2], D = s->dim[3],
+            rows = ry_var_spec(cache)->dim[1] / p->sequences;
     ry_dtype t = ry_var_spec(cache)->dtype;
     if (ry_dtype_row(t)->kind == RY_KIND_BLOCK) x = ry_cast(p->g, x, t);
     x = ry_set_rows(p->g, cache, RY_RESHAPE(p->g, x, 1, B * T, G, D), p->cache_at, 1);
-    if (p->sequences > 1 && p->sequence >= 0) return ry_slice(p->g, x, 1, p->sequence * rows, (p->sequence + 1) * rows, 1);
+    if (p->sequences > 1 && p->sequence >= 0)
+        return ry_slice(p->g, x, 1, p->sequence * rows, (p->sequence + 1) * rows, 1);
     return RY_RESHAPE(p->g, x, p->sequences, rows, G, D);
 }
 
@@ -156,7 +162,6 @@ ry_tensor decoder_attend(const model_pass *p, int64_t layer, ry_tensor q, ry_ten
                               .causal = true,
                               .window = c->layer[layer].window ? c->sliding_window : 0,
                               .softcap = c->attn_softcap,
-                              .mask = p->mask,
                               .segment_q = p->segment_q,
                               .segment_k = p->segment_k,
                               .length = p->length};
@@ -192,7 +197,8 @@ static ry_tensor attention(const model_pass *p, int64_t i, ry_tensor x) {
         ry_tensor all = RY_RESHAPE(g, decoder_linear(p, &w[ROLE_QKV], x), B, T, H, 3 * D);
         for (int k = 0; k < 3; k++) y[k] = ry_slice(g, all, 3, k * D, (k + 1) * D, 1);
     }
-    for (int k = 0; k < 3 && c->clip_qkv > 0; k++) y[k] = ry_clamp(g, y[k], ry_scalar(g, -c->clip_qkv), ry_scalar(g, c->clip_qkv));
+    for (int k = 0; k < 3 && c->clip_qkv > 0; k++)
+        y[k] = ry_clamp(g, y[k], ry_scalar(g, -c->clip_qkv), ry_scalar(g, c->clip_qkv));
     ry_tensor q = decoder_rope(p, i, qk_norm(p, &w[ROLE_Q_NORM], y[0]));
     ry_tensor k = decoder_cache(p, i, 0, decoder_rope(p, i, qk_norm(p, &w[ROLE_K_NORM], y[1])));
     ry_tensor v = decoder_cache(p, i, 1, y[2]);
@@ -205,10 +211,12 @@ static ry_tensor mlp(const model_pass *p, int64_t i, ry_tensor x) {
     const model_pair *w = p->m->layers[i].at;
     int64_t F = c->intermediate_size;
     if (c->layer[i].experts) return experts_mlp(p, i, x);
-    if (c->plain_mlp) return decoder_linear(p, &w[ROLE_DOWN], nn_activate(g, c->act, decoder_linear(p, &w[ROLE_UP], x)));
+    if (c->plain_mlp)
+        return decoder_linear(p, &w[ROLE_DOWN], nn_activate(g, c->act, decoder_linear(p, &w[ROLE_UP], x)));
     if (!c->fused_gate_up) return decoder_mlp(p, &w[ROLE_GATE], &w[ROLE_UP], &w[ROLE_DOWN], x);
     ry_tensor both = decoder_linear(p, &w[ROLE_GATE_UP], x);
-    return decoder_linear(p, &w[ROLE_DOWN], nn_gated(g, c->act, ry_slice(g, both, -1, 0, F, 1), ry_slice(g, both, -1, F, 2 * F, 1)));
+    return decoder_linear(p, &w[ROLE_DOWN],
+                          nn_gated(g, c->act, ry_slice(g, both, -1, 0, F, 1), ry_slice(g, both, -1, F, 2 * F, 1)));
 }
 
 /* ---- the whole ---- */
@@ -234,7 +242,8 @@ ry_tensor model_hidden(const model_pass *p) {
     ry_graph *g = p->g;
     const model_config *c = &p->m->cfg;
     const model_pair *top = p->m->top.at;
-    ry_tensor h = scaled(g, ry_cast(g, ry_embedding(g, ry_use(g, top[ROLE_EMBED].w), p->ids), RY_F32), c->embedding_multiplier);
+    ry_tensor h =
+        scaled(g, ry_cast(g, ry_embedding(g, ry_use(g, top[ROLE_EMBED].w), p->ids), RY_F32), c->embedding_multiplier);
     if (c->positions) h = ry_add(g, h, ry_cast(g, ry_embedding(g, ry_use(g, top[ROLE_POSITIONS].w), p->pos), RY_F32));
     for (int64_t i = 0; i < c->num_hidden_layers; i++) {
         if (p->states) p->states[i] = h;
@@ -265,18 +274,22 @@ ry_tensor model_loss(const model_pass *p, ry_tensor targets, ry_tensor scale, bo
     int64_t R = s->dim[0] * s->dim[1];
     ry_tensor x = RY_RESHAPE(g, h, R, s->dim[2]), w = ry_use(g, head->w);
     if (head->b) { /* as one more column, which ones meet */
-        ry_tensor one = ry_fill(g, &RY_SHAPE(RY_F32, R, 1), 1), b = RY_RESHAPE(g, ry_cast(g, ry_use(g, head->b), RY_F32), c->vocab_size, 1);
+        ry_tensor one = ry_fill(g, &RY_SHAPE(RY_F32, R, 1), 1),
+                  b = RY_RESHAPE(g, ry_cast(g, ry_use(g, head->b), RY_F32), c->vocab_size, 1);
         x = ry_concat(g, 2, (ry_tensor[]){x, one}, 1);
         w = ry_concat(g, 2, (ry_tensor[]){ry_cast(g, w, RY_F32), b}, 1);
     }
-    return ry_linear_cross_entropy(g, x, w, RY_RESHAPE(g, targets, R),
-                                   &(ry_linear_ce_options){.ignore = -100, .scale = scale, .softcap = c->final_softcap, .with_grad = with_grad});
+    return ry_linear_cross_entropy(
+        g, x, w, RY_RESHAPE(g, targets, R),
+        &(ry_linear_ce_options){.ignore = -100, .scale = scale, .softcap = c->final_softcap, .with_grad = with_grad});
 }
 
 model_cache_spec model_cache_of(const ry_model *m, int64_t layer, int64_t sequences, int64_t rows, ry_dtype t) {
     const model_config *c = &m->cfg;
-    int64_t G = c->kv_rank ? c->num_attention_heads : c->num_key_value_heads, D = c->kv_rank ? c->nope_dim + c->rope_dim : c->head_dim,
-            Dv = c->kv_rank ? c->value_dim : c->head_dim;
-    if (c->layer[layer].conv) return (model_cache_spec){.at = {RY_SHAPE(RY_F32, sequences, c->conv_taps - 1, c->hidden_size)}};
-    return (model_cache_spec){.at = {RY_SHAPE(t, 1, sequences * rows, G, D), RY_SHAPE(t, 1, sequences * rows, G, Dv)}, .by_position = true};
+    int64_t G = c->kv_rank ? c->num_attention_heads : c->num_key_value_heads,
+            D = c->kv_rank ? c->nope_dim + c->rope_dim : c->head_dim, Dv = c->kv_rank ? c->value_dim : c->head_dim;
+    if (c->layer[layer].conv)
+        return (model_cache_spec){.at = {RY_SHAPE(RY_F32, sequences, c->conv_taps - 1, c->hidden_size)}};
+    return (model_cache_spec){.at = {RY_SHAPE(t, 1, sequences * rows, G, D), RY_SHAPE(t, 1, sequences * rows, G, Dv)},
+                              .by_position = true};
 }

@@ -7,7 +7,8 @@
 ry_tensor decoder_linear(const model_pass *p, const model_pair *w, ry_tensor x);
 ry_tensor decoder_norm(const model_pass *p, const model_pair *w, ry_tensor x);
 /* act(gate) up, as the family has it. */
-ry_tensor decoder_mlp(const model_pass *p, const model_pair *gate, const model_pair *up, const model_pair *down, ry_tensor x);
+ry_tensor decoder_mlp(const model_pass *p, const model_pair *gate, const model_pair *up, const model_pair *down,
+                      ry_tensor x);
 /* New keys or values [B,T,G,D] into the layer's cache; what attention reads. Without a cache x itself. */
 ry_tensor decoder_cache(const model_pass *p, int64_t layer, int which, ry_tensor x);
 /* q [B,T,H,D], k and v as they came from decoder_cache -> [B,T,H*Dv] */

@@ -33,7 +33,8 @@ static ry_tensor best_groups(ry_graph *g, const model_config *c, ry_tensor score
     ry_tensor grouped = RY_RESHAPE(g, scores, R, n, each);
     ry_tensor worth = ry_sum(g, ry_top_k(g, grouped, each < 2 ? each : 2, 2), RY_AXIS(2), false);
     ry_tensor best = ry_out(g, ry_top_k(g, worth, c->groups_used, 1), 1);
-    ry_tensor keep = ry_scatter(g, ry_fill(g, &RY_SHAPE(RY_F32, R, n), 0), best, ry_fill(g, &RY_SHAPE(RY_F32, R, c->groups_used), 1), 1, false);
+    ry_tensor keep = ry_scatter(g, ry_fill(g, &RY_SHAPE(RY_F32, R, n), 0), best,
+                                ry_fill(g, &RY_SHAPE(RY_F32, R, c->groups_used), 1), 1, false);
     keep = ry_gt(g, RY_RESHAPE(g, keep, R, n, 1), ry_scalar(g, 0));
     return RY_RESHAPE(g, ry_select(g, keep, grouped, ry_scalar(g, -1e30)), R, c->experts);
 }
@@ -45,11 +46,14 @@ static ry_tensor route(const model_pass *p, const model_pair *w, ry_tensor x, in
     int64_t k = c->experts_used;
     ry_tensor logits = ry_cast(g, decoder_linear(p, &w[ROLE_ROUTER], x), RY_F32), weight, best;
     if (c->route == ROUTE_SIGMOID) {
-        ry_tensor score = ry_sigmoid(g, logits), fair = ry_add(g, score, ry_cast(g, ry_use(g, w[ROLE_ROUTER_CORRECTION].w), RY_F32));
+        ry_tensor score = ry_sigmoid(g, logits),
+                  fair = ry_add(g, score, ry_cast(g, ry_use(g, w[ROLE_ROUTER_CORRECTION].w), RY_F32));
         best = ry_top_k(g, best_groups(g, c, fair, R), k, 1);
         weight = ry_gather(g, score, ry_out(g, best, 1), 1);
-    } else if (c->route == ROUTE_BEST_SOFTMAX) weight = ry_softmax(g, best = ry_top_k(g, logits, k, 1), 1);
-    else weight = best = ry_top_k(g, ry_softmax(g, logits, 1), k, 1);
+    } else if (c->route == ROUTE_BEST_SOFTMAX)
+        weight = ry_softmax(g, best = ry_top_k(g, logits, k, 1), 1);
+    else
+        weight = best = ry_top_k(g, ry_softmax(g, logits, 1), k, 1);
     *chosen = ry_out(g, best, 1);
     if (c->norm_topk) weight = ry_div(g, weight, ry_add(g, ry_sum(g, weight, RY_AXIS(1), true), ry_scalar(g, 1e-20)));
     return c->routed_scaling == 1 ? weight : ry_mul(g, weight, ry_scalar(g, c->routed_scaling));
@@ -66,7 +70,8 @@ static ry_tensor clamped(ry_graph *g, const model_config *c, ry_tensor both) {
 }
 
 /* x [N,C], sorted by expert: owner [N], offsets [E+1]. -> [N,C] */
-static ry_tensor each_expert(const model_pass *p, const model_pair *w, ry_tensor x, ry_tensor owner, ry_tensor offsets) {
+static ry_tensor each_expert(const model_pass *p, const model_pair *w, ry_tensor x, ry_tensor owner,
+                             ry_tensor offsets) {
     ry_graph *g = p->g;
     const model_config *c = &p->m->cfg;
     if (!c->packed_experts) {
@@ -97,7 +102,8 @@ ry_tensor experts_mlp(const model_pass *p, int64_t i, ry_tensor x) {
     ry_tensor offsets = ry_cast(g, ry_sum(g, ry_cast(g, earlier, RY_F32), RY_AXIS(1), false), RY_I32);
     ry_tensor row = ry_div(g, order, ry_fill(g, &(ry_spec){.dtype = RY_I32}, (double)k));
     ry_tensor y = each_expert(p, w, ry_take(g, rows, row, 0), owner, offsets);
-    y = RY_RESHAPE(g, ry_take(g, y, ry_out(g, ry_sort(g, order, 0, false), 1), 0), R, k, C); /* back in the rows' order */
+    y = RY_RESHAPE(g, ry_take(g, y, ry_out(g, ry_sort(g, order, 0, false), 1), 0), R, k,
+                   C); /* back in the rows' order */
     y = ry_sum(g, ry_mul(g, y, RY_RESHAPE(g, weight, R, k, 1)), RY_AXIS(1), false);
     if (c->shared_size) {
         ry_tensor shared = decoder_mlp(p, &w[ROLE_SHARED_GATE], &w[ROLE_SHARED_UP], &w[ROLE_SHARED_DOWN], rows);

@@ -159,7 +159,7 @@ typedef struct model_pass {
     ry_tensor pos;                    /* [T] or [B,T] i32 */
     ry_tensor freq[MODEL_ROPES];      /* [rotary/2] f32 */
     double rope_scale[MODEL_ROPES];
-    ry_tensor mask, segment_q, segment_k; /* as ry_attention's: padding, packing */
+    ry_tensor segment_q, segment_k;   /* as ry_attention's: padding, packing */
     ry_tensor real;                   /* [B,T] f32, 0 at padding before the sequence: convolutions must not see it */
     ry_var **cache;                   /* by layer, two each: model_cache_of; NULL: no cache */
     int64_t sequences, sequence;      /* that the cache holds; and the only one that this pass is of, or -1: of all */

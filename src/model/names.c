@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LAYER(hf, gguf) {"layers.#." hf ".weight", "blk.#." gguf ".weight"}
+#define LAYER(hf, gguf) \
+    { "layers.#." hf ".weight", "blk.#." gguf ".weight" }
 const model_role_names model_roles[ROLES] = {
     [ROLE_EMBED] = {"embed_tokens.weight", "token_embd.weight"},
     [ROLE_POSITIONS] = {"embed_positions.weight", "position_embd.weight"},
@@ -47,14 +48,17 @@ const model_role_names model_roles[ROLES] = {
     [ROLE_SHARED_ROUTER] = LAYER("mlp.shared_expert_gate", "ffn_gate_inp_shexp"),
 };
 
-static const char *pattern_of(const model_family *f, model_role role) { return f->names[role] ? f->names[role] : model_roles[role].hf; }
+static const char *pattern_of(const model_family *f, model_role role) {
+    return f->names[role] ? f->names[role] : model_roles[role].hf;
+}
 
 bool model_has_parts(const model_family *f, model_role role) {
     const char *first = strchr(pattern_of(f, role), '#');
     return first && strchr(first + 1, '#');
 }
 
-void model_name(char *out, size_t size, const model_family *f, const char *prefix, const model_tensor *t, int64_t part) {
+void model_name(char *out, size_t size, const model_family *f, const char *prefix, const model_tensor *t,
+                int64_t part) {
     static const char weight[] = ".weight";
     const char *from = pattern_of(f, t->role);
     size_t n = strlen(from), tail = sizeof weight - 1, at = 0;
@@ -65,9 +69,12 @@ void model_name(char *out, size_t size, const model_family *f, const char *prefi
     if (t->role != ROLE_HEAD) at = (size_t)snprintf(out, size, "%s", prefix);
     for (int k = 0; *from && at < size; from++) {
         if (t->bias && dotted && !strcmp(from, weight)) break;
-        if (*from != '#') at += (size_t)snprintf(out + at, size - at, "%c", *from);
-        else if (k == 1 && part < 0) at += (size_t)snprintf(out + at, size - at, "*"), k++;
-        else at += (size_t)snprintf(out + at, size - at, "%lld", (long long)number[k++ != 0]);
+        if (*from != '#')
+            at += (size_t)snprintf(out + at, size - at, "%c", *from);
+        else if (k == 1 && part < 0)
+            at += (size_t)snprintf(out + at, size - at, "*"), k++;
+        else
+            at += (size_t)snprintf(out + at, size - at, "%lld", (long long)number[k++ != 0]);
     }
     if (t->bias && at < size) snprintf(out + at, size - at, "%s", dotted ? ".bias" : "_bias");
 }

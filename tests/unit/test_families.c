@@ -12,13 +12,17 @@ extern const model_family *const model_family_rows[];
 static ry_device *dev;
 
 /* Keys of all families at once: each takes its own. */
-static const char keys[] =
-    "\"hidden_size\":32,\"n_embd\":32,\"intermediate_size\":48,\"num_hidden_layers\":4,\"n_layer\":4,\"num_attention_heads\":4,\"n_head\":4,"
-    "\"num_key_value_heads\":2,\"head_dim\":8,\"vocab_size\":50,\"max_position_embeddings\":128,\"n_positions\":128,\"sliding_window\":5,"
-    "\"use_sliding_window\":true,\"max_window_layers\":1,\"moe_intermediate_size\":16,\"shared_expert_intermediate_size\":24,\"num_experts\":6,"
-    "\"num_local_experts\":6,\"n_routed_experts\":6,\"num_experts_per_tok\":2,\"n_group\":2,\"topk_group\":1,\"kv_lora_rank\":12,\"q_lora_rank\":20,"
-    "\"qk_nope_head_dim\":8,\"qk_rope_head_dim\":8,\"v_head_dim\":6,\"first_k_dense_replace\":1,\"full_attn_idxs\":[1,3],\"block_multiple_of\":8,"
-    "\"initializer_range\":0.3";
+static const char keys[] = "\"hidden_size\":32,\"n_embd\":32,\"intermediate_size\":48,\"num_hidden_layers\":4,\"n_"
+                           "layer\":4,\"num_attention_heads\":4,\"n_head\":4,"
+                           "\"num_key_value_heads\":2,\"head_dim\":8,\"vocab_size\":50,\"max_position_embeddings\":128,"
+                           "\"n_positions\":128,\"sliding_window\":5,"
+                           "\"use_sliding_window\":true,\"max_window_layers\":1,\"moe_intermediate_size\":16,\"shared_"
+                           "expert_intermediate_size\":24,\"num_experts\":6,"
+                           "\"num_local_experts\":6,\"n_routed_experts\":6,\"num_experts_per_tok\":2,\"n_group\":2,"
+                           "\"topk_group\":1,\"kv_lora_rank\":12,\"q_lora_rank\":20,"
+                           "\"qk_nope_head_dim\":8,\"qk_rope_head_dim\":8,\"v_head_dim\":6,\"first_k_dense_replace\":1,"
+                           "\"full_attn_idxs\":[1,3],\"block_multiple_of\":8,"
+                           "\"initializer_range\":0.3";
 
 static int setup(void **state) {
     (void)state;
@@ -41,7 +45,9 @@ static ry_status make(ry_model **m, const char *type, const char *more) {
         next = strstr(key + 1, ",\"");
         if (next) next++;
         snprintf(name, sizeof name, "%.*s:", (int)(strchr(key, ':') - key), key);
-        if (!strstr(more, name)) at += (size_t)snprintf(text + at, sizeof text - at, "%.*s", next ? (int)(next - key) : (int)strlen(key), key);
+        if (!strstr(more, name))
+            at +=
+                (size_t)snprintf(text + at, sizeof text - at, "%.*s", next ? (int)(next - key) : (int)strlen(key), key);
         if (!strstr(more, name) && !next) at += (size_t)snprintf(text + at, sizeof text - at, ",");
     }
     snprintf(text + at, sizeof text - at, "\"model_type\":\"%s\"}", type);
@@ -59,7 +65,8 @@ static void logits_of(ry_model *m, const int32_t *ids, int64_t n, float *y) {
 
 static void same(const char *type, const char *what, const float *a, const float *b, int64_t n, double tol) {
     for (int64_t i = 0; i < n; i++)
-        if (!(fabs((double)a[i] - (double)b[i]) <= tol)) fail_msg("%s: %s: %g and %g at %d", type, what, (double)a[i], (double)b[i], (int)i);
+        if (!(fabs((double)a[i] - (double)b[i]) <= tol))
+            fail_msg("%s: %s: %g and %g at %d", type, what, (double)a[i], (double)b[i], (int)i);
 }
 
 static void check_session(const char *type, ry_model *m, const int32_t *ids, const float *whole) {
@@ -72,7 +79,8 @@ static void check_session(const char *type, ry_model *m, const int32_t *ids, con
         assert_ok(ry_session_feed(s, ids + i, (size_t)k, y + i * V, true));
     }
     same(type, "in pieces", y, whole, T * V, 2e-4);
-    for (int64_t i = 0; i < T; i++) second[i] = i < 9 ? ids[i] : ids[T - 1 - i]; /* another ending after the first nine */
+    for (int64_t i = 0; i < T; i++)
+        second[i] = i < 9 ? ids[i] : ids[T - 1 - i]; /* another ending after the first nine */
     logits_of(m, second, 20, other);
     assert_ok(ry_session_rewind(s, 9));
     assert_ok(ry_session_feed(s, second + 9, 11, y, true));
@@ -192,7 +200,8 @@ static void test_other_names(void **state) {
         logits_of(back, ids, T, b);
         same(k ? "gemma3" : "gpt2", "under other names", a, b, T * V, 0);
         assert_int_equal(ry_model_is_end(back, 17), k);
-        assert_string_equal(ry_var_name(ry_model_var(back, 0)), k ? "model.embed_tokens.weight" : "transformer.wte.weight");
+        assert_string_equal(ry_var_name(ry_model_var(back, 0)),
+                            k ? "model.embed_tokens.weight" : "transformer.wte.weight");
         ry_model_close(back);
         ry_model_close(m);
     }
@@ -200,13 +209,18 @@ static void test_other_names(void **state) {
 
 /* Whatever changes the result and is not known has a message that names it. */
 static void test_refused(void **state) {
-    static const struct { const char *type, *more; ry_status st; const char *say; } odd[] = {
+    static const struct {
+        const char *type, *more;
+        ry_status st;
+        const char *say;
+    } odd[] = {
         {"nonsense", "", RY_EUNSUPPORTED, "model_type 'nonsense' is not known (cohere, "},
         {"llama", "\"quantization_config\":{\"quant_method\":\"gptq\"},", RY_EUNSUPPORTED, "quantization_config"},
         {"llama", "\"hidden_act\":\"snake\",", RY_EUNSUPPORTED, "hidden_act 'snake'"},
         {"llama", "\"rope_scaling\":{\"rope_type\":\"spiral\"},", RY_EUNSUPPORTED, "rope_type 'spiral'"},
         {"gemma2", "\"use_bidirectional_attention\":true,", RY_EUNSUPPORTED, "use_bidirectional_attention"},
-        {"gemma2", "\"layer_types\":[\"full_attention\",\"linear_attention\",\"full_attention\",\"full_attention\"],", RY_EUNSUPPORTED, "'linear_attention'"},
+        {"gemma2", "\"layer_types\":[\"full_attention\",\"linear_attention\",\"full_attention\",\"full_attention\"],",
+         RY_EUNSUPPORTED, "'linear_attention'"},
         {"gemma3_text", "\"layer_types\":[\"full_attention\"],", RY_EFORMAT, "1 entries for 4 layers"},
         {"qwen3", "\"layer_types\":[1,2,3,4],", RY_EFORMAT, "layer_types[0] must be a string"},
         {"mixtral", "\"num_experts_per_tok\":7,", RY_EFORMAT, "of 6 experts 7 are used"},
@@ -220,11 +234,13 @@ static void test_refused(void **state) {
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
         ry_model *m = NULL;
         ry_status st = make(&m, odd[i].type, odd[i].more);
-        if (st != odd[i].st || !strstr(ry_message(), odd[i].say)) fail_msg("%s %s: %s, %s", odd[i].type, odd[i].more, ry_status_name(st), ry_message());
+        if (st != odd[i].st || !strstr(ry_message(), odd[i].say))
+            fail_msg("%s %s: %s, %s", odd[i].type, odd[i].more, ry_status_name(st), ry_message());
     }
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every), cmocka_unit_test(test_other_names), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every), cmocka_unit_test(test_other_names),
+                                       cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -11,7 +11,8 @@ static ry_status finish(model_config *c, const ry_json *j, const char *what) {
     c->rope_interleaved = interleaved;
     c->head_dim = c->rope_dim; /* what turns */
     c->num_key_value_heads = c->num_attention_heads;
-    if (!c->kv_rank || !c->rope_dim || !c->value_dim) RY_FAIL(RY_EFORMAT, "%s: kv_lora_rank, qk_rope_head_dim and v_head_dim must be above 0", what);
+    if (!c->kv_rank || !c->rope_dim || !c->value_dim)
+        RY_FAIL(RY_EFORMAT, "%s: kv_lora_rank, qk_rope_head_dim and v_head_dim must be above 0", what);
     return RY_OK;
 }
 
@@ -34,9 +35,22 @@ static const model_key keys[] = {MODEL_BOOL("attention_bias", qkv_bias),
 const model_family model_family_deepseek_v3 = {
     .model_type = "deepseek_v3",
     .architecture = "DeepseekV3ForCausalLM",
-    .base = {.norm_eps = 1e-6, .max_position_embeddings = 4096, .q_rank = 1536, .kv_rank = 512, .nope_dim = 128, .rope_dim = 64, .value_dim = 128,
-             .experts = 256, .experts_used = 8, .expert_size = 2048, .groups = 8, .groups_used = 4, .route = ROUTE_SIGMOID, .norm_topk = true,
-             .routed_scaling = 2.5, .dense_first = 3},
+    .base = {.norm_eps = 1e-6,
+             .max_position_embeddings = 4096,
+             .q_rank = 1536,
+             .kv_rank = 512,
+             .nope_dim = 128,
+             .rope_dim = 64,
+             .value_dim = 128,
+             .experts = 256,
+             .experts_used = 8,
+             .expert_size = 2048,
+             .groups = 8,
+             .groups_used = 4,
+             .route = ROUTE_SIGMOID,
+             .norm_topk = true,
+             .routed_scaling = 2.5,
+             .dense_first = 3},
     .keys = keys,
     .names = {[ROLE_SHARED_GATE] = "layers.#.mlp.shared_experts.gate_proj.weight",
               [ROLE_SHARED_UP] = "layers.#.mlp.shared_experts.up_proj.weight",

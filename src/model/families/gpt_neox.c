@@ -10,12 +10,24 @@ static ry_status finish(model_config *c, const ry_json *j, const char *what) {
     return RY_OK;
 }
 
-static const model_key keys[] = {MODEL_REAL("layer_norm_eps", norm_eps, 0, 1), MODEL_BOOL("attention_bias", qkv_bias), MODEL_BOOL("attention_bias", o_bias), {0}};
+static const model_key keys[] = {MODEL_REAL("layer_norm_eps", norm_eps, 0, 1),
+                                 MODEL_BOOL("attention_bias", qkv_bias),
+                                 MODEL_BOOL("attention_bias", o_bias),
+                                 {0}};
 const model_family model_family_gpt_neox = {
     .model_type = "gpt_neox",
     .architecture = "GPTNeoXForCausalLM",
-    .base = {.norm_eps = 1e-5, .layer_norm = true, .norm_bias = true, .block = BLOCK_PARALLEL, .plain_mlp = true, .act = NN_GELU, .qkv = QKV_BY_HEAD,
-             .qkv_bias = true, .o_bias = true, .mlp_bias = true, .rope = {{.partial = 0.25}}},
+    .base = {.norm_eps = 1e-5,
+             .layer_norm = true,
+             .norm_bias = true,
+             .block = BLOCK_PARALLEL,
+             .plain_mlp = true,
+             .act = NN_GELU,
+             .qkv = QKV_BY_HEAD,
+             .qkv_bias = true,
+             .o_bias = true,
+             .mlp_bias = true,
+             .rope = {{.partial = 0.25}}},
     .keys = keys,
     .theta_key = "rotary_emb_base",
     .partial_key = "rotary_pct",

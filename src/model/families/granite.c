@@ -15,9 +15,8 @@ static const model_key keys[] = {MODEL_BOOL("attention_bias", qkv_bias),
                                  MODEL_REAL("embedding_multiplier", embedding_multiplier, 1e-9, 1e9),
                                  MODEL_REAL("residual_multiplier", residual_multiplier, 1e-9, 1e9),
                                  {0}};
-const model_family model_family_granite = {
-    .model_type = "granite",
-    .architecture = "GraniteForCausalLM",
-    .base = {.norm_eps = 1e-6, .attention_scale = 1},
-    .keys = keys,
-    .finish = finish};
+const model_family model_family_granite = {.model_type = "granite",
+                                           .architecture = "GraniteForCausalLM",
+                                           .base = {.norm_eps = 1e-6, .attention_scale = 1},
+                                           .keys = keys,
+                                           .finish = finish};

@@ -12,9 +12,15 @@ static const model_key keys[] = {MODEL_BOOL("attention_bias", qkv_bias),
                                  MODEL_ALSO_SIZE("num_local_experts", experts),
                                  MODEL_BOOL("norm_topk_prob", norm_topk),
                                  {0}};
-const model_family model_family_qwen3_moe = {
-    .model_type = "qwen3_moe",
-    .architecture = "Qwen3MoeForCausalLM",
-    .base = {.norm_eps = 1e-6, .num_key_value_heads = 4, .max_position_embeddings = 32768, .qk_norm = QK_NORM_HEAD, .sliding_window = 4096,
-             .experts = 128, .experts_used = 8, .expert_size = 768, .mlp_only_layers = true},
-    .keys = keys};
+const model_family model_family_qwen3_moe = {.model_type = "qwen3_moe",
+                                             .architecture = "Qwen3MoeForCausalLM",
+                                             .base = {.norm_eps = 1e-6,
+                                                      .num_key_value_heads = 4,
+                                                      .max_position_embeddings = 32768,
+                                                      .qk_norm = QK_NORM_HEAD,
+                                                      .sliding_window = 4096,
+                                                      .experts = 128,
+                                                      .experts_used = 8,
+                                                      .expert_size = 768,
+                                                      .mlp_only_layers = true},
+                                             .keys = keys};

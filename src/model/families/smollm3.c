@@ -8,9 +8,14 @@ static const model_key keys[] = {MODEL_BOOL("attention_bias", qkv_bias),
                                  MODEL_BOOL("use_sliding_window", use_sliding_window),
                                  MODEL_INT("sliding_window", sliding_window, 0, 1 << 30),
                                  {0}};
-const model_family model_family_smollm3 = {
-    .model_type = "smollm3",
-    .architecture = "SmolLM3ForCausalLM",
-    .base = {.norm_eps = 1e-6, .num_key_value_heads = 4, .max_position_embeddings = 32768, .rope = {{.theta = 2e6}}, .rope_layers = ROPE_LISTED,
-             .no_rope_interval = 4, .layer_types = true, .tie_word_embeddings = true},
-    .keys = keys};
+const model_family model_family_smollm3 = {.model_type = "smollm3",
+                                           .architecture = "SmolLM3ForCausalLM",
+                                           .base = {.norm_eps = 1e-6,
+                                                    .num_key_value_heads = 4,
+                                                    .max_position_embeddings = 32768,
+                                                    .rope = {{.theta = 2e6}},
+                                                    .rope_layers = ROPE_LISTED,
+                                                    .no_rope_interval = 4,
+                                                    .layer_types = true,
+                                                    .tie_word_embeddings = true},
+                                           .keys = keys};
