@@ -162,7 +162,7 @@ static ry_status by_json(args *a) {
         if (st == RY_OK && ry_chat_count(a->chat) && (ry_chat_last(a->chat, "user") == last || ry_chat_last(a->chat, "tool") == last)) st = answer(a);
         if (st == RY_OK && *app_stop_flag()) break;
     }
-    if (st == RY_OK && got == LINE_FAILED) st = ry_fail(RY_EIO, "cannot read standard input");
+    if (st == RY_OK && got == LINE_FAILED && !*app_stop_flag()) st = ry_fail(RY_EIO, "cannot read standard input");
     ry_text_free(&line);
     return st;
 }
@@ -178,7 +178,7 @@ static ry_status by_lines(args *a) {
         line_result got = line_read(&line, prompt, a->tty ? &history : NULL);
         if (got == LINE_END) break;
         if (got == LINE_FAILED) {
-            st = ry_fail(RY_EIO, "cannot read standard input");
+            if (!*app_stop_flag()) st = ry_fail(RY_EIO, "cannot read standard input");
             break;
         }
         if (got == LINE_INTERRUPTED) {
@@ -262,6 +262,7 @@ static int run(const app_verb *v, int argc, char **argv) {
     int code;
     if (!app_parse(v, o, argc, argv, NULL, 0, &code)) return code;
     if (!a.speaker.model) return app_usage(v, "give -m MODEL");
+    if (a.n == -1) a.n = 0; /* as in run */
     if (a.n < 0 || a.speaker.ctx < 0 || a.common.seed < 0) return app_usage(v, "-n, --ctx-size and --seed must not be negative");
     ry_status st = work(&a);
     code = st == RY_OK ? APP_OK : app_fail(st);

@@ -120,20 +120,22 @@ static ry_status work(args *a) {
     int32_t *ids = NULL;
     size_t n = 0, kept = 0;
     ry_speech r = {0};
-    ry_speak_options o = {.max_tokens = a->n, .stop = a->sampling.stop.at, .n_stop = (size_t)a->sampling.stop.n, .ignore_end = a->ignore_eos, .on_text = a->common.json ? NULL : show};
+    ry_speak_options o = {.max_tokens = a->n, .stop = a->sampling.stop.at, .n_stop = (size_t)a->sampling.stop.n, .ignore_end = a->ignore_eos, .on_text = a->common.json ? NULL : show, .cancel = app_stop_flag()};
+    if (a->n < 0) o.max_tokens = 0; /* to the end of the context */
     RY_TRY(app_sampling_of(&a->sampling, &plain, a->common.seed));
     RY_TRY(app_speaker_open(m, &a->common, !a->ids, a->logits_out ? RY_EXACT : RY_Q8));
     ry_status st = prompt_ids(a, &ids, &n);
     if (st == RY_OK && !n) st = ry_fail(RY_EARG, "the prompt is empty: a model needs at least one token to go on from");
     if (st == RY_OK && a->n > INT32_MAX - (int64_t)n) st = ry_fail(RY_EARG, "-n %lld is too large", (long long)a->n);
-    if (st == RY_OK) st = app_speaker_session(m, a->prompt_cache ? 0 : (int64_t)n + a->n);
+    if (st == RY_OK) st = app_speaker_session(m, a->prompt_cache || a->n < 0 ? 0 : (int64_t)n + a->n);
     if (st == RY_OK) st = feed(a, ids, n, &kept);
     if (st == RY_OK && a->n) st = ry_speak(m->s, m->tokenizer, &a->sampling.o, &o, &r);
     if (!a->common.json && !m->tokenizer) print_ids(&r);
-    if (!a->common.json && a->n > 0) putchar('\n');
+    if (!a->common.json && a->n) putchar('\n');
     if (st == RY_OK && a->common.json) print_json(&r, m->tokenizer != NULL, n, kept);
     else if (st == RY_OK && app_tty(stderr)) fprintf(stderr, "%zu prompt tokens, %zu generated, %.1f tokens/s\n", n, r.n_ids, app_speed(&r));
     if (st == RY_OK && a->common.profile) st = profile(m->s);
+    if (st == RY_OK && r.ending == RY_ENDED_ON_REQUEST) st = ry_fail(RY_ESTOPPED, "stopped by a signal");
     ry_speech_free(&r);
     ry_mem_free(ids);
     return st;
@@ -146,7 +148,7 @@ static int run(const app_verb *v, int argc, char **argv) {
         {"--prompt,-p", OPT_TEXT, &a.prompt, "TEXT", "what to complete (default: standard input)", NULL},
         {"--file,-f", OPT_TEXT, &a.file, "FILE", "the prompt is a file's text", NULL},
         {"--ids", OPT_TEXT, &a.ids, "1,2,3", "the prompt as ids, as they are", NULL},
-        {"--n-predict,-n,--max-tokens,--predict", OPT_INT, &a.n, "N", "tokens at most (128)", NULL},
+        {"--n-predict,-n,--max-tokens,--predict", OPT_INT, &a.n, "N", "tokens at most (128); -1: to the end of the context", NULL},
         APP_SAMPLING_OPTIONS(a.sampling),
         {"--ignore-eos", OPT_FLAG, &a.ignore_eos, NULL, "go on after the model's end tokens", NULL},
         {"--prompt-cache", OPT_TEXT, &a.prompt_cache, "FILE", "keeps the computed prompt there, for prompts that begin alike", NULL},
@@ -157,7 +159,7 @@ static int run(const app_verb *v, int argc, char **argv) {
     if (!a.speaker.model) return app_usage(v, "give -m MODEL");
     if ((a.prompt != NULL) + (a.file != NULL) + (a.ids != NULL) > 1) return app_usage(v, "give one of -p TEXT, -f FILE and --ids 1,2,3");
     if (!a.prompt && !a.file && !a.ids && app_tty(stdin)) return app_usage(v, "give -p TEXT, -f FILE or --ids 1,2,3");
-    if (a.n < 0 || a.speaker.ctx < 0 || a.common.seed < 0) return app_usage(v, "-n, --ctx-size and --seed must not be negative");
+    if (a.n < -1 || a.speaker.ctx < 0 || a.common.seed < 0) return app_usage(v, "-n (but for -1), --ctx-size and --seed must not be negative");
     if (a.logits_out && a.prompt_cache) return app_usage(v, "--logits-out computes the whole prompt: give it without --prompt-cache");
     ry_status st = work(&a);
     code = st == RY_OK ? APP_OK : app_fail(st);

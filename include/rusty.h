@@ -597,7 +597,7 @@ typedef struct ry_speak_options {
     bool keep_special;           /* special tokens are shown */
     void (*on_text)(void *ud, const char *text, size_t n); /* whole characters, and nothing that a stop text may begin with */
     void *ud;
-    const volatile int *cancel;  /* non-zero: stops before the next token; the sequence stays usable */
+    const volatile int *cancel;  /* non-zero: stops before the next token; the sequence stays usable (a chat's prompt ends in ESTOPPED) */
 } ry_speak_options;
 typedef struct ry_speech {       /* freed by ry_speech_free; text is 0-terminated, NULL without a tokenizer */
     char *text;

@@ -4,6 +4,7 @@
  * is never computed again: each rendering is compared with its ids, and only what differs is fed. */
 #include "gen/session.h"
 #include "io/json.h"
+#include "io/utf8.h"
 #include <string.h>
 
 enum { MOST_ENDS = 4 };
@@ -38,9 +39,9 @@ static ry_status render(const ry_chat *c, const ry_json *messages, bool answer, 
 }
 
 static ry_status push(ry_json *list, const char *role, const char *text, size_t n) {
+    if (utf8_valid(text, n) != n) RY_FAIL(RY_EARG, "the text of a message must be UTF-8");
     ry_json *m = ry_json_new_object(), *content = ry_json_new_text_n(text, n);
-    ry_status st = m ? RY_OK : RY_ENOMEM;
-    if (st == RY_OK && !content) st = ry_fail(RY_EARG, "the text of a message must be UTF-8");
+    ry_status st = m && content ? RY_OK : RY_ENOMEM;
     if (st == RY_OK) st = ry_json_put(m, "role", ry_json_new_text(role));
     if (st != RY_OK) ry_json_free(content);
     else st = ry_json_put(m, "content", content);
@@ -195,7 +196,9 @@ ry_status ry_chat_answer(ry_chat *c, const ry_sampling *how, const ry_speak_opti
     ry_free(text);
     if (st == RY_OK && (int64_t)n_ids > c->s->opt.context)
         st = ry_fail(RY_EARG, "the conversation has %zu tokens, the context %lld: begin anew (/reset), take back turns (/undo), or use a larger --ctx-size", n_ids, (long long)c->s->opt.context);
+    c->s->cancel = speak.cancel;
     if (st == RY_OK) st = ry_session_prompt(c->s, ids, n_ids, &same);
+    c->s->cancel = NULL;
     ry_free(ids);
     if (n_prompt) *n_prompt = n_ids;
     if (kept) *kept = same;

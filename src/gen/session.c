@@ -274,6 +274,7 @@ static ry_status run_all(ry_session *s, const int32_t *ids, int64_t n, float *al
     for (int64_t i = 0; i < n;) {
         int64_t k = n - i, most = all ? GEN_LONGEST_ALL : GEN_LONGEST;
         if (k > most) k = most;
+        if (s->cancel && *s->cancel) RY_FAIL(RY_ESTOPPED, "stopped while the prompt was read");
         RY_TRY(run_some(s, ids + i, k, all ? all + s->m->cfg.vocab_size * i : NULL));
         i += k;
     }

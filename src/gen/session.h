@@ -54,6 +54,7 @@ struct ry_session {
     size_t spare_floats;
     gen_sampler sampler;
     gen_ahead ahead;
+    const volatile int *cancel; /* non-zero: no further run of a prompt; NULL: none */
     struct gen_guess *guess;    /* speculation with a draft model; NULL: none */
 };
 

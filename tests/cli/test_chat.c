@@ -1,4 +1,10 @@
 /* test_chat.c - rusty run and rusty chat by pipes: prompts from everywhere, stop texts, drafts, prompt caches, conversations, commands. */
+#define _XOPEN_SOURCE 700 /* posix_openpt */
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "cli/cli.h"
 
 static int setup(void **state) {
@@ -115,7 +121,70 @@ static void test_chat(void **state) {
     assert_in("err.txt", "/reset");
 }
 
+/* What the program shows until `mark` came (or half a minute went by), appended to all. */
+static void watch(int fd, ry_text *all, const char *mark) {
+    size_t from = all->n;
+    double end = os_now() + 30;
+    while (os_now() < end && !(all->at && strstr(all->at + from, mark))) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        char buf[4096];
+        if (poll(&p, 1, 100) <= 0) continue;
+        ssize_t n = read(fd, buf, sizeof buf);
+        if (n <= 0) return;
+        ry_text_add(all, buf, (size_t)n);
+    }
+}
+
+/* Keys on a terminal: the line that comes of them, history, Ctrl-C while the model speaks. */
+static void test_keys(void **state) {
+    (void)state;
+    int fd = posix_openpt(O_RDWR | O_NOCTTY);
+    if (fd < 0 || grantpt(fd) || unlockpt(fd)) {
+        print_message("there are no pseudo terminals here: skipped\n");
+        skip();
+    }
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (!pid) {
+        setsid();
+        int tty = open(ptsname(fd), O_RDWR);
+        for (int i = 0; i < 3; i++) dup2(tty, i);
+        close(fd);
+        setenv("XDG_STATE_HOME", "state", 1);
+        setenv("NO_COLOR", "1", 1);
+        execl(RUSTY_PROGRAM, "rusty", "chat", "-m", "m", "--device", "cpu", "--template", "form.jinja", "-n", "8", (char *)NULL);
+        _exit(127);
+    }
+    static const struct { const char *keys, *mark; } steps[] = {
+        {"", "\033[2C"},                                                            /* the prompt */
+        {"/parms tp 0.25\001\033[C\033[C\033[C\033[Ca", "/params tp"}, /* Home, four to the right, what was missing */
+        {"\033[F\033[1;5D\033[1;5D\005\027\027top-p 0.25\r", "\033[?2004l"},      /* End, words back, end, words cut, anew */
+        {"/params\r", "max-tokens"},
+        {"\033[A\033[A", "/params top-p 0.25"},                                       /* history */
+        {"\025", "\033[2C"},
+        {"\033[200~\303\244h\re\033[201~", "e"},                                    /* two lines pasted */
+        {"\r", "tokens/s"},
+        {"\003", "once more"},
+        {"/quit\r", "\033[?2004l"},
+    };
+    ry_text all = {0};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        size_t n = strlen(steps[i].keys);
+        assert_int_equal(write(fd, steps[i].keys, n), n);
+        size_t from = all.n;
+        watch(fd, &all, steps[i].mark);
+        if (!all.at || !strstr(all.at + from, steps[i].mark)) fail_msg("step %zu: no '%s' in:\n%s", i, steps[i].mark, all.at ? all.at : "");
+    }
+    int st = -1;
+    assert_int_equal(waitpid(pid, &st, 0), pid);
+    assert_true(WIFEXITED(st) && WEXITSTATUS(st) == 0);
+    assert_non_null(strstr(all.at, "top-p                    0.25"));
+    assert_run(0, "printf '/params top-p 0.25\\n/params\\n\303\244h\\\\ne\\n/quit\\n' | cmp - state/rusty/chat_history");
+    ry_text_free(&all);
+    close(fd);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_prompts), cmocka_unit_test(test_stop), cmocka_unit_test(test_prompt_cache), cmocka_unit_test(test_chat)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_prompts), cmocka_unit_test(test_stop), cmocka_unit_test(test_prompt_cache), cmocka_unit_test(test_chat), cmocka_unit_test(test_keys)};
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -159,6 +159,11 @@ static inline ry_status fault_session(void *ud) {
     RY_GO(st, done, ry_session_feed(s, ids, 3, NULL, false));
     for (int i = 0; i < 4; i++)
         RY_GO(st, done, ry_session_next(s, &(ry_sampling){.temp = 0.8, .top_k = 5, .top_p = 0.9, .seed = 1}, &id));
+    RY_GO(st, done, ry_session_save(s, FAULT_FOLDER "/session"));
+    RY_GO(st, done, ry_session_load(s, FAULT_FOLDER "/session"));
+    RY_GO(st, done, ry_session_draft(s, m, 2));
+    for (int i = 0; i < 4; i++)
+        RY_GO(st, done, ry_session_next(s, &(ry_sampling){.temp = 0.8, .repetition_penalty = 1.1, .seed = 1}, &id));
 done:
     ry_mem_free(logits);
     ry_session_close(s);
@@ -187,6 +192,48 @@ static inline ry_status fault_families(void *ud) {
     RY_GO(st, done, ry_session_rewind(s, 2));
 done:
     ry_session_close(s);
+    ry_model_close(m);
+    ry_device_close(d);
+    return st;
+}
+
+/* A conversation of two turns, kept and gone on with. */
+static inline ry_status fault_chat(void *ud) {
+    static const char form[] = "{% for m in messages %}{{ m.content }}{% endfor %}";
+    static const char *const stop[] = {"no such text"};
+    ry_device *d = NULL;
+    ry_model *m = NULL;
+    ry_session *s = NULL;
+    ry_tokenizer *t = NULL;
+    ry_template *f = NULL;
+    ry_chat *c = NULL;
+    ry_speech r = {0};
+    ry_sampling how;
+    ry_status st;
+    (void)ud;
+    RY_GO(st, done, ry_device_open(&d, "cpu", &(ry_device_options){.threads = 1}));
+    RY_GO(st, done, ry_model_open(&m, d, FAULT_FOLDER "/model", NULL));
+    RY_GO(st, done, ry_tokenizer_bytes(&t));
+    RY_GO(st, done, ry_template_text(&f, form, sizeof form - 1));
+    RY_GO(st, done, ry_session_open(&s, m, &(ry_session_options){.context = 30, .cache = RY_BF16}));
+    RY_GO(st, done, ry_chat_open(&c, s, t, f));
+    RY_GO(st, done, ry_chat_system(c, "s"));
+    RY_GO(st, done, ry_chat_variables(c, "{\"x\":1}"));
+    ry_model_sampling(m, &how);
+    for (int i = 0; i < 2; i++) {
+        RY_GO(st, done, ry_chat_add(c, "user", "hi", 2));
+        ry_speech_free(&r);
+        RY_GO(st, done, ry_chat_answer(c, &how, &(ry_speak_options){.max_tokens = 4, .stop = stop, .n_stop = 1}, &r, NULL, NULL));
+        RY_GO(st, done, ry_chat_save(c, FAULT_FOLDER "/chat"));
+        RY_GO(st, done, ry_chat_load(c, FAULT_FOLDER "/chat"));
+    }
+    RY_GO(st, done, ry_chat_cut(c, 2));
+done:
+    ry_speech_free(&r);
+    ry_chat_close(c);
+    ry_session_close(s);
+    ry_template_close(f);
+    ry_tokenizer_close(t);
     ry_model_close(m);
     ry_device_close(d);
     return st;

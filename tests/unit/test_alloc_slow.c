@@ -7,7 +7,7 @@ static void test_all(void **state) {
         const char *name;
         ry_status (*fn)(void *ud);
     } scenarios[] = {{"device", fault_device},      {"graph", fault_graph},     {"training step", fault_step},
-                     {"model folder", fault_model}, {"session", fault_session}, {"families", fault_families}, {"tokenizers", fault_tokenizers}};
+                     {"model folder", fault_model}, {"session", fault_session}, {"chat", fault_chat}, {"families", fault_families}, {"tokenizers", fault_tokenizers}};
     (void)state;
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
         fault_sweep(scenarios[i].name, scenarios[i].fn, 1000000, 0);
