@@ -200,12 +200,20 @@ static void swap(gen_candidate *a, gen_candidate *b) {
     *a = *b, *b = t;
 }
 
-/* The k of least key to the front, in order: quickselect (Hoare), then a sort of these. */
+/* The k of least key to the front, in order: quickselect (Hoare), then a sort of these. Equal keys are there in order of their ids. */
 static void front(gen_candidate *c, int64_t n, int64_t k) {
-    int64_t lo = 0, hi = n - 1;
+    int64_t lo = 0, hi = n - 1, i = 1;
+    while (i < n && by_key(&c[i - 1], &c[i]) < 0) i++;
+    if (i >= n) return;
+    for (i = 1; i < n && by_key(&c[i - 1], &c[i]) > 0;) i++;
+    if (i >= n) { /* the wrong way round */
+        for (; lo < hi; lo++, hi--) swap(&c[lo], &c[hi]);
+        return;
+    }
     if (k > n) k = n;
     while (k < n && lo < hi) { /* what belongs before k is in [0, hi], what belongs from k on in [lo, n) */
-        int64_t mid = lo + (hi - lo) / 2, i = lo, j = hi;
+        int64_t mid = lo + (hi - lo) / 2, j = hi;
+        i = lo;
         if (by_key(&c[mid], &c[lo]) < 0) swap(&c[mid], &c[lo]);
         if (by_key(&c[hi], &c[lo]) < 0) swap(&c[hi], &c[lo]);
         if (by_key(&c[hi], &c[mid]) < 0) swap(&c[hi], &c[mid]);
@@ -228,9 +236,10 @@ static void nucleus(gen_sampler *s, double mass, bool equals) {
     int64_t done = 0, i = 0;
     while (i < s->n && (below < mass || !i)) {
         if (i == done) {
-            int64_t more = done ? 3 * done : 64;
-            front(s->c + done, s->n - done, more);
-            done = more < s->n - done ? done + more : s->n;
+            int64_t rest = s->n - done, more = done ? 15 * done : 64;
+            if (2 * more > rest) more = rest;
+            front(s->c + done, rest, more);
+            done += more;
         }
         below += s->c[i++].p;
     }
