@@ -231,6 +231,7 @@ ry_status tok_added_cut(const tok_added *a, const tok_trie *trie, const tok_piec
             tok_piece part = tok_piece_cut(p, done, begin);
             RY_TRY(fn(ud, &part, -1));
         }
+        if (begin >= end) continue; /* all of it went with the match before */
         tok_piece part = tok_piece_cut(p, begin, end);
         RY_TRY(fn(ud, &part, k->id));
         done = end;

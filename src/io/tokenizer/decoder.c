@@ -266,5 +266,6 @@ tok_decoder_nature tok_decoder_is(const tok_step *s) {
     if (s->kind->decode_all == decode_bytelevel) return TOK_IS_BYTES;
     if (s->kind->decode_all == decode_fallback || s->kind->decode_all == tok_spm_decode) return TOK_IS_RUNS;
     if (s->kind->decode_all == decode_fuse) return TOK_IS_FUSE;
+    if (s->kind->decode_all == decode_ctc) return TOK_IS_LATE;
     return s->kind->decode == decode_strip ? TOK_IS_STRIP : TOK_IS_OTHER;
 }

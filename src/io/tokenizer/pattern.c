@@ -1,13 +1,16 @@
 /* pattern.c - what tokenizers look for in texts: a string, or a regular expression.  Owns compiled patterns.
  *
  * Expressions are written for Oniguruma (Ruby's syntax, Unicode); PCRE2 with its JIT runs them after a translation of what differs:
- * \w \s \d \b \h \v, $ and ^ at every line, X{n,m}+ as a repetition of X{n,m}, {,n}, lists within lists, (?m:. A limit on steps keeps
+ * \w \s \d \b \h \v, $ and ^ at every line, X{n,m}+ as a repetition of X{n,m}, {,n}, lists within lists and their intersections, \p of scripts, (?m:. A limit on steps keeps
  * hostile ones from hanging. Without PCRE2 only strings are found. */
 #include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
 #include "io/tokenizer/steps.h"
 #ifdef RUSTY_HAVE_PCRE2
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include "io/tokenizer/later.h"
 
 enum { PATTERN_LONGEST = 1 << 16, PATTERN_STEPS = 20000000, PATTERN_MEMORY_KIB = 64 << 10, PATTERN_SPARE = 4 };
 #endif
@@ -25,107 +28,200 @@ struct tok_pattern {
 #ifdef RUSTY_HAVE_PCRE2
 /* ---- translating ---- */
 #define SPACE "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-#define WORD  "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORD  LATER_L LATER_M LATER_ND "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORD_TOO "\\xb2\\xb3\\xb9\\xbc-\\xbe" /* \\w outside lists has these too */
 #define HEX   "0-9a-fA-F"
 
 typedef struct translation {
     const char *at, *end;
     ry_text out;
     size_t atom; /* in out: where what a quantifier would repeat begins */
+    int depth;   /* of lists */
 } translation;
 
-/* The escape at t->at (behind its backslash) to out; true if it was one that differs. */
-static bool escape_differs(translation *t, bool in_list) {
+/* What a character may be: the text of a list, and whether it is all others. */
+typedef struct char_set {
+    ry_text body;
+    bool inverse;
+} char_set;
+
+/* Is this the name of a script? PCRE2's \p{Name} would be its script extensions. */
+static bool is_script(const char *name, size_t n) {
+    char text[64];
+    int error;
+    PCRE2_SIZE at;
+    if (n > 40) return false;
+    int len = snprintf(text, sizeof text, "\\p{sc:%.*s}", (int)n, name);
+    pcre2_code *c = pcre2_compile((PCRE2_SPTR)text, (PCRE2_SIZE)len, PCRE2_UTF, &error, &at, NULL);
+    pcre2_code_free(c);
+    return c != NULL;
+}
+
+/* The property `name` of \p{name}. */
+static void property(char_set *c, const char *name, size_t n) {
+    static const char *const names[][2] = {
+        {"Letter", "L"},   {"Mark", "M"},         {"Number", "N"},         {"Punctuation", "P"},   {"Symbol", "S"}, {"Separator", "Z"},
+        {"Other", "C"},    {"Alnum", "[:alnum:]"}, {"Digit", "Nd"},         {"Lower", "Lowercase"}, {"Punct", "P"},  {"Space", "White_Space"},
+        {"Upper", "Uppercase"}, {"Alpha", "Alphabetic"}};
+    if (n && *name == '^') {
+        c->inverse = !c->inverse;
+        name++, n--;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i][0]) == n && !memcmp(names[i][0], name, n)) name = names[i][1], n = strlen(name);
+    if (*name == '[') ry_text_puts(&c->body, "\\p{Alphabetic}\\p{Nd}");
+    else ry_text_printf(&c->body, n > 2 && is_script(name, n) ? "\\p{sc:%.*s}" : "\\p{%.*s}", (int)n, name);
+    for (size_t i = 0; i < sizeof laters / sizeof *laters; i++)
+        if (strlen(laters[i].name) == n && !memcmp(laters[i].name, name, n)) ry_text_puts(&c->body, laters[i].ranges);
+}
+
+/* The escape at t->at, a backslash, as a set of characters; false (and nothing taken) where it is something else. */
+static bool escape_set(translation *t, char_set *c, bool in_list) {
     static const struct {
-        char c;
-        const char *alone, *listed;
-    } rows[] = {
-        {'s', "[" SPACE "]", SPACE},
-        {'S', "[^" SPACE "]", NULL},
-        {'w', "[" WORD "]", WORD},
-        {'W', "[^" WORD "]", NULL},
-        {'d', "\\p{Nd}", "\\p{Nd}"},
-        {'D', "\\P{Nd}", "\\P{Nd}"},
-        {'h', "[" HEX "]", HEX},
-        {'H', "[^" HEX "]", NULL},
-        {'v', "\\x0b", "\\x0b"},
-        {'b', "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))", NULL},
-        {'B', "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))", NULL},
-    };
+        char low, high;
+        const char *body;
+    } rows[] = {{'s', 'S', SPACE}, {'w', 'W', WORD}, {'d', 'D', "\\p{Nd}" LATER_ND}, {'h', 'H', HEX}};
+    *c = (char_set){{0}, false};
+    if (t->end - t->at < 2) return false;
+    char e = t->at[1];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const char *with = in_list ? rows[i].listed : rows[i].alone;
-        if (*t->at != rows[i].c || !with) continue;
-        ry_text_puts(&t->out, with);
-        t->at++;
+        if (e != rows[i].low && e != rows[i].high) continue;
+        c->inverse = e == rows[i].high;
+        if (rows[i].low == 'w' && !in_list) ry_text_puts(&c->body, WORD_TOO);
+        ry_text_puts(&c->body, rows[i].body);
+        t->at += 2;
         return true;
     }
-    return false;
-}
-
-/* A backslash and what belongs to it. */
-static void translate_escape(translation *t, bool in_list) {
-    t->at++;
-    if (t->at == t->end) {
-        ry_text_puts(&t->out, "\\");
-        return;
-    }
-    if (escape_differs(t, in_list)) return;
-    if (*t->at == 'u' && t->end - t->at > 4) { /* \u4e00 */
-        ry_text_printf(&t->out, "\\x{%.4s}", t->at + 1);
-        t->at += 5;
-        return;
-    }
-    size_t n = 1;
-    if ((*t->at == 'p' || *t->at == 'P' || *t->at == 'x' || *t->at == 'k' || *t->at == 'g') && t->end - t->at > 1 && t->at[1] == '{') {
-        const char *close = memchr(t->at, '}', (size_t)(t->end - t->at));
-        n = close ? (size_t)(close - t->at) + 1 : 1;
-    }
-    ry_text_puts(&t->out, "\\");
-    ry_text_add(&t->out, t->at, n);
-    t->at += n;
-}
-
-/* A list, from its [ on. Lists within it lose their brackets: the union is the same. False: an intersection, or an inner ^. */
-static bool translate_list(translation *t) {
-    int depth = 0;
-    do {
-        char c = *t->at;
-        if (c == '\\') {
-            translate_escape(t, true);
-            continue;
-        }
-        t->at++;
-        if (c == '[' && depth && t->at < t->end && *t->at == ':') { /* [:alpha:] */
-            const char *s = t->at;
-            while (s + 1 < t->end && !(s[0] == ':' && s[1] == ']' && s > t->at)) s++;
-            if (s + 1 >= t->end) return false;
-            ry_text_puts(&t->out, "[");
-            ry_text_add(&t->out, t->at, (size_t)(s + 2 - t->at));
-            t->at = s + 2;
-            continue;
-        }
-        if (c == '[') {
-            if (depth++ && t->at < t->end && *t->at == '^') return false;
-            if (depth > 1) continue;
-            ry_text_puts(&t->out, "[");
-            if (t->at < t->end && *t->at == '^') {
-                ry_text_puts(&t->out, "^");
-                t->at++;
-            }
-            if (t->at < t->end && *t->at == ']') { /* a ] that comes first is itself */
-                ry_text_puts(&t->out, "\\]");
-                t->at++;
-            }
-            continue;
-        }
-        if (c == ']') {
-            if (--depth == 0) ry_text_puts(&t->out, "]");
-            continue;
-        }
-        if (c == '&' && t->at < t->end && *t->at == '&') return false;
-        ry_text_add(&t->out, &c, 1);
-    } while (depth && t->at < t->end);
+    if ((e != 'p' && e != 'P') || t->end - t->at < 3) return false;
+    c->inverse = e == 'P';
+    const char *name = t->at + 2, *close = *name == '{' ? memchr(name, '}', (size_t)(t->end - name)) : name + 1;
+    if (!close) return false;
+    size_t n = (size_t)(close - name) - (*name == '{');
+    t->at = close + (*name == '{');
+    property(c, name + (*name == '{'), n);
     return true;
+}
+
+/* Any other escape, from its backslash on. */
+static void translate_escape(translation *t, ry_text *out, bool in_list) {
+    const char *s = ++t->at;
+    if (s == t->end) {
+        ry_text_puts(out, "\\");
+        return;
+    }
+    t->at++;
+    if (*s == 'v') {
+        ry_text_puts(out, "\\x0b");
+    } else if (*s == 'b' && !in_list) {
+        ry_text_printf(out, "(?:(?<=[%s])(?![%s])|(?<![%s])(?=[%s]))", WORD_TOO WORD, WORD_TOO WORD, WORD_TOO WORD, WORD_TOO WORD);
+    } else if (*s == 'B' && !in_list) {
+        ry_text_printf(out, "(?:(?<=[%s])(?=[%s])|(?<![%s])(?![%s]))", WORD_TOO WORD, WORD_TOO WORD, WORD_TOO WORD, WORD_TOO WORD);
+    } else if (*s == 'u' && t->end - s > 4) { /* \u4e00 */
+        ry_text_printf(out, "\\x{%.4s}", s + 1);
+        t->at = s + 5;
+    } else {
+        const char *close = t->at < t->end && *t->at == '{' && strchr("xkg", *s) ? memchr(s, '}', (size_t)(t->end - s)) : NULL;
+        if (close) t->at = close + 1;
+        ry_text_puts(out, "\\");
+        ry_text_add(out, s, (size_t)(t->at - s));
+    }
+}
+
+/* [:alpha:] at t->at, its [ : to the list. False: no such thing. */
+static bool translate_posix(translation *t, ry_text *body) {
+    static const char *const names[][2] = {{"alpha", "\\p{Alphabetic}"}, {"alnum", "\\p{Alphabetic}\\p{Nd}"}, {"digit", "\\p{Nd}"}, {"lower", "\\p{Lowercase}"},
+                                           {"upper", "\\p{Uppercase}"}, {"punct", "\\p{P}\\p{S}" LATER_P LATER_S}, {"space", SPACE}, {"word", WORD}};
+    const char *name = t->at + 2, *end = name;
+    while (end < t->end && ((*end >= 'a' && *end <= 'z') || *end == '^')) end++;
+    if (t->end - t->at < 4 || t->at[1] != ':' || t->end - end < 2 || end[0] != ':' || end[1] != ']') return false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i][0]) == (size_t)(end - name) && !memcmp(names[i][0], name, (size_t)(end - name))) {
+            ry_text_puts(body, names[i][1]);
+            t->at = end + 2;
+            return true;
+        }
+    ry_text_add(body, t->at, (size_t)(end + 2 - t->at));
+    t->at = end + 2;
+    return true;
+}
+
+/* What one list says, between its && : characters, or something else that takes one character ("|..."). */
+static void add_union(ry_text *out, const ry_text *body, const ry_text *others) {
+    if (!others->n) {
+        ry_text_printf(out, "[%s]", body->at ? body->at : "");
+        return;
+    }
+    ry_text_puts(out, "(?:");
+    if (body->n) ry_text_printf(out, "[%s]", body->at);
+    ry_text_add(out, others->at + !body->n, others->n - !body->n);
+    ry_text_puts(out, ")");
+}
+
+static bool translate_list(translation *t, ry_text *out, ry_text *flat);
+
+/* One item of a list; *more: there are others. */
+static bool translate_item(translation *t, ry_text *body, ry_text *others) {
+    char_set c;
+    if (*t->at == '[') {
+        if (translate_posix(t, body)) return true;
+        ry_text inner = {0};
+        bool ok = translate_list(t, &inner, body);
+        if (inner.n) ry_text_printf(others, "|%s", inner.at);
+        ry_text_free(&inner);
+        return ok;
+    }
+    if (*t->at != '\\') {
+        ry_text_add(body, t->at++, 1);
+        return true;
+    }
+    if (!escape_set(t, &c, true)) {
+        translate_escape(t, body, true);
+        return true;
+    }
+    if (c.inverse) ry_text_printf(others, "|[^%s]", c.body.at);
+    else ry_text_add(body, c.body.at, c.body.n);
+    ry_text_free(&c.body);
+    return true;
+}
+
+/* A list from its [ on, as an expression that takes one character. flat: where its characters go instead if it is a mere union. */
+static bool translate_list(translation *t, ry_text *out, ry_text *flat) {
+    ry_text body = {0}, others = {0}, all = {0};
+    bool inverse = ++t->at < t->end && *t->at == '^', ok = t->depth++ < 20, first = true;
+    if (inverse) t->at++;
+    for (; ok && t->at < t->end && (first || *t->at != ']'); first = false) {
+        if (first && *t->at == ']') { /* it is itself */
+            ry_text_puts(&body, "\\]");
+            t->at++;
+        } else if (t->end - t->at > 1 && t->at[0] == '&' && t->at[1] == '&') {
+            ry_text_puts(&all, "(?=");
+            add_union(&all, &body, &others);
+            ry_text_puts(&all, ")");
+            body.n = others.n = 0;
+            if (body.at) *body.at = 0;
+            t->at += 2;
+        } else {
+            ok = translate_item(t, &body, &others);
+        }
+    }
+    ok &= t->at < t->end;
+    t->at += ok;
+    t->depth--;
+    if (flat && !inverse && !others.n && !all.n) {
+        ry_text_add(flat, body.at, body.n);
+    } else if (!all.n && !others.n) {
+        ry_text_printf(out, inverse ? "[^%s]" : "[%s]", body.at ? body.at : "");
+    } else {
+        ry_text_puts(out, inverse ? "(?:(?!" : "(?:");
+        ry_text_add(out, all.at, all.n);
+        add_union(out, &body, &others);
+        ry_text_puts(out, inverse ? ")(?s:.))" : ")");
+    }
+    out->failed |= body.failed || others.failed || all.failed;
+    ry_text_free(&body);
+    ry_text_free(&others);
+    ry_text_free(&all);
+    return ok;
 }
 
 /* {n}, {n,}, {,m}, {n,m} at t->at: its length, 0 if it is none. */
@@ -175,10 +271,15 @@ static bool translate(translation *t) {
     while (t->at < t->end) {
         char c = *t->at;
         size_t here = t->out.n, n;
-        if (c == '\\') {
-            translate_escape(t, false);
+        char_set set;
+        if (c == '\\' && escape_set(t, &set, false)) {
+            ry_text_printf(&t->out, set.inverse ? "[^%s]" : "[%s]", set.body.at ? set.body.at : "");
+            t->out.failed |= set.body.failed;
+            ry_text_free(&set.body);
+        } else if (c == '\\') {
+            translate_escape(t, &t->out, false);
         } else if (c == '[') {
-            if (!translate_list(t)) return false;
+            if (!translate_list(t, &t->out, NULL)) return false;
         } else if (c == '(') {
             if (depth == 256 || !translate_open(t)) return false;
             open[depth++] = here;

@@ -84,7 +84,7 @@ ry_status tok_strings_end(tok_strings *s); /* what was added to text since the l
 typedef void (*tok_string_fn)(const tok_step *s, const char *in, size_t n_in, size_t i, size_t n, ry_text *out);
 
 /* For those who decode id by id. */
-typedef enum { TOK_IS_OTHER, TOK_IS_BYTES, TOK_IS_RUNS, TOK_IS_FUSE, TOK_IS_STRIP } tok_decoder_nature;
+typedef enum { TOK_IS_OTHER, TOK_IS_BYTES, TOK_IS_RUNS, TOK_IS_FUSE, TOK_IS_STRIP, TOK_IS_LATE } tok_decoder_nature;
 tok_decoder_nature tok_decoder_is(const tok_step *s);
 void tok_add_bytes(ry_text *out, const char *s, size_t n);  /* the bytes of ByteLevel's characters; other strings stand for themselves */
 void tok_add_mended(ry_text *out, const char *s, size_t n); /* every piece that is not UTF-8 becomes U+FFFD */

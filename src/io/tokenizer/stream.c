@@ -30,7 +30,7 @@ ry_status ry_decoder_open(ry_decoder **out, const ry_tokenizer *t, bool skip_spe
         tok_decoder_nature nature = tok_decoder_is(&t->decoder.at[i]);
         d->bytes = nature == TOK_IS_BYTES && t->decoder.n == 1;
         d->runs |= nature == TOK_IS_RUNS;
-        d->at_end |= one && nature != TOK_IS_STRIP;
+        d->at_end |= nature == TOK_IS_LATE || (one && nature != TOK_IS_STRIP);
         one |= nature == TOK_IS_BYTES || nature == TOK_IS_FUSE;
     }
     d->at_end &= !d->bytes;
