@@ -172,7 +172,7 @@ static void store(const simd_gemm *g, const float *sums, int64_t step, int64_t i
 }
 
 static void few(const simd_gemm *g, int64_t from, int64_t to, const void *x) {
-    enum { AT_ONCE = 64 };
+    enum { AT_ONCE = 128, STREAMS = 4 };
     const dots_path *p = path_now();
     const rounded r = rounded_of(g);
     const size_t row = bytes_of(g->b.dtype, g->b.cs);
@@ -181,9 +181,13 @@ static void few(const simd_gemm *g, int64_t from, int64_t to, const void *x) {
     for (int64_t i = 0; i < g->m; i++) rows[i] = row_at(&r, x, i);
     for (int64_t j = from, n; j < to; j += n) {
         n = at_most(AT_ONCE, to - j);
-        for (int64_t k = 0; k < n; k++)
-            for (int64_t i = 0; i < g->m; i++)
+        /* Several long streams through memory are faster than one. */
+        const int64_t apart = div_up(n, STREAMS);
+        for (int64_t at = 0; at < apart * STREAMS; at++) {
+            const int64_t k = at % STREAMS * apart + at / STREAMS;
+            for (int64_t i = 0; i < g->m && k < n; i++)
                 sums[i * AT_ONCE + k] = p->dot(g->b.dtype, (const char *)g->b.data + (size_t)(j + k) * row, &rows[i], g->k);
+        }
         store(g, sums, AT_ONCE, 0, g->m, j, n);
     }
 }
