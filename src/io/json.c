@@ -346,6 +346,7 @@ ry_status ry_json_pull_colon(reader *r) {
 
 ry_status ry_json_pull_number(reader *r, double *out) {
     json_space(r);
+    if (r->at == r->end) return json_bad(r, r->at, "a number must stand here");
     const char *end = json_digits(r, r->at);
     if (end > r->at && end - r->at < 10 && *r->at != '0' && end < r->end && *end != '.' && *end != 'e' && *end != 'E') {
         int64_t v = 0; /* most are small integers */

@@ -58,7 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         must(tok_write_json(t, &saved) == RY_OK);
         must(tok_open_json(&again, saved.at, saved.n, "saved.json") == RY_OK);
         use(t, again, (const char *)data, size < 4096 ? size : 4096);
-        use(t, again, "a b <x>  \xE2\x96\x81 \xC3\xA9 0x1 \xFF", 24);
+        static const char text[] = "a b <x>  \xE2\x96\x81 \xC3\xA9 0x1 \xFF";
+        use(t, again, text, sizeof text - 1);
         ry_text_free(&saved);
         ry_tokenizer_close(again);
         ry_tokenizer_close(t);

@@ -454,7 +454,7 @@ static ry_status bpe_cached_ids(tok_work *w, const char *s, size_t n, bpe_cached
 static void bpe_keep_ids(bpe_cached *c, const char *s, size_t n, const int32_t *ids, size_t n_ids) {
     if (!c || n_ids > BPE_CACHED_IDS) return;
     memcpy(c->text, s, n);
-    memcpy(c->ids, ids, n_ids * sizeof *ids);
+    if (n_ids) memcpy(c->ids, ids, n_ids * sizeof *ids);
     c->n = (uint8_t)n;
     c->n_ids = (uint8_t)n_ids;
 }
@@ -473,7 +473,7 @@ static ry_status bpe_stretch(const bpe_model *m, tok_work *w, const char *s, siz
         RY_TRY(tok_emit(w, w->symbols.at[i].id, *covered, *covered + w->symbols.at[i].n));
         *covered += w->symbols.at[i].n;
     }
-    bpe_keep_ids(c, s, n, w->ids.at + first, w->ids.n - first);
+    bpe_keep_ids(c, s, n, w->ids.n > first ? w->ids.at + first : NULL, w->ids.n - first);
     return RY_OK;
 }
 
@@ -528,7 +528,7 @@ static ry_status bpe_encode(const tok_model *base, tok_work *w, const char *s, s
     size_t first = w->ids.n;
     RY_TRY(bpe_whole(m, w, s, n, &id));
     RY_TRY(id >= 0 ? tok_emit(w, id, 0, n) : bpe_cut(m, w, s, n));
-    bpe_keep_ids(c, s, n, w->ids.at + first, w->ids.n - first);
+    bpe_keep_ids(c, s, n, w->ids.n > first ? w->ids.at + first : NULL, w->ids.n - first);
     return RY_OK;
 }
 
