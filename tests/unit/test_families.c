@@ -219,6 +219,8 @@ static void test_refused(void **state) {
         {"llama", "\"hidden_act\":\"snake\",", RY_EUNSUPPORTED, "hidden_act 'snake'"},
         {"llama", "\"rope_scaling\":{\"rope_type\":\"spiral\"},", RY_EUNSUPPORTED, "rope_type 'spiral'"},
         {"gemma2", "\"use_bidirectional_attention\":true,", RY_EUNSUPPORTED, "use_bidirectional_attention"},
+        {"deepseek_v3", "\"scoring_func\":\"softmax\",", RY_EUNSUPPORTED, "scoring_func 'softmax'"},
+        {"deepseek_v3", "\"topk_method\":\"greedy\",", RY_EUNSUPPORTED, "topk_method 'greedy'"},
         {"gemma2", "\"layer_types\":[\"full_attention\",\"linear_attention\",\"full_attention\",\"full_attention\"],",
          RY_EUNSUPPORTED, "'linear_attention'"},
         {"gemma3_text", "\"layer_types\":[\"full_attention\"],", RY_EFORMAT, "1 entries for 4 layers"},

@@ -2,11 +2,22 @@
  * The layers that predict further tokens are not read. */
 #include "model/model.h"
 
+#include <string.h>
+
+/* The published models say how their experts are chosen, transformers has only that way. */
+static ry_status only(const ry_json *j, const char *what, const char *key, const char *known) {
+    const char *is = known;
+    RY_TRY(ry_json_text(&is, j, what, key, false));
+    return !strcmp(is, known) ? RY_OK : ry_fail(RY_EUNSUPPORTED, "%s: %s '%s' is not known (%s)", what, key, is, known);
+}
+
 static ry_status finish(model_config *c, const ry_json *j, const char *what) {
     int64_t shared = 1;
     bool interleaved = true;
     RY_TRY(ry_json_int(&shared, j, what, "n_shared_experts", 0, 1 << 16, false));
     RY_TRY(ry_json_bool(&interleaved, j, what, "rope_interleave", false));
+    RY_TRY(only(j, what, "scoring_func", "sigmoid"));
+    RY_TRY(only(j, what, "topk_method", "noaux_tc"));
     c->shared_size = shared * c->expert_size;
     c->rope_interleaved = interleaved;
     c->head_dim = c->rope_dim; /* what turns */
