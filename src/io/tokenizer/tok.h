@@ -108,7 +108,7 @@ typedef struct tok_model_kind {
     bool vocab_is_list; /* vocab is [[text, score], ...] in the order of ids, not {text: id} */
 } tok_model_kind;
 
-extern const tok_model_kind tok_bpe, tok_spm, tok_unigram, tok_wordpiece;
+extern const tok_model_kind tok_bpe, tok_spm, tok_unigram, tok_wordpiece, tok_wordlevel;
 extern const tok_model_kind *const tok_model_kinds[]; /* models.c; ends with NULL */
 
 /* ---- opening; both take over what they are given, also on failure ---- */
