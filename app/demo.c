@@ -199,7 +199,7 @@ static ry_status real(ry_device *d, const char *path) {
     if (st == RY_OK) st = ry_tokenizer_open(&tok, path);
     if (st == RY_OK) st = ry_template_open(&chat, path);
     if (st == RY_OK) st = ry_session_open(&s, m, NULL);
-    if (st == RY_OK) st = ask(s, m, tok, chat, "What is the capital of France?");
+    if (st == RY_OK) st = ask(s, m, tok, chat, "How many days are in a week?");
     if (st == RY_OK) st = ask(s, m, tok, chat, "Write one sentence about the sea.");
     ry_session_close(s);
     ry_template_close(chat);
