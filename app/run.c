@@ -119,7 +119,7 @@ static ry_status work(args *a) {
     const ry_sampling plain = {.temp = 0.8, .top_k = 40, .top_p = 0.95};
     int32_t *ids = NULL;
     size_t n = 0, kept = 0;
-    ry_speech r = {0};
+    ry_speech r = {.ending = RY_ENDED_BY_LENGTH};
     ry_speak_options o = {.max_tokens = a->n, .stop = a->sampling.stop.at, .n_stop = (size_t)a->sampling.stop.n, .ignore_end = a->ignore_eos, .on_text = a->common.json ? NULL : show, .cancel = app_stop_flag()};
     if (a->n < 0) o.max_tokens = 0; /* to the end of the context */
     RY_TRY(app_sampling_of(&a->sampling, &plain, a->common.seed));

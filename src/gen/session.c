@@ -40,6 +40,7 @@ void ry_session_close(ry_session *s) {
 
 static ry_status check_options(ry_session_options *o, const ry_model *m) {
     if (!o->context) o->context = m->cfg.max_position_embeddings;
+    if (m->cfg.positions && o->context > m->cfg.positions) o->context = m->cfg.positions; /* the table of positions ends there */
     if (!o->batch) o->batch = 1;
     if (!o->cache) o->cache = RY_F32;
     if (o->context < 0 || o->context > (int64_t)1 << 28) RY_FAIL(RY_EARG, "a context of %lld positions: it must be from 1 to 2^28", (long long)o->context);

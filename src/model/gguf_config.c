@@ -434,6 +434,7 @@ static ry_status read_latent(const reader *r) {
     if (gating != 2) RY_FAIL(RY_EUNSUPPORTED, "%s: deepseek2 whose experts are chosen by softmax (DeepSeek-V2) is not supported", gguf_name(r->f));
     if (!rope || key < rope) RY_FAIL(RY_EFORMAT, "%s: deepseek2.rope.dimension_count (%lld) and attention.key_length (%lld) do not fit", gguf_name(r->f), (long long)rope, (long long)key);
     if (!gguf_find(r->f, "deepseek2.attention.q_lora_rank")) RY_TRY(ry_json_put(r->j, "q_lora_rank", ry_json_new_null()));
+    RY_TRY(ry_json_put(r->j, "head_dim", ry_json_new_int(rope))); /* what turns, to transformers; not the length of a key */
     RY_TRY(ry_json_put(r->j, "qk_rope_head_dim", ry_json_new_int(rope)));
     RY_TRY(ry_json_put(r->j, "qk_nope_head_dim", ry_json_new_int(key - rope)));
     return ry_json_put(r->j, "v_head_dim", ry_json_new_int(value));

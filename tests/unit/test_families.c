@@ -241,8 +241,44 @@ static void test_refused(void **state) {
     }
 }
 
+/* The table of positions is the longest context, whatever is asked for. */
+static void test_positions_end(void **state) {
+    static float y[V];
+    int32_t ids[24] = {1, 2, 3};
+    ry_session *s;
+    ry_model *m;
+    (void)state;
+    assert_ok(make(&m, "gpt2", "\"n_positions\":24,"));
+    assert_ok(ry_session_open(&s, m, &(ry_session_options){.context = 1000}));
+    assert_ok(ry_session_feed(s, ids, 24, y, false));
+    assert_int_equal(ry_session_feed(s, ids, 1, y, false), RY_EARG);
+    assert_non_null(strstr(ry_message(), "context of 24 positions"));
+    ry_session_close(s);
+    ry_model_close(m);
+}
+
+/* transformers takes head_dim for the part of a key that turns. */
+static void test_latent_back(void **state) {
+    int64_t head = 0, turns = -1;
+    ry_model *m;
+    ry_json *j;
+    (void)state;
+    assert_ok(make(&m, "deepseek_v3", ""));
+    fresh_folder(FOLDER);
+    assert_ok(ry_model_save(m, FOLDER, RY_F32));
+    ry_model_close(m);
+    assert_ok(ry_export(FOLDER, FOLDER "/x.gguf", true, RY_F32));
+    assert_ok(ry_export(FOLDER "/x.gguf", FOLDER "/back", false, RY_F32));
+    assert_ok(ry_json_read(&j, FOLDER "/back/config.json", 0));
+    assert_ok(ry_json_int(&head, j, "config", "head_dim", 1, 1000, true));
+    assert_ok(ry_json_int(&turns, j, "config", "qk_rope_head_dim", 1, 1000, true));
+    assert_int_equal(head, turns);
+    ry_json_free(j);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_every), cmocka_unit_test(test_other_names),
-                                       cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_positions_end),
+                                       cmocka_unit_test(test_latent_back)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -259,6 +259,11 @@ static void test_gguf(void **state) {
     IDS(t, "abb[X]</s>a", 5, 4, 6, 2, 3);
     assert_int_equal(ry_tokenizer_size(t), 9);
     ry_tokenizer_close(t);
+    mk_head(&m, 3, 0, 0);
+    assert_ok(gguf_open_memory(&f, m.at, m.n, "x.gguf"));
+    assert_is(RY_ENOENT, tok_open_gguf(&t, f)); /* a model all the same, for prompts of ids */
+    assert_says("x.gguf", "no tokenizer in this file");
+    gguf_close(f);
     gguf_refused("gpt2", "never-heard-of", true, RY_EUNSUPPORTED, "never-heard-of");
     gguf_refused("rwkv", "", true, RY_EUNSUPPORTED, "rwkv");
     gguf_refused("gpt2", "gpt-2", false, RY_EFORMAT, "token_type");

@@ -247,6 +247,7 @@ ry_status tok_open_gguf(ry_tokenizer **out, const gguf_file *f) {
     vocab_file v = {.f = f, .bos = -1, .eos = -1, .unk = -1, .sep = -1, .pad = -1, .b = {.special = true, .raw_user = true}};
     gguf_text model;
     ry_tokenizer *t = NULL;
+    if (!gguf_find(f, KEY "tokens")) RY_FAIL(RY_ENOENT, "%s: no tokenizer in this file (" KEY "tokens is missing)", gguf_name(f));
     RY_TRY(gguf_string(&model, f, KEY "model", true));
     RY_TRY(gguf_texts(&v.tokens, &v.n, f, KEY "tokens", true));
     static const char *const names[] = {"gpt2", "llama", "t5", "bert"};
