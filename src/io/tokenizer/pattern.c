@@ -167,6 +167,7 @@ static bool translate_item(translation *t, ry_text *body, ry_text *others) {
         ry_text inner = {0};
         bool ok = translate_list(t, &inner, body);
         if (inner.n) ry_text_printf(others, "|%s", inner.at);
+        body->failed |= inner.failed;
         ry_text_free(&inner);
         return ok;
     }
@@ -178,8 +179,9 @@ static bool translate_item(translation *t, ry_text *body, ry_text *others) {
         translate_escape(t, body, true);
         return true;
     }
-    if (c.inverse) ry_text_printf(others, "|[^%s]", c.body.at);
+    if (c.inverse) ry_text_printf(others, "|[^%s]", c.body.at ? c.body.at : "");
     else ry_text_add(body, c.body.at, c.body.n);
+    body->failed |= c.body.failed;
     ry_text_free(&c.body);
     return true;
 }
