@@ -131,7 +131,7 @@ static ry_status work(args *a) {
     if (st == RY_OK) st = feed(a, ids, n, &kept);
     if (st == RY_OK && a->n) st = ry_speak(m->s, m->tokenizer, &a->sampling.o, &o, &r);
     if (!a->common.json && !m->tokenizer) print_ids(&r);
-    if (!a->common.json && a->n) putchar('\n');
+    if (!a->common.json && a->n && (st == RY_OK || r.n_ids)) putchar('\n');
     if (st == RY_OK && a->common.json) print_json(&r, m->tokenizer != NULL, n, kept);
     else if (st == RY_OK && app_tty(stderr)) fprintf(stderr, "%zu prompt tokens, %zu generated, %.1f tokens/s\n", n, r.n_ids, app_speed(&r));
     if (st == RY_OK && a->common.profile) st = profile(m->s);

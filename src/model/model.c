@@ -143,6 +143,7 @@ ry_status ry_model_open(ry_model **out, ry_device *d, const char *path, const ry
     char *config = folder ? os_join(path, "config.json") : NULL;
     ry_status st = folder && !config ? RY_ENOMEM : RY_OK;
     if (!json) st = ry_fail(RY_ENOENT, "%s: weights without a config.json; give their folder, or a GGUF file", path);
+    if (st == RY_OK && !ry_json_find(json, "model_type")) st = ry_fail(RY_EFORMAT, "%s: model_type is missing: it says what family of models this is", config ? config : path);
     if (st == RY_OK) {
         source->config = NULL;
         st = model_new(&m, d, json, config ? config : path, 0, o);

@@ -35,8 +35,8 @@ double number_in(const char *path, const char *key);
 
 void same_files(const char *a, const char *b);
 
-/* Is there a GPU, or a driver in software? A word, if not. Runs in a folder of its own. */
-bool gpu_is_here(void);
+/* Is there a GPU, or a driver in software? A word, if not. Enters a folder of this name, no other test's. */
+bool gpu_is_here(const char *folder);
 
 /* A folder of the test's own, made anew, with a small text and shape; the test runs in it. */
 void enter(const char *name);

@@ -24,8 +24,7 @@ static void test_missing(void **state) {
 
 static void test_listed(void **state) {
     (void)state;
-    enter("gpu_listed");
-    if (!gpu_is_here()) skip();
+    if (!gpu_is_here("gpu_listed")) skip();
     assert_run(0, "$R devices --json");
     char *all = slurp("out.txt");
     bool hardware = strstr(all, "DiscreteGpu") || strstr(all, "IntegratedGpu") || strstr(all, "OtherGpu");

@@ -124,7 +124,7 @@ static void test_options(void **state) {
 }
 
 int main(void) {
-    if (!gpu_is_here()) return 77;
+    if (!gpu_is_here("gpu_train_here")) return 77;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_lost_and_resumed), cmocka_unit_test(test_measured_kernels), cmocka_unit_test(test_options)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

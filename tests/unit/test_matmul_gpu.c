@@ -316,7 +316,8 @@ static int one_grouped(bool dw, int64_t rows, int64_t m, int64_t n, int64_t expe
         struct {
             int32_t product;
             bool w_rows;
-        } args = {(int32_t)ry_graph_product(g), true}; /* as the row's */
+            int32_t numerics;
+        } args = {(int32_t)ry_graph_product(g), true, RY_EXACT}; /* as the row's */
         y = ry_apply_row(g, ry_op_find("grouped_matmul_dw"), 3,
                          (ry_tensor[]){factor_view(&a, g), factor_view(&w, g), o}, &args);
     } else
