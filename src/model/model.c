@@ -126,17 +126,9 @@ static ry_status end_tokens_of(ry_model *m, const char *folder) {
     return st;
 }
 
-ry_status ry_model_open(ry_model **out, ry_device *d, const char *path, const ry_model_options *o) {
+static ry_status open_at(ry_model **out, ry_device *d, const char *path, const ry_model_options *o) {
     ry_model *m = NULL;
     model_source *source = NULL;
-    if (!path) RY_FAIL(RY_EARG, "a model is a folder with config.json and model.safetensors, a GGUF file, or ORG/NAME in the Hugging Face cache");
-    if (os_kind(path) == OS_NOTHING) {
-        char *at;
-        RY_TRY(ry_model_path(&at, path));
-        ry_status st = ry_model_open(out, d, at, o);
-        ry_mem_free(at);
-        return st;
-    }
     RY_TRY(source_open(&source, path));
     ry_json *json = source->config;
     bool folder = os_kind(path) == OS_FOLDER;
@@ -172,6 +164,15 @@ ry_status ry_model_open(ry_model **out, ry_device *d, const char *path, const ry
     }
     *out = m;
     return RY_OK;
+}
+
+ry_status ry_model_open(ry_model **out, ry_device *d, const char *path, const ry_model_options *o) {
+    char *at;
+    if (!path) RY_FAIL(RY_EARG, "a model is a folder with config.json and model.safetensors, a GGUF file, or ORG/NAME in the Hugging Face cache");
+    RY_TRY(ry_model_path(&at, path));
+    ry_status st = open_at(out, d, at, o);
+    ry_mem_free(at);
+    return st;
 }
 
 static ry_status init_from(ry_model **out, ry_device *d, ry_json *json, const char *what, int64_t vocab_size, uint64_t seed, const ry_model_options *o) {

@@ -207,24 +207,20 @@ static ry_status finish(ry_template **out, ry_template *t, ry_status st) {
 }
 
 ry_status ry_template_open(ry_template **out, const char *path) {
+    char *at;
     if (!out || !path) RY_FAIL(RY_EARG, "ry_template_open needs a path and a place for the template");
+    RY_TRY(ry_model_path(&at, path));
     ry_template *t = NULL;
-    int kind = os_kind(path);
-    if (kind == OS_NOTHING) {
-        char *at;
-        RY_TRY(ry_model_path(&at, path));
-        ry_status found = ry_template_open(out, at);
-        ry_mem_free(at);
-        return found;
-    }
-    ry_status st = template_new(&t, path);
+    ry_status st = template_new(&t, at);
     if (st == RY_OK) {
-        if (kind == OS_FOLDER) st = open_folder(t, path);
-        else if (ends_in(path, ".gguf")) st = open_gguf(t, path);
-        else if (ends_in(path, ".json")) st = read_config(t, path, true);
-        else st = add_file(t, "default", path, path);
+        if (os_kind(at) == OS_FOLDER) st = open_folder(t, at);
+        else if (ends_in(at, ".gguf")) st = open_gguf(t, at);
+        else if (ends_in(at, ".json")) st = read_config(t, at, true);
+        else st = add_file(t, "default", at, at);
     }
-    return finish(out, t, st);
+    st = finish(out, t, st);
+    ry_mem_free(at);
+    return st;
 }
 
 ry_status ry_template_text(ry_template **out, const char *text, size_t n) {

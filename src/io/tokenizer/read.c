@@ -272,15 +272,7 @@ static ry_status open_beside(ry_tokenizer *t, const char *folder, ry_json **conf
     return RY_OK;
 }
 
-ry_status ry_tokenizer_open(ry_tokenizer **out, const char *path) {
-    if (!out || !path) RY_FAIL(RY_EARG, "ry_tokenizer_open: out and path must be given");
-    if (os_kind(path) == OS_NOTHING) {
-        char *at;
-        RY_TRY(ry_model_path(&at, path));
-        ry_status st = ry_tokenizer_open(out, at);
-        ry_mem_free(at);
-        return st;
-    }
+static ry_status open_at(ry_tokenizer **out, const char *path) {
     size_t slash = strlen(path);
     bool is_folder = os_kind(path) == OS_FOLDER;
     while (slash && path[slash - 1] != '/') slash--;
@@ -299,6 +291,15 @@ ry_status ry_tokenizer_open(ry_tokenizer **out, const char *path) {
     ry_json_free(config);
     ry_mem_free(file);
     ry_text_free(&folder);
+    return st;
+}
+
+ry_status ry_tokenizer_open(ry_tokenizer **out, const char *path) {
+    char *at;
+    if (!out || !path) RY_FAIL(RY_EARG, "ry_tokenizer_open: out and path must be given");
+    RY_TRY(ry_model_path(&at, path));
+    ry_status st = open_at(out, at);
+    ry_mem_free(at);
     return st;
 }
 
