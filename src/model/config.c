@@ -318,6 +318,7 @@ ry_status config_read(model_config *c, const model_family *f, ry_json *j, const 
         RY_FAIL(RY_EFORMAT, "%s: %lld experts in %lld groups of which %lld count do not give %lld for a token", what,
                 (long long)c->experts, (long long)c->groups, (long long)c->groups_used, (long long)c->experts_used);
     if (c->query_pre_attn_scalar) c->attention_scale = 1 / sqrt((double)c->query_pre_attn_scalar);
+    if (c->embedding_sqrt) c->embedding_multiplier = sqrt((double)c->hidden_size);
     once(&c->embedding_multiplier), once(&c->residual_multiplier), once(&c->logits_multiplier),
         once(&c->routed_scaling);
     RY_TRY(read_rope(c, f, j, what, a));

@@ -55,6 +55,7 @@ typedef struct model_config {
     bool transposed;                  /* matrices are [K,N] (GPT-2's Conv1D) */
     bool mlp_bias, qkv_bias, o_bias, head_bias;
     double embedding_multiplier, residual_multiplier, logits_multiplier;
+    bool embedding_sqrt;              /* embedding_multiplier is the square root of hidden_size */
     /* attention */
     qkv_kind qkv;
     qk_norm_kind qk_norm;

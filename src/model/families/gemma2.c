@@ -1,12 +1,5 @@
 /* gemma2.c - Gemma 2 (Google 2024): norms before and after, soft caps, every other layer with a window. */
 #include "model/model.h"
-#include <math.h>
-
-static ry_status finish(model_config *c, const ry_json *j, const char *what) {
-    (void)j, (void)what;
-    c->embedding_multiplier = sqrt((double)c->hidden_size);
-    return RY_OK;
-}
 
 static const model_key keys[] = {MODEL_ACT("hidden_activation"),
                                  MODEL_BOOL("attention_bias", qkv_bias),
@@ -21,6 +14,7 @@ const model_family model_family_gemma2 = {.model_type = "gemma2",
                                           .architecture = "Gemma2ForCausalLM",
                                           .base = {.norm_eps = 1e-6,
                                                    .norm_plus_one = true,
+                                                   .embedding_sqrt = true,
                                                    .block = BLOCK_SANDWICH,
                                                    .num_key_value_heads = 4,
                                                    .head_dim = 256,
@@ -35,5 +29,4 @@ const model_family model_family_gemma2 = {.model_type = "gemma2",
                                                    .attn_softcap = 50,
                                                    .final_softcap = 30},
                                           .keys = keys,
-                                          .names = {[ROLE_MLP_NORM] = "layers.#.pre_feedforward_layernorm.weight"},
-                                          .finish = finish};
+                                          .names = {[ROLE_MLP_NORM] = "layers.#.pre_feedforward_layernorm.weight"}};

@@ -1,13 +1,6 @@
 /* gemma3_text.c - Gemma 3 (Google 2025), its text: Gemma 2 with norms on q and k instead of soft caps, five layers with a window to one
  * without, which turn by other frequencies. */
 #include "model/model.h"
-#include <math.h>
-
-static ry_status finish(model_config *c, const ry_json *j, const char *what) {
-    (void)j, (void)what;
-    c->embedding_multiplier = sqrt((double)c->hidden_size);
-    return RY_OK;
-}
 
 static const model_key keys[] = {MODEL_ACT("hidden_activation"),
                                  MODEL_BOOL("attention_bias", qkv_bias),
@@ -24,6 +17,7 @@ const model_family model_family_gemma3_text = {
     .architecture = "Gemma3ForCausalLM",
     .base = {.norm_eps = 1e-6,
              .norm_plus_one = true,
+             .embedding_sqrt = true,
              .block = BLOCK_SANDWICH,
              .num_attention_heads = 8,
              .num_key_value_heads = 4,
@@ -43,5 +37,4 @@ const model_family model_family_gemma3_text = {
     .prefixes = (const char *const[]){"language_model.model.", "model.language_model.", NULL},
     .names = {[ROLE_MLP_NORM] = "layers.#.pre_feedforward_layernorm.weight"},
     .ignore = (const char *const[]){"vision_tower.*", "multi_modal_projector.*", "model.vision_tower.*",
-                                    "model.multi_modal_projector.*", NULL},
-    .finish = finish};
+                                    "model.multi_modal_projector.*", NULL}};
