@@ -66,8 +66,8 @@ typedef struct tok_bytes_file {
     int64_t bos, eos;         /* ids of the list above; -1 */
     const char *what;
 } tok_bytes_file;
-/* The tokenizer; takes lists and added over, also on failure. */
-ry_status tok_open_bytes(ry_tokenizer **out, tok_bytes_file *f, const tok_beside *b);
+/* The tokenizer; takes lists and added over, also on failure. read: how reading the file ended; if badly, that is returned. */
+ry_status tok_open_bytes(ry_tokenizer **out, ry_status read, tok_bytes_file *f, const tok_beside *b);
 
 /* Lines of "base64 rank", as tiktoken reads them. config: tokenizer_config.json beside it, or NULL. EUNSUPPORTED where nothing tells
  * how texts are cut and which special tokens there are: they are not in the file. */

@@ -103,10 +103,7 @@ static ry_status vocab_open_bytes(ry_tokenizer **out, vocab_file *v) {
     b.eos = v->eos;
     ry_status st = vocab_words(&b, v);
     if (st == RY_OK) st = vocab_merges(&b, v);
-    if (st == RY_OK) return tok_open_bytes(out, &b, &v->b);
-    tok_lists_free(&b.lists);
-    RY_VEC_FREE(&b.added);
-    return st;
+    return tok_open_bytes(out, st, &b, &v->b);
 }
 
 /* ---- llama and t5: SentencePiece ---- */

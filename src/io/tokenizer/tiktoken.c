@@ -202,12 +202,7 @@ ry_status tok_open_tiktoken(ry_tokenizer **out, const char *text, size_t n, cons
     int64_t ranks = 0;
     ry_status st = tiktoken_lines(&f, text, n, &ranks);
     if (st == RY_OK) st = tiktoken_rest(&f, &a, ranks, config, &b);
-    if (st == RY_OK) {
-        st = tok_open_bytes(out, &f, &b);
-    } else {
-        tok_lists_free(&f.lists);
-        RY_VEC_FREE(&f.added);
-    }
+    st = tok_open_bytes(out, st, &f, &b);
     ry_arena_free(&a);
     return st;
 }
@@ -282,12 +277,7 @@ ry_status tok_open_tekken(ry_tokenizer **out, ry_json *root, const char *what) {
     tok_beside b = {.special = true, .add_bos = true};
     ry_arena a = {0};
     ry_status st = tekken_read(&f, &a, root);
-    if (st == RY_OK) {
-        st = tok_open_bytes(out, &f, &b);
-    } else {
-        tok_lists_free(&f.lists);
-        RY_VEC_FREE(&f.added);
-    }
+    st = tok_open_bytes(out, st, &f, &b);
     ry_arena_free(&a);
     ry_json_free(root);
     return st;
@@ -347,13 +337,8 @@ ry_status tok_open_merges(ry_tokenizer **out, const char *vocab, const char *mer
         if (id >= 0) st = tiktoken_special(&f, &a, last, strlen(last), id, true);
         tiktoken_roles(&f, last, last);
     }
-    if (st == RY_OK) {
-        (void)ry_json_as_bool(ry_json_path(config, "add_bos_token"), &b.add_bos);
-        st = tok_open_bytes(out, &f, &b);
-    } else {
-        tok_lists_free(&f.lists);
-        RY_VEC_FREE(&f.added);
-    }
+    (void)ry_json_as_bool(ry_json_path(config, "add_bos_token"), &b.add_bos);
+    st = tok_open_bytes(out, st, &f, &b);
     ry_arena_free(&a);
     return st;
 }

@@ -363,8 +363,5 @@ ry_status ry_tokenizer_train(ry_tokenizer **out, size_t n, const char *const *te
     ry_status st = train_run(&s, n, texts, bytes);
     train_free(&s);
     tok_beside b = {.special = true};
-    if (st == RY_OK) return tok_open_bytes(out, &s.file, &b);
-    tok_lists_free(&s.file.lists);
-    RY_VEC_FREE(&s.file.added);
-    return st;
+    return tok_open_bytes(out, st, &s.file, &b);
 }

@@ -181,9 +181,10 @@ static ry_status bytes_added(tok_bytes_file *f) {
     return st;
 }
 
-ry_status tok_open_bytes(ry_tokenizer **out, tok_bytes_file *f, const tok_beside *b) {
+ry_status tok_open_bytes(ry_tokenizer **out, ry_status read, tok_bytes_file *f, const tok_beside *b) {
     ry_json *tree = NULL;
-    ry_status st = f->lists.has_merges ? RY_OK : bytes_merges(f);
+    ry_status st = read;
+    if (st == RY_OK && !f->lists.has_merges) st = bytes_merges(f);
     f->lists.has_vocab = f->lists.has_merges = true;
     if (st == RY_OK) st = bytes_added(f);
     if (st == RY_OK) st = bytes_tree(&tree, f, b);
