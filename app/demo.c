@@ -149,41 +149,23 @@ static void in_file(void *ud, const char *line) { /* the first line, then the to
     if (line[0] != ' ' || strstr(line, "tensor")) puts(line);
 }
 
+static void say(void *ud, const char *text, size_t n) {
+    (void)ud;
+    fwrite(text, 1, n, stdout);
+    fflush(stdout);
+}
+
 /* One question, answered from the beginning of a conversation. */
-static ry_status ask(ry_session *s, ry_model *m, const ry_tokenizer *tok, const ry_template *chat, const char *question) {
-    enum { MOST = 80 };
-    ry_text messages = {0};
-    ry_decoder *out = NULL;
-    char *prompt = NULL;
-    int32_t *ids = NULL, id = 0;
-    size_t n = 0, n_ids = 0, made = 0;
-    const char *piece;
-    ry_text_puts(&messages, "[{\"role\":\"user\",\"content\":");
-    ry_text_json(&messages, question, strlen(question));
-    ry_text_puts(&messages, "}]");
-    ry_status st = ry_text_status(&messages);
-    if (st == RY_OK) st = ry_template_render(chat, &(ry_template_args){.messages = messages.at, .add_generation_prompt = true}, &prompt, &n, NULL, NULL);
-    if (st == RY_OK) st = ry_encode(tok, prompt, n, false, &ids, &n_ids);
-    if (st == RY_OK) st = ry_session_prompt(s, ids, n_ids, NULL);
-    if (st == RY_OK) st = ry_decoder_open(&out, tok, true);
+static ry_status ask(ry_session *s, const ry_tokenizer *tok, const ry_template *template_, const char *question) {
+    ry_chat *chat = NULL;
+    ry_speech said = {0};
     printf("\n  > %s\n  ", question);
-    double began = os_now();
-    for (; st == RY_OK && made < MOST; made++) {
-        st = ry_session_next(s, NULL, &id);
-        if (st != RY_OK || ry_model_is_end(m, id)) break;
-        st = ry_decoder_next(out, id, &piece, &n);
-        if (st == RY_OK) fwrite(piece, 1, n, stdout);
-        fflush(stdout);
-    }
-    if (st == RY_OK) st = ry_decoder_end(out, &piece, &n);
-    if (st == RY_OK) {
-        fwrite(piece, 1, n, stdout);
-        printf("\n  (%zu tokens, %.0f tokens/s)\n", made, (double)made / (os_now() - began));
-    }
-    ry_decoder_close(out);
-    ry_text_free(&messages);
-    ry_free(prompt);
-    ry_free(ids);
+    ry_status st = ry_chat_open(&chat, s, tok, template_);
+    if (st == RY_OK) st = ry_chat_add(chat, "user", question, strlen(question));
+    if (st == RY_OK) st = ry_chat_answer(chat, &(ry_sampling){0}, &(ry_speak_options){.max_tokens = 80, .on_text = say}, &said, NULL, NULL);
+    if (st == RY_OK) printf("\n  (%zu tokens, %.0f tokens/s)\n", said.n_ids, app_speed(&said));
+    ry_speech_free(&said);
+    ry_chat_close(chat);
     return st;
 }
 
@@ -199,8 +181,8 @@ static ry_status real(ry_device *d, const char *path) {
     if (st == RY_OK) st = ry_tokenizer_open(&tok, path);
     if (st == RY_OK) st = ry_template_open(&chat, path);
     if (st == RY_OK) st = ry_session_open(&s, m, NULL);
-    if (st == RY_OK) st = ask(s, m, tok, chat, "How many days are in a week?");
-    if (st == RY_OK) st = ask(s, m, tok, chat, "Write one sentence about the sea.");
+    if (st == RY_OK) st = ask(s, tok, chat, "How many days are in a week?");
+    if (st == RY_OK) st = ask(s, tok, chat, "Write one sentence about the sea.");
     ry_session_close(s);
     ry_template_close(chat);
     ry_tokenizer_close(tok);
