@@ -4,18 +4,11 @@
 #include "simd/gemm.h"
 #include "simd/simd.h"
 #include "unit/cm.h"
+#include "unit/noise.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static uint32_t seed = 1;
-static uint32_t next(void) {
-    seed = seed * 1664525u + 1013904223u;
-    return seed >> 8;
-}
-static int pick(int n) { return (int)(next() % (uint32_t)n); }
-static float uniform(void) { return (float)next() * 0x1p-23f - 1.0f; }
 
 static void *bytes_of(size_t n) {
     void *p = aligned_alloc(64, (n + 127) / 64 * 64);

@@ -6,19 +6,12 @@
 #include "simd/halves.h"
 #include "simd/simd.h"
 #include "unit/cm.h"
+#include "unit/noise.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static uint32_t seed = 1;
-static uint32_t next(void) {
-    seed = seed * 1664525u + 1013904223u;
-    return seed >> 8;
-}
-static int pick(int n) { return (int)(next() % (uint32_t)n); }
-static float uniform(void) { return (float)next() * 0x1p-23f - 1.0f; }
 
 /* A matrix of rows x cols in any layout: the block it lies in has exactly the bytes it needs. */
 typedef struct matrix {

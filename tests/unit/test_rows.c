@@ -3,7 +3,9 @@
 #include "base/rng.h"
 #include "simd/rows.h"
 #include "simd/simd.h"
+#define NOISE_SEED 12345
 #include "unit/cm.h"
+#include "unit/noise.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,12 +13,6 @@
 
 enum { LONGEST = 70, LONG = 10007, GUARD = 16 };
 
-static uint32_t seed = 12345;
-static uint32_t next(void) {
-    seed = seed * 1664525u + 1013904223u;
-    return seed >> 8;
-}
-static float uniform(void) { return (float)next() * 0x1p-23f - 1.0f; } /* [-1, 1) */
 static float as_float(uint32_t u) {
     float x;
     memcpy(&x, &u, 4);
