@@ -56,12 +56,11 @@ static ry_status render(const args *a, const ry_template *t, const ry_template_a
 
 static ry_status work(const args *a) {
     ry_text messages = {0}, vars = {0};
-    char *path = NULL, *tools = NULL, *documents = NULL;
+    char *tools = NULL, *documents = NULL;
     size_t n;
     ry_template *t = NULL;
     ry_status st;
-    RY_GO(st, done, ry_model_path(&path, a->model));
-    RY_GO(st, done, ry_template_open(&t, path));
+    RY_GO(st, done, ry_template_open(&t, a->model));
     for (int i = 0; i < 4; i++)
         if (a->token[i]) RY_GO(st, done, ry_template_token(t, token_names[i], a->token[i]));
     RY_GO(st, done, variables(&vars, &a->vars));
@@ -71,7 +70,6 @@ static ry_status work(const args *a) {
     st = render(a, t, &(ry_template_args){.messages = messages.at, .tools = tools, .documents = documents, .variables = vars.at, .add_generation_prompt = !a->no_prompt, .now = a->now});
 done:
     ry_template_close(t);
-    ry_free(path);
     ry_mem_free(tools);
     ry_mem_free(documents);
     ry_text_free(&messages);
