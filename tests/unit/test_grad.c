@@ -1,30 +1,11 @@
 /* test_grad.c - differentiation of graphs: sums over uses, broadcasts, dtypes, what has no gradient, and gradients of gradients.
  * Each row's own gradient is checked in tests/ops. */
 #include "core/op.h"
-#include "unit/cm.h"
+#include "unit/graph_fixture.h"
 #include <math.h>
 #include <rusty/ops.h>
 #include <stdio.h>
 #include <string.h>
-
-typedef struct fixture {
-    ry_device *dev;
-    ry_graph *g;
-} fixture;
-
-static int setup(void **state) {
-    static fixture f;
-    assert_ok(ry_device_open(&f.dev, "cpu", &(ry_device_options){.threads = 1}));
-    assert_ok(ry_graph_open(&f.g, f.dev));
-    *state = &f;
-    return 0;
-}
-static int teardown(void **state) {
-    fixture *f = *state;
-    ry_graph_close(f->g);
-    ry_device_close(f->dev);
-    return 0;
-}
 
 static ry_tensor input(ry_graph *g, int64_t n) { return ry_input(g, &RY_SHAPE(RY_F32, n), "x"); }
 static void eval(ry_graph *g, ry_tensor t, float *y, size_t n, ry_tensor x, const float *data, size_t n_data) {

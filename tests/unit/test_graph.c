@@ -1,29 +1,10 @@
 /* test_graph.c - building graphs: shapes and views, messages that name the place, the first error, stale handles, versions of variables,
  * and rows of an application's own. */
 #include "core/graph.h"
-#include "unit/cm.h"
+#include "unit/graph_fixture.h"
 #include <rusty/ops.h>
 #include <stdio.h>
 #include <string.h>
-
-typedef struct fixture {
-    ry_device *dev;
-    ry_graph *g;
-} fixture;
-
-static int setup(void **state) {
-    static fixture f;
-    assert_ok(ry_device_open(&f.dev, "cpu", &(ry_device_options){.threads = 1}));
-    assert_ok(ry_graph_open(&f.g, f.dev));
-    *state = &f;
-    return 0;
-}
-static int teardown(void **state) {
-    fixture *f = *state;
-    ry_graph_close(f->g);
-    ry_device_close(f->dev);
-    return 0;
-}
 
 static ry_tensor input(ry_graph *g, int64_t n, int64_t m) { return ry_input(g, &RY_SHAPE(RY_F32, n, m), "x"); }
 /* The graph has failed with this status, the message holds the words; then begins anew. */

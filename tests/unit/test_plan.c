@@ -3,26 +3,8 @@
 #include "base/os.h"
 #include "core/chain.h"
 #include "io/json.h"
+#include "unit/graph_fixture.h"
 #include "unit/plan_fuzz.h"
-
-typedef struct fixture {
-    ry_device *dev;
-    ry_graph *g;
-} fixture;
-
-static int setup(void **state) {
-    static fixture f;
-    assert_ok(ry_device_open(&f.dev, "cpu", &(ry_device_options){.threads = 2}));
-    assert_ok(ry_graph_open(&f.g, f.dev));
-    *state = &f;
-    return 0;
-}
-static int teardown(void **state) {
-    fixture *f = *state;
-    ry_graph_close(f->g);
-    ry_device_close(f->dev);
-    return 0;
-}
 
 static ry_program *compile(ry_graph *g, size_t n, const ry_tensor *want, ry_compile_options o) {
     ry_program *p = NULL;

@@ -1,30 +1,11 @@
 /* test_program.c - running programs: ry_eval and its kept program, feeds, ry_read, ry_keep, lasting values, errors that depend on values. */
 #include "core/graph.h"
 #include "core/program.h"
-#include "unit/cm.h"
+#include "unit/graph_fixture.h"
 #include <math.h>
 #include <rusty/ops.h>
 #include <stdio.h>
 #include <string.h>
-
-typedef struct fixture {
-    ry_device *dev;
-    ry_graph *g;
-} fixture;
-
-static int setup(void **state) {
-    static fixture f;
-    assert_ok(ry_device_open(&f.dev, "cpu", &(ry_device_options){.threads = 2}));
-    assert_ok(ry_graph_open(&f.g, f.dev));
-    *state = &f;
-    return 0;
-}
-static int teardown(void **state) {
-    fixture *f = *state;
-    ry_graph_close(f->g);
-    ry_device_close(f->dev);
-    return 0;
-}
 
 /* Inputs are numbered as they were created, used or not. */
 static void test_input_order(void **state) {
