@@ -14,5 +14,6 @@ typedef struct ry_op_module { const ry_op *const *rows; size_t n; } ry_op_module
     const ry_op_module ry_ops_##stem = {stem##_rows, sizeof stem##_rows / sizeof *stem##_rows}
 
 const ry_op *ry_row(const char *name);                /* ry_op_find that asserts */
+bool op_is_ours(const ry_op *op);                       /* of src/ops; false: an application's */
 ry_dtype ry_dtype_from_safetensors(const char *name); /* RY_NONE: unknown */
 #endif

@@ -33,6 +33,13 @@ const ry_op *ry_op_at(size_t i) {
     return own;
 }
 
+bool op_is_ours(const ry_op *op) {
+    for (size_t m = 0; m < ry_op_module_count; m++)
+        for (size_t i = 0; i < ry_op_modules[m]->n; i++)
+            if (ry_op_modules[m]->rows[i] == op) return true;
+    return false;
+}
+
 const ry_op *ry_row(const char *name) {
     const ry_op *op = ry_op_find(name);
     assert(op);

@@ -27,6 +27,7 @@ struct ry_tuning {
     char *path;         /* NULL: no file */
     char head[400];     /* the file's first line: device and driver */
     int trying;         /* -1: not searching */
+    RY_VEC(const ry_op *) trusted; /* an application's rows */
     const char *forced; /* RUSTY_VARIANT: every node takes the variant of this name where it may */
     uint64_t version;
 };
@@ -164,6 +165,31 @@ const ry_variant *tune_choose(ry_tuning *t, const ry_node *n, const ry_caps *cap
     os_mutex_unlock(t->lock);
     ry_text_free(&key);
     return v;
+}
+
+bool tune_trusts(ry_tuning *t, const ry_op *op) {
+    bool found = op_is_ours(op);
+    if (found || !t) return found;
+    os_mutex_lock(t->lock);
+    for (size_t i = 0; i < t->trusted.n; i++) found |= t->trusted.at[i] == op;
+    os_mutex_unlock(t->lock);
+    return found;
+}
+
+ry_status tune_trust(ry_tuning *t, const ry_op *op, bool agrees) {
+    if (!t || op_is_ours(op)) return RY_OK;
+    ry_status st = RY_OK;
+    os_mutex_lock(t->lock);
+    size_t i = 0;
+    while (i < t->trusted.n && t->trusted.at[i] != op) i++;
+    if (agrees && i == t->trusted.n) {
+        const ry_op **slot = RY_PUSH(&t->trusted);
+        if (slot) *slot = op;
+        else st = RY_ENOMEM;
+    } else if (!agrees && i < t->trusted.n) t->trusted.at[i] = t->trusted.at[--t->trusted.n];
+    t->version++;
+    os_mutex_unlock(t->lock);
+    return st;
 }
 
 void tune_try(ry_tuning *t, int r) {
@@ -337,6 +363,7 @@ void tune_close(ry_tuning *t) {
     if (!t) return;
     drop(&t->known);
     drop(&t->given);
+    RY_VEC_FREE(&t->trusted);
     if (t->lock) os_mutex_close(t->lock);
     ry_mem_free(t->path);
     ry_mem_free(t);

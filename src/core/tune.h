@@ -15,6 +15,10 @@ void tune_close(ry_tuning *t);
 uint64_t tune_version(ry_tuning *t); /* changes with every choice: part of a plan's key, for the plan holds the scratch of its variants */
 /* NULL: the row has none. Same answer for equal nodes until tune_set, tune_try or tune_take. */
 const ry_variant *tune_choose(ry_tuning *t, const ry_node *n, const ry_caps *caps);
+/* Whether the row's kernels may run without bounds checks. Rusty's own may: its tests verify them. An application's row may after
+ * tune_trust, for as long as the device is open: a file would know its text, but not the launch that came with it. */
+bool tune_trusts(ry_tuning *t, const ry_op *op);
+ry_status tune_trust(ry_tuning *t, const ry_op *op, bool agrees); /* what the doctor found on this device */
 ry_status tune_key(ry_text *out, const ry_node *n); /* "matmul f32[512,512] f32[512,512](1,512) -> f32[512,512] product=1 b_rows=0": strides where it is not dense */
 /* For the search: every node takes its r-th variant that holds (its last, if there are fewer); -1 ends that. */
 void tune_try(ry_tuning *t, int r);

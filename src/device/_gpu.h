@@ -47,7 +47,7 @@ typedef struct gpu {
     WGPULimits lim;
     wgpu_features has;
     wgpu_trouble trouble;
-    bool safe;                  /* RUSTY_WEBGPU_SAFE=1: bounds checks in all kernels */
+    bool safe;                  /* RUSTY_WEBGPU_SAFE=1: bounds checks in all kernels, not only in those that nobody has verified */
     os_mutex *lock;             /* of what follows: programs are built outside the device's lock */
     gpu_layout *layouts;
     gpu_module *modules[GPU_BUCKETS];

@@ -282,7 +282,7 @@ static ry_status build_step(ry_device *d, ry_program *p, gpu_step *s, ry_launch 
     x->estimate_s += s->estimate_s;
     ry_status st = wgsl_module(&text, &s->k, n, s->variant, l);
     os_mutex_lock(g->lock);
-    if (st == RY_OK) st = gpu_module_get(g, &s->mod, &text, !g->safe);
+    if (st == RY_OK) st = gpu_module_get(g, &s->mod, &text, !g->safe && tune_trusts(d->tuning, n->op));
     for (int k = 0; k < s->n_dispatch && st == RY_OK; k++) {
         uint32_t mask = dispatch_mask(s, &s->dispatch[k]), bindings = 0;
         const gpu_layout *lay;

@@ -2,6 +2,7 @@
  * against its plain path and against each row's lowering.  Owns no state; never prints. */
 #include "base/mem.h"
 #include "core/sample.h"
+#include "core/tune.h"
 #include "simd/simd.h"
 #include <math.h>
 #include <stdio.h>
@@ -94,11 +95,13 @@ typedef struct visit {
     void (*row)(void *ud, const ry_doctor_row *r);
     void *ud;
     int64_t *wrong;
+    bool *agrees; /* the present row, somewhere */
 } visit;
 
 static void tell(const visit *v, const ry_op *op, const ry_sample *s, const char *message, double err, double tol,
                  int result) {
     *v->wrong += result == 1;
+    *v->agrees |= result == 0;
     if (v->row) v->row(v->ud, &(ry_doctor_row){op->name, s->name, message, err, tol, result});
 }
 
@@ -157,7 +160,9 @@ static void visit_sample(const visit *v, const ry_op *op, const ry_sample *s, ry
 ry_status ry_doctor_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_doctor_row *r), void *ud, int64_t *wrong) {
     ry_device_info info;
     int64_t unused;
-    visit v = {.dev = d, .row = row, .ud = ud, .wrong = wrong ? wrong : &unused};
+    bool agrees;
+    ry_status st = RY_OK;
+    visit v = {.dev = d, .row = row, .ud = ud, .wrong = wrong ? wrong : &unused, .agrees = &agrees};
     if (!d) RY_FAIL(RY_EARG, "doctor needs a device");
     *v.wrong = 0;
     ry_device_describe(d, &info);
@@ -165,14 +170,17 @@ ry_status ry_doctor_run(ry_device *d, const char *filter, void (*row)(void *ud, 
         RY_FAIL(RY_EUNSUPPORTED, "doctor: the null device plans and computes nothing; choose another");
     if (strcmp(info.backend, "cpu")) RY_TRY(ry_device_open(&v.other, "cpu", NULL));
     const ry_op *op;
-    for (size_t i = 0; (op = ry_op_at(i)) != NULL; i++) {
+    for (size_t i = 0; (op = ry_op_at(i)) != NULL && st == RY_OK; i++) {
+        int64_t before = *v.wrong;
         if (filter && strncmp(op->name, filter, strlen(filter)) != 0) continue;
+        agrees = false;
         for (const ry_sample *s = op->samples; s && s->name; s++) {
             if (s->flags & RY_SAMPLE_BENCH) continue;
             visit_sample(&v, op, s, RY_F32);
             if (ry_sample_has_floats(op, s) && !(s->flags & RY_SAMPLE_F32_ONLY)) visit_sample(&v, op, s, RY_BF16);
         }
+        st = tune_trust(d->tuning, op, agrees && *v.wrong == before);
     }
     ry_device_close(v.other);
-    return RY_OK;
+    return st;
 }
