@@ -108,7 +108,7 @@ void ry_text_json(ry_text *t, const char *s, size_t n) {
 
 /* ---------------------------------------------------------------- the expander: names */
 
-enum { MAX_DEPTH = 32, MAX_OUTPUT = 64 << 20, NAME_BYTES = 64, MAX_TURNS = 1 << 20 };
+enum { MAX_DEPTH = 32, MAX_OUTPUT = 64 << 20, NAME_BYTES = 64, MAX_TURNS = 1 << 20, MAX_LETS = 64, LET_BYTES = 128 };
 
 typedef struct loop_name { /* innermost first */
     const struct loop_name *outer;
@@ -116,12 +116,18 @@ typedef struct loop_name { /* innermost first */
     int64_t value;
 } loop_name;
 
+typedef struct lets { /* what #let said */
+    int n;
+    struct { char name[NAME_BYTES], value[LET_BYTES]; } at[MAX_LETS];
+} lets;
+
 typedef struct expander {
     ry_text *out;
     const char *what; /* the file, for messages */
     int line;
     int depth;
     int *turns; /* of all loops together: nested ones multiply */
+    lets *lets;
     const ry_text_var *vars;
     size_t n_vars;
     const loop_name *loops;
@@ -152,6 +158,8 @@ static size_t name_bytes(const char *s) {
 static bool same(const char *name, const char *s, size_t n) { return strncmp(name, s, n) == 0 && name[n] == 0; }
 
 static const char *var_text(const expander *x, const char *s, size_t n) {
+    for (int i = 0; i < x->lets->n; i++)
+        if (same(x->lets->at[i].name, s, n)) return x->lets->at[i].value;
     for (size_t i = 0; i < x->n_vars; i++)
         if (same(x->vars[i].name, s, n)) return x->vars[i].value;
     return NULL;
@@ -338,14 +346,15 @@ static ry_status calculate(const expander *x, const char *s, const char **end, i
 
 /* ---------------------------------------------------------------- the expander: lines */
 
-enum { LINE_TEXT, LINE_IF, LINE_ELSE, LINE_END, LINE_FOR, LINE_INCLUDE, LINE_NONE };
+enum { LINE_TEXT, LINE_IF, LINE_ELSE, LINE_END, LINE_FOR, LINE_INCLUDE, LINE_LET, LINE_NONE };
 
 /* What stands on the line at s, and where its argument begins. Preprocessor lines that are not ours are text. */
 static int line_kind(const char *s, const char **argument) {
     static const struct {
         const char *word;
         int kind;
-    } words[] = {{"if", LINE_IF}, {"else", LINE_ELSE}, {"end", LINE_END}, {"for", LINE_FOR}, {"include", LINE_INCLUDE}};
+    } words[] = {{"if", LINE_IF},   {"else", LINE_ELSE},       {"end", LINE_END},
+                 {"for", LINE_FOR}, {"include", LINE_INCLUDE}, {"let", LINE_LET}};
     if (*s == 0) return LINE_NONE;
     while (space(*s)) s++;
     if (*s != '#') return LINE_TEXT;
@@ -398,6 +407,27 @@ static ry_status put_line(expander *x, const char *s) {
     if (*stop == '\n') ry_text_add(x->out, "\n", 1);
     if (x->out->failed) return ry_text_status(x->out);
     if (x->out->n > MAX_OUTPUT) return fault(x, "the expanded text is longer than %d bytes", MAX_OUTPUT);
+    return RY_OK;
+}
+
+static ry_status set_let(expander *x, const char *argument) {
+    size_t n = name_bytes(argument), before = x->out->n;
+    if (n == 0 || n >= NAME_BYTES) return fault(x, "#let needs a name of at most %d letters", NAME_BYTES - 1);
+    const char *value = argument + n;
+    while (space(*value)) value++;
+    RY_TRY(put_line(x, value));
+    size_t bytes = x->out->n - before;
+    while (bytes && (x->out->at[before + bytes - 1] == '\n' || space(x->out->at[before + bytes - 1]))) bytes--;
+    x->out->n = before;
+    int i = 0;
+    while (i < x->lets->n && !same(x->lets->at[i].name, argument, n)) i++;
+    if (i == MAX_LETS) return fault(x, "more than %d names by #let", MAX_LETS);
+    if (bytes >= LET_BYTES) return fault(x, "the value of %.*s is longer than %d letters", (int)n, argument, LET_BYTES - 1);
+    if (i == x->lets->n) x->lets->n++;
+    memcpy(x->lets->at[i].name, argument, n);
+    x->lets->at[i].name[n] = 0;
+    if (bytes) memcpy(x->lets->at[i].value, x->out->at + before, bytes);
+    x->lets->at[i].value[bytes] = 0;
     return RY_OK;
 }
 
@@ -486,8 +516,11 @@ static ry_status expand_lines(expander *x, const char **at, bool active, int *cl
             RY_TRY(expand_if(x, at, argument, active));
         } else if (kind == LINE_FOR) {
             RY_TRY(expand_for(x, at, argument, active));
-        } else if (kind == LINE_TEXT || kind == LINE_INCLUDE) {
-            if (active) RY_TRY(kind == LINE_TEXT ? put_line(x, *at) : expand_include(x, argument));
+        } else if (kind == LINE_TEXT || kind == LINE_INCLUDE || kind == LINE_LET) {
+            if (active)
+                RY_TRY(kind == LINE_TEXT  ? put_line(x, *at)
+                       : kind == LINE_LET ? set_let(x, argument)
+                                          : expand_include(x, argument));
             *at = next_line(x, *at);
         } else {
             if (kind != LINE_NONE) {
@@ -505,8 +538,17 @@ static ry_status expand_lines(expander *x, const char **at, bool active, int *cl
 ry_status ry_text_expand(ry_text *out, const char *what, const char *text, const ry_text_var *vars, size_t n_vars,
                          ry_text_include inc, void *ud) {
     int turns = 0;
-    expander x = {
-        .out = out, .what = what, .line = 1, .turns = &turns, .vars = vars, .n_vars = n_vars, .inc = inc, .ud = ud};
+    lets said;
+    said.n = 0;
+    expander x = {.out = out,
+                  .what = what,
+                  .line = 1,
+                  .turns = &turns,
+                  .lets = &said,
+                  .vars = vars,
+                  .n_vars = n_vars,
+                  .inc = inc,
+                  .ud = ud};
     int closed_by = LINE_NONE;
     RY_TRY(expand_lines(&x, &text, true, &closed_by));
     if (closed_by != LINE_NONE) {

@@ -17,6 +17,7 @@ uint64_t ry_text_hash(uint64_t h, const char *s, size_t n);
 
 /* Expands a kernel text. A directive stands alone on its line:
  *   #if EXPR   #else   #end   #for NAME FROM TO   (TO exclusive; body repeated)   #include NAME
+ *   #let NAME TEXT   (from here on, in included texts too, until said again; TEXT may be empty)
  * and ${EXPR} is replaced inside lines, also inside loops. EXPR: integers, names, + - * / % ( ) == != < > <= >= && || !.
  * A name's value is text; a text that is an integer can be calculated with. Unknown names are an error with file and line. */
 typedef struct ry_text_var { const char *name, *value; } ry_text_var;

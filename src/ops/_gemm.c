@@ -30,8 +30,7 @@ bool gemm_fits(const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int 
     return threads <= caps->max_invocations && bytes <= caps->shared_bytes && depth / bk < LONGEST;
 }
 
-void gemm_tile(ry_launch *l, const ry_variant *v, const gemm_side *a, const gemm_side *b) {
-    ry_launch_knob_set(l, "WG", gemm_threads(v));
+void gemm_tile(ry_launch *l, const gemm_side *a, const gemm_side *b) {
     ry_launch_knob_set(l, "A_KIND", a->kind);
     ry_launch_knob_set(l, "B_KIND", b->kind);
     ry_launch_knob_set(l, "A_QUAD", a->fours ? 4 : 1);

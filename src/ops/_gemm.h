@@ -17,6 +17,6 @@ int gemm_knob(const ry_variant *v, const char *name); /* 0 where the variant doe
 int gemm_threads(const ry_variant *v);                /* of a tile's group */
 /* Does a group's tile fit the device? depth: the longest K. */
 bool gemm_fits(const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int buffers, int64_t depth);
-/* Sets the knobs of a tile kernel that follow from the variant and the operands (s0 is A, s1 B), and their strides. */
-void gemm_tile(ry_launch *l, const ry_variant *v, const gemm_side *a, const gemm_side *b);
+/* Sets the knobs of a tile kernel that follow from the operands (s0 is A, s1 B), and their strides. */
+void gemm_tile(ry_launch *l, const gemm_side *a, const gemm_side *b);
 #endif

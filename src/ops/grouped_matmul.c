@@ -288,8 +288,8 @@ static ry_status launch_grouped(const ry_node *n, const ry_variant *v, ry_launch
     bool dw = n->op != &grouped_matmul_row, bf16 = product_of(args->product) == RY_BF16;
     int bm = gemm_knob(v, "BM"), bk = gemm_knob(v, "BK");
     int64_t experts = n->src[OFFSETS]->spec.dim[0] - 1, gx = div_up(columns, gemm_knob(v, "BN")),
-            steps = div_up(depth, bk), gy = div_up(rows, bm);
-    gemm_tile(l, v, &a, &b);
+            gy = div_up(rows, bm);
+    gemm_tile(l, &a, &b);
     ry_launch_knob_set(l, "GROUPED", dw ? 2 : 1);
     ry_launch_knob_set(l, "BATCH", dw);
     ry_launch_knob_set(l, "SPLIT", 0);
@@ -304,11 +304,7 @@ static ry_status launch_grouped(const ry_node *n, const ry_variant *v, ry_launch
     ry_launch_u32(l, "n", columns);
     ry_launch_u32(l, "c_r", columns);
     ry_launch_u32(l, "c_z", rows * columns);
-    ry_launch_u32(l, "gx", gx);
-    ry_launch_u32(l, "gy", gy);
-    ry_launch_u32(l, "tiles", gx * gy);
-    ry_launch_u32(l, "k_tiles", steps);
-    ry_launch_u32(l, "k_first", steps ? depth - (steps - 1) * bk : 0);
+    ry_launch_u32(l, "k", depth);
     /* Without dw: every segment (experts, rows before and after) may have one more block than its rows fill. */
     ry_launch_run(l, "main", dw ? experts * gx * gy : rows ? (rows / bm + experts + 2) * gx : 0, 0);
     return RY_OK;

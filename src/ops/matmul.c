@@ -372,20 +372,15 @@ static void finish(ry_launch *l, int64_t splits, int64_t count, int threads, int
 static void launch_tiles(ry_launch *l, const ry_variant *v, const shape *s, bool split) {
     const simd_gemm *g = &s->l.g;
     int bm = gemm_knob(v, "BM"), bn = gemm_knob(v, "BN"), bk = gemm_knob(v, "BK");
-    int64_t gx = div_up(g->n, bn), gy = div_up(g->m, bm), tiles = gx * gy, steps = div_up(g->k, bk),
+    int64_t tiles = div_up(g->n, bn) * div_up(g->m, bm), steps = div_up(g->k, bk),
             per = div_up(steps, split ? splits_of(s, bm, bn) : 1), splits = per ? div_up(steps, per) : 1;
     bool batch = s->l.batches != 1 || split;
-    gemm_tile(l, v, &s->a, &s->b);
+    gemm_tile(l, &s->a, &s->b);
     if (batch) batch_walk(l, "batch_a", &s->l, s->l.sa), batch_walk(l, "batch_b", &s->l, s->l.sb);
     ry_launch_knob_set(l, "GROUPED", 0);
     ry_launch_knob_set(l, "BATCH", batch);
     ry_launch_knob_set(l, "SAFE", g->k < bk);
     ry_launch_knob_set(l, "EDGE", g->m % bm != 0 || g->n % bn != 0);
-    ry_launch_u32(l, "gx", gx);
-    ry_launch_u32(l, "gy", gy);
-    ry_launch_u32(l, "tiles", tiles);
-    ry_launch_u32(l, "k_tiles", steps);
-    ry_launch_u32(l, "k_first", steps ? g->k - (steps - 1) * bk : 0);
     ry_launch_u32(l, "splits", splits);
     ry_launch_u32(l, "per_split", per);
     ry_launch_run(l, "main", tiles * splits * s->l.batches, 0);

@@ -85,6 +85,8 @@ static void expanding(void **state) {
         {"a\n#include tail\nb\n", "a\ntail 4\nb\n"},
         {"#include <mma.h>\n#include \"x.h\"\n#pragma unroll\n#define A 1\n",
          "#include <mma.h>\n#include \"x.h\"\n#pragma unroll\n#define A 1\n"},
+        {"#let A ${N}+1\n${A}\n#let A 7 \n#include tail\n${A + 1}${N}\n#let N\n<${N}>\n", "4+1\ntail 4\n84\n<>\n"},
+        {"#if HALF\n#let A 1\n#else\n#let A 2\n#end\n#for I 0 2\n#let B ${I * A}\n${B}\n#end\n", "0\n2\n"},
         {"# if N\r\nx\r\n# end\r\n", "x\r\n"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -124,6 +126,8 @@ static void refusing(void **state) {
         {"#include nothing\n", "there is no text nothing"},
         {"#include\n", "one name"},
         {"#include self\n", "nested"},
+        {"#let\n", "#let needs a name"},
+        {"#let A ${UNKNOWN}\n", "k.wgsl:1: unknown name UNKNOWN"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         ry_text t = {0};
@@ -142,6 +146,17 @@ static void refusing(void **state) {
     for (int i = 0; i < 1000; i++) ry_text_puts(&many, "#if 1\n");
     assert_is(RY_EFORMAT, expand(&t, many.at));
     assert_non_null(strstr(ry_message(), "nested"));
+    ry_text_free(&t);
+    ry_text_free(&many);
+    for (int i = 0; i < 100; i++) ry_text_printf(&many, "#let A%d %d\n", i, i);
+    assert_is(RY_EFORMAT, expand(&t, many.at));
+    assert_non_null(strstr(ry_message(), "names by #let"));
+    ry_text_free(&t);
+    ry_text_free(&many);
+    ry_text_puts(&many, "#let A ");
+    for (int i = 0; i < 200; i++) ry_text_puts(&many, "x");
+    assert_is(RY_EFORMAT, expand(&t, many.at));
+    assert_non_null(strstr(ry_message(), "longer than"));
     ry_text_free(&t);
     ry_text_free(&many);
     assert_int_equal(ry_mem_live(), 0);
