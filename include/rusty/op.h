@@ -196,6 +196,9 @@ enum ry_op_flags {
     RY_OP_INPLACE = 64,     /* as INPLACE0, for any output and any dense source of its shape; MAP rows are so too */
 };
 
+/* Source src holds numbers of something: 0 to count - 1, or *ignore where that is not NULL; `name` in messages. */
+typedef struct ry_numbers { int src; int64_t count; const int64_t *ignore; const char *name; } ry_numbers;
+
 struct ry_op {
     const char *name, *doc;             /* doc carries shapes: "x [R,N], w [N] -> [R,N]" */
     size_t arg_size;
@@ -217,6 +220,9 @@ struct ry_op {
     /* Appends nodes that compute gx[i] = sum_j gy[j] d out[j] / d src[i]; computes nothing. gy[j] is null where unused; leave gx[i] null for
      * no gradient. gx may be in a broadcast shape or in f32: core reduces (sum_to) and casts. */
     ry_status (*vjp)(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]);
+    /* CHECKED rows that go by number. A kernel cannot fail: on devices with kernels, what the host feeds is checked when it comes
+     * (ry_program_feed), and said as cpu() says it, by ry_fail_number. NULL: none. */
+    ry_numbers (*numbers)(const ry_node *n);
     const char *wgsl, *cuda;            /* the file with the kernels ("softmax.wgsl"; NULL: the row's own name), or, with a newline in it, the text */
     ry_status (*text)(const ry_node *n, const ry_variant *v, ry_text *out); /* appended to the file's text: what a file cannot say */
     const ry_variant *variants;
@@ -245,6 +251,7 @@ RY_API ry_numerics ry_graph_numerics_of(const ry_graph *g);           /* what ry
 RY_API ry_dtype ry_graph_product(const ry_graph *g);                  /* what ry_graph_precision set; RY_F32 if nothing */
 /* "rms_norm: <text> (name of the node or of its first named source)"; returns st. */
 RY_API ry_status ry_fail_node(const ry_node *n, ry_status st, const char *fmt, ...) RY_PRINTF(3, 4);
+RY_API ry_status ry_fail_number(const ry_node *n, int64_t i, int64_t number); /* EARG: element i of what op->numbers names is `number` */
 RY_API bool ry_is_fill(ry_graph *g, ry_tensor t, double *value);      /* a constant, seen through views: mul by 1 need not be built */
 RY_API ry_tensor ry_reshape_like(ry_graph *g, ry_tensor x, const ry_spec *s);
 RY_API const ry_op *ry_op_at(size_t i);                               /* i-th row, the application's own ones last; NULL past the end */

@@ -123,6 +123,20 @@ ry_status ry_fail_node(const ry_node *n, ry_status st, const char *fmt, ...) {
     return name ? ry_fail(st, "%s: %s (%s)", n->op->name, text, name) : ry_fail(st, "%s: %s", n->op->name, text);
 }
 
+ry_status ry_fail_number(const ry_node *n, int64_t i, int64_t number) {
+    ry_numbers x = n->op->numbers(n);
+    ry_spec at = n->src[x.src]->spec; /* "[2,5]": where element i stands */
+    char place[sizeof(ry_shape_str)], or_none[48] = "";
+    for (int d = at.rank - 1; d >= 0; d--) {
+        int64_t dim = at.dim[d];
+        at.dim[d] = i % dim, i /= dim;
+    }
+    snprintf(place, sizeof place, "%s", ry_show(&at).s);
+    place[strcspn(place, "]") + 1] = 0;
+    if (x.ignore) snprintf(or_none, sizeof or_none, ", or %lld for no loss", (long long)*x.ignore);
+    return ry_fail_node(n, RY_EARG, "%s%s is %lld; it must be 0 to %lld%s", x.name, place, (long long)number, (long long)x.count - 1, or_none);
+}
+
 /* ---- arguments ---- */
 
 size_t graph_arg_size(ry_arg_type t) {

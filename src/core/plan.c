@@ -468,6 +468,29 @@ static ry_status make_steps(ry_plan *p, ry_device *d, work *w, const plan_list *
     return RY_OK;
 }
 
+/* The value of an input whose elements v has in their order, or NULL: through copies and other integer types. */
+static const ry_value *fed_value(const ry_value *v) {
+    for (;;) {
+        const ry_node *n = v->base->node;
+        if (n->op->flags & RY_OP_LEAF) return n->op == &graph_input_row ? v : NULL;
+        bool same = (n->op == &ry_op_contiguous_row || n->op == &ry_op_copy_row || n->op == &ry_op_cast_row) && ry_is_dense(v) &&
+                    ry_count(&v->spec) == ry_count(&n->out[0].spec) && ry_dtype_row(n->src[0]->spec.dtype)->kind == RY_KIND_INT;
+        if (!same) return NULL;
+        v = n->src[0];
+    }
+}
+
+static ry_status find_fed(ry_plan *p) {
+    p->fed = RY_NEW(&p->arena, plan_fed, p->n_steps + 1);
+    if (!p->fed) return RY_ENOMEM;
+    for (int i = 0; i < p->n_steps; i++) {
+        const ry_node *n = p->steps[i].node;
+        const ry_value *v = n->op->numbers ? fed_value(n->src[n->op->numbers(n).src]) : NULL;
+        if (v) p->fed[p->n_fed++] = (plan_fed){n, v, p->storages[plan_storage_of(p, v)].slot};
+    }
+    return RY_OK;
+}
+
 enum { FIRST_CHUNK = 4096 }; /* small plans are many: they are kept, and counted */
 
 ry_status plan_make(ry_plan **out, ry_graph *g, plan_live *l, size_t n_want, const ry_tensor *want, const ry_compile_options *opt) {
@@ -534,6 +557,7 @@ ry_status plan_make(ry_plan **out, ry_graph *g, plan_live *l, size_t n_want, con
         else p->info.inputs += s->bytes;
         n->out[0].var = NULL; /* the plan serves other variables too */
     }
+    if (g->dev->api->work) RY_GO(st, fail, find_fed(p));
     RY_GO(st, fail, plan_place(p, !opt->no_inplace, g->dev->caps.align, g->dev->caps.max_buffer));
     p->info.nodes = (size_t)p->n_steps;
     p->info.slab = p->slab;

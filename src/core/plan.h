@@ -21,6 +21,8 @@ typedef struct plan_step {      /* one node to run */
     uint8_t phase;              /* 0 forward, 1 backward, 2 update: for the time report */
 } plan_step;
 
+/* Numbers that a kernel takes from what the host feeds: to be checked then. */
+typedef struct plan_fed { const ry_node *node; const ry_value *numbers; int input; } plan_fed;
 typedef struct plan_want { const ry_value *value; int storage; } plan_want;
 
 typedef struct ry_plan {
@@ -35,6 +37,8 @@ typedef struct ry_plan {
 
     plan_step *steps;
     int n_steps;
+    plan_fed *fed;              /* devices with kernels */
+    int n_fed;
     plan_storage *storages;
     int n_storages;
     int *storage_of;            /* by ry_value.base: [base->node->id * RY_MAX_OUT + base->index] -> storage */

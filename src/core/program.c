@@ -161,10 +161,27 @@ ry_status ry_program_set(ry_program *p, const char *field, double value) {
     return found ? RY_OK : ry_fail(RY_EARG, "no node of the program has a dynamic argument '%s'", field);
 }
 
+/* Numbers in data, which f->input is to be. */
+static ry_status check_fed(const plan_fed *f, const void *data) {
+    const ry_value *v = f->numbers;
+    ry_numbers x = f->node->op->numbers(f->node);
+    int64_t n = ry_count(&v->spec);
+    bool dense = ry_is_dense(v);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = v->offset + (dense ? i : 0), rest = i;
+        for (int d = v->spec.rank - 1; d >= 0 && !dense; rest /= v->spec.dim[d], d--) at += rest % v->spec.dim[d] * v->stride[d];
+        int64_t number = ry_load_index(data, v->spec.dtype, at);
+        if ((number < 0 || number >= x.count) && !(x.ignore && number == *x.ignore)) return ry_fail_number(f->node, i, number);
+    }
+    return RY_OK;
+}
+
 ry_status ry_program_feed(ry_program *p, size_t input, const void *data, size_t bytes) {
     if (input >= (size_t)p->plan->n_inputs) RY_FAIL(RY_EARG, "the program has %d inputs, no input %zu", p->plan->n_inputs, input);
     if (bytes != p->plan->input_bytes[input])
         RY_FAIL(RY_EARG, "input %zu takes %zu bytes; %zu were given", input, p->plan->input_bytes[input], bytes);
+    for (int i = 0; i < p->plan->n_fed; i++)
+        if (p->plan->fed[i].input == (int)input) RY_TRY(check_fed(&p->plan->fed[i], data));
     ry_device_lock(p->dev);
     ry_status st = p->dev->api->write(p->dev, &p->inputs[input], 0, data, bytes);
     ry_device_unlock(p->dev);

@@ -29,13 +29,18 @@ static ry_status cross_entropy_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) 
     return RY_OK;
 }
 
+static ry_numbers numbers_of(const ry_node *n, int xi) {
+    return (ry_numbers){.src = xi + 1, .count = n->src[xi]->spec.dim[1], .ignore = &((const ce_args *)n->args)->ignore, .name = "targets"};
+}
+static ry_numbers cross_entropy_numbers(const ry_node *n) { return numbers_of(n, 0); }
+static ry_numbers cross_entropy_grad_numbers(const ry_node *n) { return numbers_of(n, 1); }
+
 /* The target of row i: -1 if ignored. */
 static ry_status target_of(const ry_cpu *c, int src, int64_t i, int64_t v, int64_t *out) {
     int64_t t = ry_load_index(c->src[src], c->n->src[src]->spec.dtype, i), ignore = ((const ce_args *)c->args)->ignore;
     *out = t == ignore ? -1 : t;
     if (t == ignore || (t >= 0 && t < v)) return RY_OK;
-    return ry_fail_node(c->n, RY_EARG, "targets[%lld] is %lld; it must be 0 to %lld, or %lld for no loss", (long long)i,
-                        (long long)t, (long long)v - 1, (long long)ignore);
+    return ry_fail_number(c->n, i, t);
 }
 
 static ry_work work_of(const ry_node *n, int xi) {
@@ -191,7 +196,7 @@ static const ry_sample cross_entropy_grad_samples[] = {
 static const ry_op cross_entropy_grad_row = {
     .name = "cross_entropy_grad", .doc = "gy [R], logits [R,V], targets [R] -> [R,V]; on a GPU a target that is no class gives zeros", .arg_size = sizeof(ce_args),
     .args = ce_arg, .min_src = 3, .max_src = 3, .flags = RY_OP_CHECKED, .rows = 2, .strided = 1,
-    .infer = cross_entropy_grad_infer, .work = cross_entropy_grad_work, .cpu = cross_entropy_grad_cpu,
+    .infer = cross_entropy_grad_infer, .work = cross_entropy_grad_work, .cpu = cross_entropy_grad_cpu, .numbers = cross_entropy_grad_numbers,
     .lower = cross_entropy_grad_lower, .launch = cross_entropy_grad_launch, .samples = cross_entropy_grad_samples};
 
 static ry_status cross_entropy_vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
@@ -202,7 +207,7 @@ static ry_status cross_entropy_vjp(ry_graph *g, const ry_node *n, const ry_tenso
 static const ry_op cross_entropy_row = {
     .name = "cross_entropy", .doc = "logits [R,V], targets [R] -> f32 [R]; 0 where target == ignore; on a GPU a target that is no class gives NaN",
     .arg_size = sizeof(ce_args), .args = ce_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED, .rows = 1,
-    .infer = cross_entropy_infer, .work = cross_entropy_work, .cpu = cross_entropy_cpu, .lower = cross_entropy_lower,
+    .infer = cross_entropy_infer, .work = cross_entropy_work, .cpu = cross_entropy_cpu, .numbers = cross_entropy_numbers, .lower = cross_entropy_lower,
     .launch = cross_entropy_launch, .vjp = cross_entropy_vjp, .cost = cross_entropy_cost, .samples = cross_entropy_samples};
 
 ry_tensor ry_cross_entropy(ry_graph *g, ry_tensor logits, ry_tensor t, int64_t ignore) {

@@ -23,11 +23,6 @@ static ry_status check_ids(const ry_node *n) {
     return RY_OK;
 }
 
-static ry_status bad_id(const ry_node *n, int64_t i, int64_t id, int64_t len) {
-    return ry_fail_node(n, RY_EARG, "ids%s is %lld; it must be 0 to %lld", line_place(&n->src[1]->spec, i).s,
-                        (long long)id, (long long)len - 1);
-}
-
 /* ---- forward ---- */
 
 static ry_status infer(const ry_node *n, int axis, ry_spec *out) {
@@ -64,6 +59,10 @@ static int axis_of(const ry_node *n) {
     return n->op->arg_size ? ry_axis(&n->src[0]->spec, ((const take_args *)n->args)->axis) : 0;
 }
 
+static ry_numbers numbers(const ry_node *n) {
+    return (ry_numbers){.src = 1, .count = n->src[0]->spec.dim[axis_of(n)], .name = "ids"};
+}
+
 static ry_work work(const ry_node *n) {
     int64_t outer, len, inner;
     ry_around(&n->src[0]->spec, axis_of(n), &outer, &len, &inner);
@@ -79,7 +78,7 @@ static ry_status cpu(const ry_cpu *c) {
     ry_row_range(outer * count, inner, c->part, &begin, &end);
     for (int64_t r = begin; r < end; r++) {
         int64_t i = r % count, id = ry_load_index(c->src[1], ids->spec.dtype, i);
-        if (id < 0 || id >= len) return bad_id(c->n, i, id, len);
+        if (id < 0 || id >= len) return ry_fail_number(c->n, i, id);
         const char *from = (const char *)c->src[0] + (size_t)(r / count * len + id) * bytes;
         if (blocks)
             simd_rows()->to_f32((float *)c->out[0] + r * inner, from, x->spec.dtype, inner);
@@ -89,7 +88,7 @@ static ry_status cpu(const ry_cpu *c) {
     return RY_OK;
 }
 
-/* Out of range numbers are no error on GPUs: NaN, or 0 where there is none. */
+/* Out of range numbers that a device computed are no error there: NaN, or 0 where there is none. */
 static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     (void)v;
     int64_t outer, len, inner, count = ry_count(&n->src[1]->spec), total = ry_count(&n->out[0].spec);
@@ -149,6 +148,10 @@ static ry_status take_grad_infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
     return RY_OK;
 }
 
+static ry_numbers take_grad_numbers(const ry_node *n) {
+    return (ry_numbers){.src = 1, .count = ((const take_grad_args *)n->args)->len, .name = "ids"};
+}
+
 typedef struct grid {
     int64_t outer, len, inner, ids;
     int64_t rows, cols; /* of the table in a part */
@@ -183,7 +186,7 @@ static ry_status sort_ids(const ry_cpu *c, const grid *k, int32_t *start, int32_
     memset(start, 0, (size_t)(k->row_blocks + 1) * sizeof *start);
     for (int64_t i = 0; i < k->ids; i++) {
         int64_t id = ry_load_index(c->src[1], t, i);
-        if (id < 0 || id >= k->len) return bad_id(c->n, i, id, k->len);
+        if (id < 0 || id >= k->len) return ry_fail_number(c->n, i, id);
         start[id / k->rows + 1]++;
     }
     for (int64_t b = 0; b < k->row_blocks; b++) start[b + 1] += start[b];
@@ -199,7 +202,7 @@ static ry_status take_grad_cpu(const ry_cpu *c) {
     if (k.row_blocks > 1 && c->phase == 0) return sort_ids(c, &k, start, list);
     if (k.outer * k.inner * k.len == 0) {
         for (int64_t i = 0; i < k.ids; i++)
-            if (k.len == 0) return bad_id(c->n, i, ry_load_index(c->src[1], c->n->src[1]->spec.dtype, i), k.len);
+            if (k.len == 0) return ry_fail_number(c->n, i, ry_load_index(c->src[1], c->n->src[1]->spec.dtype, i));
         return RY_OK;
     }
     int64_t col = c->part % k.col_blocks * k.cols, block = c->part / k.col_blocks % k.row_blocks;
@@ -213,7 +216,7 @@ static ry_status take_grad_cpu(const ry_cpu *c) {
     int64_t from = k.row_blocks > 1 ? start[block] : 0, to = k.row_blocks > 1 ? start[block + 1] : k.ids;
     for (int64_t p = from; p < to; p++) {
         int64_t i = k.row_blocks > 1 ? list[p] : p, id = ry_load_index(c->src[1], c->n->src[1]->spec.dtype, i);
-        if (id < 0 || id >= k.len) return bad_id(c->n, i, id, k.len);
+        if (id < 0 || id >= k.len) return ry_fail_number(c->n, i, id);
         const float *x = ry_load_row(c->src[0], c->n->src[0]->spec.dtype, (o * k.ids + i) * k.inner + col, n, buf);
         simd_rows()->add(y + id * k.inner, y + id * k.inner, x, n);
     }
@@ -303,7 +306,7 @@ static const ry_sample take_grad_samples[] = {
 static const ry_op take_grad_row = {
     .name = "take_grad", .doc = "gy [..,ids..,..], ids -> f32 [..,len,..]: rows with one id are added",
     .arg_size = sizeof(take_grad_args), .args = take_grad_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED,
-    .infer = take_grad_infer, .work = take_grad_work, .cpu = take_grad_cpu, .launch = take_grad_launch, .cut = take_grad_cut, .vjp = take_grad_vjp, .tol = 1e-4f,
+    .infer = take_grad_infer, .work = take_grad_work, .cpu = take_grad_cpu, .numbers = take_grad_numbers, .launch = take_grad_launch, .cut = take_grad_cut, .vjp = take_grad_vjp, .tol = 1e-4f,
     .samples = take_grad_samples};
 
 static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_tensor gx[]) {
@@ -315,12 +318,12 @@ static ry_status vjp(ry_graph *g, const ry_node *n, const ry_tensor gy[], ry_ten
 
 static const ry_op embedding_row = {
     .name = "embedding", .doc = "w [V,C], ids [..] -> [..,C]; Q8_0 rows give f32", .min_src = 2, .max_src = 2,
-    .flags = RY_OP_CHECKED, .infer = embedding_infer, .work = work, .cpu = cpu, .launch = launch, .cut = cut, .vjp = vjp, .cost = cost,
+    .flags = RY_OP_CHECKED, .infer = embedding_infer, .work = work, .cpu = cpu, .numbers = numbers, .launch = launch, .cut = cut, .vjp = vjp, .cost = cost,
     .samples = embedding_samples};
 static const ry_op take_row = {
     .name = "take", .doc = "x [..,N,..], ids [R..] -> [..,R..,..]: slices along axis", .arg_size = sizeof(take_args),
     .args = take_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED, .infer = take_infer, .work = work, .cpu = cpu,
-    .wgsl = "embedding.wgsl", .launch = launch, .cut = cut, .vjp = vjp, .cost = cost, .samples = take_samples};
+    .numbers = numbers, .wgsl = "embedding.wgsl", .launch = launch, .cut = cut, .vjp = vjp, .cost = cost, .samples = take_samples};
 
 ry_tensor ry_embedding(ry_graph *g, ry_tensor w, ry_tensor ids) { return RY_APPLY(g, &embedding_row, NULL, w, ids); }
 ry_tensor ry_take(ry_graph *g, ry_tensor x, ry_tensor ids, int axis) {

@@ -110,14 +110,20 @@ static ry_status row_offsets(const ry_cpu *c, const rows_of *r, int64_t from, in
     line_integers(at, c->src[1], r->idx.spec.dtype, i, 1, m);
     for (int64_t j = 0; j < m; j++) {
         if (at[j] < 0 || at[j] >= r->len)
-            return ry_fail_node(c->n, RY_EARG, "idx%s is %lld; it must be 0 to %lld",
-                                line_place(&c->n->src[1]->spec, i + j).s, (long long)at[j], (long long)r->len - 1);
+            return ry_fail_number(c->n, i + j, at[j]);
         at[j] = r->wx.at + (from + j) * r->x_last + at[j] * r->step;
     }
     return RY_OK;
 }
 
+static ry_numbers numbers_of(const ry_node *n, int axis) {
+    ry_value x = lined(n->src[0]);
+    return (ry_numbers){.src = 1, .count = x.spec.dim[ry_axis(&x.spec, axis)], .name = "idx"};
+}
+
 /* ---- gather ---- */
+
+static ry_numbers gather_numbers(const ry_node *n) { return numbers_of(n, ((const gather_args *)n->args)->axis); }
 
 static ry_work gather_work(const ry_node *n) {
     ry_value idx = lined(n->src[1]);
@@ -189,6 +195,8 @@ static ry_cost gather_cost(const ry_node *n) {
 }
 
 /* ---- scatter ---- */
+
+static ry_numbers scatter_numbers(const ry_node *n) { return numbers_of(n, ((const scatter_args *)n->args)->axis); }
 
 typedef struct cut {
     int dim;     /* the longest that is not the axis; -1: x is one line */
@@ -387,13 +395,13 @@ static const ry_sample scatter_samples[] = {
 static const ry_op gather_row = {
     .name = "gather", .doc = "x [..], idx [..] -> y of idx's shape: y[i,j] = x[i,idx[i,j]] along axis",
     .arg_size = sizeof(gather_args), .args = gather_arg, .min_src = 2, .max_src = 2, .flags = RY_OP_CHECKED,
-    .strided = 1, .infer = gather_infer, .work = gather_work, .cpu = gather_cpu, .launch = gather_launch, .vjp = gather_vjp, .cost = gather_cost,
+    .strided = 1, .infer = gather_infer, .work = gather_work, .cpu = gather_cpu, .numbers = gather_numbers, .launch = gather_launch, .vjp = gather_vjp, .cost = gather_cost,
     .samples = gather_samples};
 static const ry_op scatter_row = {
     .name = "scatter", .doc = "x [..], idx, src -> copy of x with y[i,idx[i,j]] = (or +=) src[i,j] along axis",
     .arg_size = sizeof(scatter_args), .args = scatter_arg, .min_src = 3, .max_src = 3,
     .flags = RY_OP_CHECKED | RY_OP_INPLACE0, .strided = 4, .infer = scatter_infer, .work = scatter_work,
-    .cpu = scatter_cpu, .launch = scatter_launch, .vjp = scatter_vjp, .cost = scatter_cost, .samples = scatter_samples};
+    .cpu = scatter_cpu, .numbers = scatter_numbers, .launch = scatter_launch, .vjp = scatter_vjp, .cost = scatter_cost, .samples = scatter_samples};
 
 ry_tensor ry_gather(ry_graph *g, ry_tensor x, ry_tensor idx, int axis) {
     return RY_APPLY(g, &gather_row, (&(gather_args){axis}), x, idx);

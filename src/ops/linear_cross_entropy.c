@@ -207,15 +207,17 @@ static void cap_row(float *z, float cap, int64_t n) { /* z holds z / cap */
     simd_rows()->scale(z, z, cap, n);
 }
 
+static ry_numbers numbers(const ry_node *n) {
+    return (ry_numbers){.src = TARGETS, .count = n->src[W]->spec.dim[0], .ignore = &((const lce_args *)n->args)->ignore, .name = "targets"};
+}
+
 /* Target of a row: -1 if it is ignored. */
 static ry_status target_of(const ry_cpu *c, const cut *p, int64_t row, int64_t *out) {
     const lce_args *a = c->args;
     int64_t t = ry_load_index(c->src[TARGETS], c->n->src[TARGETS]->spec.dtype, row);
     *out = -1;
     if (t == a->ignore) return RY_OK;
-    if (t < 0 || t >= p->V)
-        return ry_fail_node(c->n, RY_EARG, "target %lld of row %lld is not in [0,%lld) nor the ignored %lld",
-                            (long long)t, (long long)row, (long long)p->V, (long long)a->ignore);
+    if (t < 0 || t >= p->V) return ry_fail_number(c->n, row, t);
     *out = t;
     return RY_OK;
 }
@@ -574,6 +576,7 @@ static const ry_op linear_cross_entropy_row = {.name = "linear_cross_entropy",
                                                .infer = infer,
                                                .work = work,
                                                .cpu = cpu,
+                                               .numbers = numbers,
                                                .lower = lower,
                                                .launch = launch,
                                                .cut = in_windows,

@@ -142,16 +142,6 @@ static inline void line_integers(int64_t *y, const void *data, ry_dtype t, int64
     }
 }
 
-/* "[2,5]": where element i of a dense shape stands, for messages about values. */
-static inline ry_shape_str line_place(const ry_spec *s, int64_t i) {
-    ry_spec at = {.dtype = s->dtype, .rank = s->rank};
-    for (int d = s->rank - 1; d >= 0; d--) at.dim[d] = i % s->dim[d], i /= s->dim[d];
-    ry_shape_str r = ry_show(&at);
-    char *end = strchr(r.s, ']');
-    if (end) end[1] = 0;
-    return r;
-}
-
 /* Entries of ry_sample.src: floats, integers in [a,b), listed integers, a scalar, one left out. */
 #define SRC_DIMS(...) .dim = {__VA_ARGS__}, .rank = sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)
 #define SRC_F(...) \

@@ -1,5 +1,5 @@
 /* test_gpu_ids.c - rows that go by number, and orders, on a GPU against the CPU at sizes of several tiles; numbers out of range, which
- * are no error there; the same bits at every run. */
+ * are the CPU's error where the host feeds them and none where they come from the device; the same bits at every run. */
 #include "base/rng.h"
 #include "core/op.h"
 #include "unit/cm.h"
@@ -90,11 +90,11 @@ static void test_out_of_range(void **state) {
     (void)state;
     if (!cpu) skip();
     ry_graph *g;
-    int32_t far[5] = {1, -1, 3, 0, INT32_MAX};
+    int32_t far[5] = {1, -1, 3, 0, INT32_MAX}, inverse[5];
     float x[6] = {1, 2, 3, 4, 5, 6}, y[10], gx[6], gathered[5], added[3];
     int32_t z[10];
     assert_ok(ry_graph_open(&g, gpu));
-    ry_tensor t = ry_input(g, &RY_SHAPE(RY_F32, 3, 2), "x"), at = ry_input(g, &RY_SHAPE(RY_I32, 5), "ids"), want[5];
+    ry_tensor t = ry_input(g, &RY_SHAPE(RY_F32, 3, 2), "x"), given = ry_input(g, &RY_SHAPE(RY_I32, 5), "ids"), at = ry_bit_not(g, given), want[5];
     ry_tensor column = ry_reshape_like(g, ry_slice(g, t, 1, 0, 1, 1), &RY_SHAPE(RY_F32, 3)),
               one = ry_fill(g, &RY_SHAPE(RY_F32, 5), 1);
     want[0] = ry_embedding(g, t, at);
@@ -102,7 +102,8 @@ static void test_out_of_range(void **state) {
     assert_ok(ry_grad(g, want[0], RY_NULL, 1, &t, &want[2]));
     want[3] = ry_gather(g, column, at, 0);
     want[4] = ry_scatter(g, ry_neg(g, column), at, one, 0, true);
-    assert_ok(ry_eval(g, 5, want, 2, (const ry_feed[]){{t, x, sizeof x}, {at, far, sizeof far}}));
+    for (int i = 0; i < 5; i++) inverse[i] = ~far[i];
+    assert_ok(ry_eval(g, 5, want, 2, (const ry_feed[]){{t, x, sizeof x}, {given, inverse, sizeof inverse}}));
     assert_ok(ry_read(g, want[0], y, sizeof y));
     assert_ok(ry_read(g, want[1], z, sizeof z));
     assert_ok(ry_read(g, want[2], gx, sizeof gx));
@@ -123,7 +124,52 @@ static void test_out_of_range(void **state) {
     ry_graph_close(g);
 }
 
+/* What the host feeds is refused with the CPU's words, whichever way it comes to the row. */
+static void test_fed_out_of_range(void **state) {
+    (void)state;
+    if (!cpu) skip();
+    enum { EMBEDDING, TAKE, GATHER, SCATTER, LOSS, HEAD, SLICED, CAST, CASES };
+    const char *says[CASES] = {"embedding: ids[1,2] is 50257; it must be 0 to 2", "take: ids[1,2] is 50257; it must be 0 to 2",
+                               "gather: idx[1,2] is 50257; it must be 0 to 2", "scatter: idx[1,2] is 50257; it must be 0 to 2",
+                               "cross_entropy: targets[5] is 50257; it must be 0 to 2, or -100 for no loss",
+                               "linear_cross_entropy: targets[5] is 50257; it must be 0 to 2, or -100 for no loss",
+                               "embedding: ids[1,0] is 50257; it must be 0 to 2", "embedding: ids[1,2] is 4294967297; it must be 0 to 2"};
+    int32_t good[6] = {0, 1, 2, 2, 1, 0}, bad[6] = {0, 1, 2, 2, 1, 50257};
+    int64_t wide_good[6] = {0, 1, 2, 2, 1, 0}, wide_bad[6] = {0, 1, 2, 2, 1, (INT64_C(1) << 32) + 1};
+    float y[64];
+    for (int k = 0; k < CASES; k++)
+        for (int where = 0; where < 2; where++) {
+            ry_graph *g;
+            assert_ok(ry_graph_open(&g, where ? gpu : cpu));
+            ry_tensor in = ry_input(g, &RY_SHAPE(k == CAST ? RY_I64 : RY_I32, 2, 3), "ids"), flat = RY_RESHAPE(g, in, 6),
+                      ones = ry_fill(g, &RY_SHAPE(RY_F32, 3, 4), 1), square = ry_fill(g, &RY_SHAPE(RY_F32, 2, 3), 1),
+                      logits = ry_fill(g, &RY_SHAPE(RY_F32, 6, 3), 1), out = RY_NULL;
+            switch (k) {
+            case EMBEDDING: out = ry_embedding(g, ones, in); break;
+            case TAKE: out = ry_take(g, ry_transpose(g, ones, 0, 1), in, 1); break;
+            case GATHER: out = ry_gather(g, square, in, 1); break;
+            case SCATTER: out = ry_scatter(g, square, in, square, 1, true); break;
+            case LOSS: out = ry_cross_entropy(g, logits, flat, -100); break;
+            case HEAD: out = ry_linear_cross_entropy(g, ry_fill(g, &RY_SHAPE(RY_F32, 6, 4), 1), ones, flat, NULL); break;
+            case SLICED: out = ry_embedding(g, ones, ry_slice(g, in, 1, 2, 3, 1)); break;
+            default: out = ry_embedding(g, ones, where ? ry_cast(g, in, RY_I32) : in); break;
+            }
+            ry_feed f = {in, k == CAST ? (const void *)wide_good : good, k == CAST ? sizeof wide_good : sizeof good};
+            size_t bytes;
+            assert_ok(ry_graph_status(g));
+            assert_ok(ry_eval(g, 1, &out, 1, &f));
+            f.data = k == CAST ? (const void *)wide_bad : bad;
+            assert_int_equal(ry_eval(g, 1, &out, 1, &f), RY_EARG);
+            if (!strstr(ry_message(), says[k])) fail_msg("%s, not %s", ry_message(), says[k]);
+            f.data = k == CAST ? (const void *)wide_good : good; /* nothing is broken */
+            assert_ok(ry_eval(g, 1, &out, 1, &f));
+            assert_ok(ry_spec_bytes(&bytes, ry_spec_of(g, out)));
+            assert_ok(ry_read(g, out, y, bytes));
+            ry_graph_close(g);
+        }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_the_cpu), cmocka_unit_test(test_out_of_range)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_the_cpu), cmocka_unit_test(test_out_of_range), cmocka_unit_test(test_fed_out_of_range)};
     return cmocka_run_group_tests(tests, open_devices, close_devices);
 }
