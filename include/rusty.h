@@ -101,6 +101,7 @@ typedef enum ry_dtype {
     RY_Q5_1,
     RY_Q8_0,
     RY_IQ4_NL,
+    RY_MXFP4, /* of OCP's Microscaling formats, in ggml's order */
     RY_Q2_K,
     RY_Q3_K,
     RY_Q4_K,

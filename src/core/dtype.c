@@ -78,6 +78,7 @@ static const ry_dtype_info rows[RY_DTYPE_COUNT] = {
     [RY_Q5_1] = {.name = "q5_1", .gguf = 7, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 24, .bits = 5, .wgsl = &dtype_wgsl_q5_1, .raw = &raw_4},
     [RY_Q8_0] = {.name = "q8_0", .gguf = 8, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 34, .bits = 7, .wgsl = &dtype_wgsl_q8_0, .raw = &raw_2},
     [RY_IQ4_NL] = {.name = "iq4_nl", .gguf = 20, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 18, .bits = 4, .wgsl = &dtype_wgsl_iq4_nl, .raw = &raw_2},
+    [RY_MXFP4] = {.name = "mxfp4", .gguf = 39, .kind = RY_KIND_BLOCK, .block = 32, .bytes = 17, .bits = 3, .wgsl = &dtype_wgsl_mxfp4, .raw = &raw_1},
     [RY_Q2_K] = {.name = "q2_K", .gguf = 10, .kind = RY_KIND_BLOCK, .block = 256, .bytes = 84, .bits = 2, .wgsl = &dtype_wgsl_q2_k, .raw = &raw_4},
     [RY_Q3_K] = {.name = "q3_K", .gguf = 11, .kind = RY_KIND_BLOCK, .block = 256, .bytes = 110, .bits = 3, .wgsl = &dtype_wgsl_q3_k, .raw = &raw_2},
     [RY_Q4_K] = {.name = "q4_K", .gguf = 12, .kind = RY_KIND_BLOCK, .block = 256, .bytes = 144, .bits = 4, .wgsl = &dtype_wgsl_q4_k, .raw = &raw_4},

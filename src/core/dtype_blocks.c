@@ -3,10 +3,11 @@
  * Every format keeps small whole numbers in groups of bytes, so a 32-bit word holds numbers of four neighbouring elements once or
  * several times over: load4 takes one of the times; load16 takes words whole and gives four quads, `near` and `far` elements apart.
  * In the texts: a is the byte where the operand begins, i the element, b the block's byte. Blocks of 18, 22, 34, 110 and 210 bytes
- * begin at even bytes, so their words may lie across two (${U}); those of the others lie whole (${W}). Owns nothing. */
+ * begin at even bytes, so their words may lie across two (${U}), MXFP4's of 17 at any; those of the others lie whole (${W}). Owns nothing. */
 #include "core/dtype_blocks.h"
 
-/* Four numbers of a word's bytes, as the low bits of 2^23 + byte, for conversions are dear; bit j of h to bit 8 j; the sixteen values of IQ4_NL for the nibbles in a word's bytes. */
+/* Four numbers of a word's bytes, as the low bits of 2^23 + byte, for conversions are dear; bit j of h to bit 8 j; the sixteen values of IQ4_NL for the nibbles in a word's bytes;
+ * those of MXFP4, doubled (nibbles of sign, two bits of exponent, one of fraction: as an f32's, but the first two lack the leading one), and half its scale. */
 static const char helpers[] =
     "fn low_bits(w: u32) -> vec4<f32> { return bitcast<vec4<f32>>(((vec4<u32>(w) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(0xffu)) | vec4<u32>(0x4b000000u)); }\n"
     "fn bytes(w: u32) -> vec4<f32> { return low_bits(w) - 8388608.0; }\n"
@@ -19,7 +20,13 @@ static const char helpers[] =
     "    let upper = select(vec4<u32>(0x26190d01u), vec4<u32>(0x71594535u), second);\n"
     "    let four = select(lower, upper, (n & vec4<u32>(8u)) != vec4<u32>());\n"
     "    return vec4<f32>(bitcast<vec4<i32>>(four << (vec4<u32>(24u) - ((n & vec4<u32>(3u)) << vec4<u32>(3u)))) >> vec4<u32>(24u));\n"
-    "}\n";
+    "}\n"
+    "fn mxfp4_values(w: u32) -> vec4<f32> {\n"
+    "    let n = vec4<u32>(w, w >> 8u, w >> 16u, w >> 24u);\n"
+    "    let v = bitcast<vec4<f32>>(((n & vec4<u32>(7u)) << vec4<u32>(22u)) + vec4<u32>(0x3f800000u));\n"
+    "    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(select(v, v + v - 2.0, v < vec4<f32>(2.0))) | ((n & vec4<u32>(8u)) << vec4<u32>(28u)));\n"
+    "}\n"
+    "fn half_scale(e: u32) -> f32 { return bitcast<f32>(max(bitcast<i32>((e - 1u) << 23u), bitcast<i32>((e + 1u) << 21u))); }\n";
 #define NIBBLES " & 0x0f0f0f0fu"
 
 #define BLOCK(elements, size) "let b = a + i / " elements " * " size "; let e = i % " elements "; "
@@ -34,6 +41,12 @@ FORMAT(dtype_wgsl_q4_0, 1, 4, 16, Q4_HEAD, "return d * (bytes((${U}(q) >> (e / 1
 FORMAT(dtype_wgsl_iq4_nl, 1, 4, 16, Q4_HEAD, "return d * iq4_values((${U}(q) >> (e / 16u * 4u))" NIBBLES ");",
        "let v = ${U}(q); let w = ${U}(q + 4u); "
        "return mat4x4<f32>(d * iq4_values(v" NIBBLES "), d * iq4_values(w" NIBBLES "), d * iq4_values((v >> 4u)" NIBBLES "), d * iq4_values((w >> 4u)" NIBBLES "));");
+/* One byte before them, the exponent of the scale. */
+#define MXFP4_HEAD BLOCK("32u", "17u") "let d = half_scale(${B}(b)); let q = b + 1u + e % 16u; let k = q >> 2u; let r = (q & 3u) << 3u; "
+#define ACROSS(low, high) "((" low " >> r) | ((" high " << 1u) << (31u - r)))"
+FORMAT(dtype_wgsl_mxfp4, 1, 4, 16, MXFP4_HEAD, "return d * mxfp4_values((" ACROSS("${W}(k)", "${W}((q + 3u) >> 2u)") " >> (e / 16u * 4u))" NIBBLES ");",
+       "let middle = ${W}(k + 1u); let v = " ACROSS("${W}(k)", "middle") "; let w = " ACROSS("middle", "${W}((q + 7u) >> 2u)") "; "
+       "return mat4x4<f32>(d * mxfp4_values(v" NIBBLES "), d * mxfp4_values(w" NIBBLES "), d * mxfp4_values((v >> 4u)" NIBBLES "), d * mxfp4_values((w >> 4u)" NIBBLES "));");
 /* d and m before them: x = d q + m. */
 FORMAT(dtype_wgsl_q4_1, 1, 4, 16, BLOCK("32u", "20u") "let d = unpack2x16float(${W}(b >> 2u)); let q = (b + 4u + e % 16u) >> 2u; ",
        "return d.x * bytes((${W}(q) >> (e / 16u * 4u))" NIBBLES ") + d.y;",

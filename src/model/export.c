@@ -254,7 +254,7 @@ static ry_status check(const exporter *x, const char *path) {
 
 static uint32_t file_type(ry_dtype t) { /* what llama.cpp calls them */
     static const struct { ry_dtype t; uint32_t number; } types[] = {{RY_F32, 0}, {RY_F16, 1}, {RY_Q4_0, 2}, {RY_Q4_1, 3}, {RY_Q8_0, 7}, {RY_Q5_0, 8}, {RY_Q5_1, 9},
-        {RY_Q2_K, 10}, {RY_Q3_K, 11}, {RY_Q4_K, 14}, {RY_Q5_K, 16}, {RY_Q6_K, 18}, {RY_IQ4_NL, 25}, {RY_BF16, 32}};
+        {RY_Q2_K, 10}, {RY_Q3_K, 11}, {RY_Q4_K, 14}, {RY_Q5_K, 16}, {RY_Q6_K, 18}, {RY_IQ4_NL, 25}, {RY_BF16, 32}, {RY_MXFP4, 38}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (types[i].t == t) return types[i].number;
     return 0;

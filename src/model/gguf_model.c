@@ -214,7 +214,7 @@ static ry_status name_tensor(const namer *n) {
     model_tensor t = {0};
     if (is_config(n->t->name)) return RY_OK;
     if (!n->t->type)
-        RY_FAIL(RY_EUNSUPPORTED, "%s: tensor %s is %s, which Rusty does not compute with; take a file of Q4_0 to Q8_0, Q2_K to Q6_K, IQ4_NL, F16, BF16 or F32", n->file, n->t->name,
+        RY_FAIL(RY_EUNSUPPORTED, "%s: tensor %s is %s, which Rusty does not compute with; take a file of Q4_0 to Q8_0, Q2_K to Q6_K, IQ4_NL, MXFP4, F16, BF16 or F32", n->file, n->t->name,
                 gguf_tensor_type_name(n->t->type_number));
     if (c->kv_rank && is_named("blk.#.attn_k_b.weight", n->t->name, &t.layer, &t.bias) && !t.bias) return add_latent(n, t.layer);
     if (c->kv_rank && is_named("blk.#.attn_v_b.weight", n->t->name, &t.layer, &t.bias) && !t.bias) return RY_OK; /* with k_b */

@@ -138,6 +138,23 @@ static void iq4_nl_set(iq4_nl_block *b, const float *x) {
     b->scale = half_f16_set(d);
 }
 
+/* The exponent from the greatest magnitude (the logarithm rounded as an f32's is in ggml), the nearest code, the smaller of two. */
+static void mxfp4_set(mxfp4_block *b, const float *x) {
+    static const float between[7] = {0.5f, 1.5f, 2.5f, 3.5f, 5.0f, 7.0f, 10.0f};
+    const float most = fabsf(extreme(x, N));
+    const int e = most > 0.0f ? nearest(floorf((float)log2((double)most)) + 125.0f, 0, 254) : 0;
+    const float d = ldexpf(1.0f, e - 128);
+    uint8_t code[N];
+    for (int i = 0; i < N; i++) {
+        const float v = fabsf(x[i]);
+        int k = 0;
+        for (int c = 0; c < 7; c++) k += v > between[c] * d;
+        code[i] = (uint8_t)(k | (k && x[i] < 0.0f) << 3);
+    }
+    nibbles_set(b->q, code);
+    b->scale = (uint8_t)e;
+}
+
 /* ---- super-blocks ---- */
 
 enum { MOST_GROUP = 32 };

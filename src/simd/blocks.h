@@ -13,6 +13,7 @@
     X(Q5_1, q5_1, 32, 32, 1, 0)       \
     X(Q8_0, q8_0, 32, 32, 0, 128)     \
     X(IQ4_NL, iq4_nl, 32, 32, 0, 128) \
+    X(MXFP4, mxfp4, 32, 32, 0, 12)    \
     X(Q2_K, q2_K, 256, 16, 1, 0)      \
     X(Q3_K, q3_K, 256, 16, 0, 4)      \
     X(Q4_K, q4_K, 256, 32, 1, 0)      \
@@ -47,6 +48,11 @@ typedef struct iq4_nl_block { /* scale iq4_nl_code[q] */
     uint8_t q[16];
 } iq4_nl_block;
 #define IQ4_NL_CODES -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
+typedef struct mxfp4_block { /* scale mxfp4_code[q] / 2 (OCP Microscaling formats 1.0: e8m0 and e2m1) */
+    uint8_t scale;           /* 2^(scale - 127) */
+    uint8_t q[16];
+} mxfp4_block;
+#define MXFP4_CODES 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
 
 /* Super-blocks of 256: scales of groups are small whole numbers times a scale of the block. */
 typedef struct q2_K_block { /* scale (s & 15) q - min (s >> 4), groups of 16 */
@@ -71,13 +77,13 @@ typedef struct q6_K_block { /* scale s (q - 32), groups of 16 */
     uint16_t scale;
 } q6_K_block;
 _Static_assert(sizeof(q4_0_block) == 18 && sizeof(q4_1_block) == 20 && sizeof(q5_0_block) == 22 && sizeof(q5_1_block) == 24 &&
-                   sizeof(q8_0_block) == 34 && sizeof(iq4_nl_block) == 18,
+                   sizeof(q8_0_block) == 34 && sizeof(iq4_nl_block) == 18 && sizeof(mxfp4_block) == 17,
                "as in the file");
 _Static_assert(sizeof(q2_K_block) == 84 && sizeof(q3_K_block) == 110 && sizeof(q4_K_block) == 144 && sizeof(q5_K_block) == 176 &&
                    sizeof(q6_K_block) == 210,
                "as in the file");
 
-/* Quantises n values, a multiple of the block. Formats of one rounding (Q4_0 ... Q8_0) give ggml's bits, the others are searched for a
+/* Quantises n values, a multiple of the block. Formats of one rounding (Q4_0 ... Q8_0, MXFP4) give ggml's bits, the others are searched for a
  * small error. Every input gives some block: NaN and infinity too. */
 void blocks_from_f32(void *y, const float *x, ry_dtype t, int64_t n);
 #endif

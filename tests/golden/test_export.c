@@ -163,7 +163,7 @@ static void files(void **state) {
 static void types(void **state) {
     (void)state;
     static const struct { ry_dtype t; double most; } each[] = {{RY_F32, 1e-5}, {RY_F16, 2e-3}, {RY_BF16, 2e-2}, {RY_Q8_0, 2e-2}, {RY_Q6_K, 6e-2}, {RY_Q5_K, 0.1}, {RY_Q4_K, 0.25},
-        {RY_Q5_0, 0.12}, {RY_Q5_1, 0.12}, {RY_Q4_0, 0.3}, {RY_Q4_1, 0.25}, {RY_IQ4_NL, 0.25}, {RY_Q3_K, 0.5}, {RY_Q2_K, 0.9}};
+        {RY_Q5_0, 0.12}, {RY_Q5_1, 0.12}, {RY_Q4_0, 0.3}, {RY_Q4_1, 0.25}, {RY_IQ4_NL, 0.25}, {RY_MXFP4, 0.5}, {RY_Q3_K, 0.5}, {RY_Q2_K, 0.9}};
     ry_model *m;
     fresh();
     assert_ok(ry_model_init_text(&m, dev, "hidden_size: 256\nintermediate_size: 320\nnum_hidden_layers: 2\nnum_attention_heads: 4\nnum_key_value_heads: 2\nvocab_size: 90\n", 0, 3, NULL));

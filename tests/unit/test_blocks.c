@@ -114,7 +114,7 @@ static void any_bytes(void **state) {
 
 /* The error of one value of a block whose values reach from -1 to 1, at most: a step of the codes and what scales lose. */
 static double step(ry_dtype k) {
-    return k == RY_Q2_K ? 0.9 : k == RY_IQ4_NL ? 0.2 : 2.4 / (1 << ry_dtype_row(k)->bits);
+    return k == RY_Q2_K ? 0.9 : k == RY_IQ4_NL ? 0.2 : k == RY_MXFP4 ? 0.25 : 2.4 / (1 << ry_dtype_row(k)->bits);
 }
 
 static void quantised(void **state) {
@@ -144,7 +144,37 @@ static void quantised(void **state) {
     }
 }
 
+/* MXFP4 by the document's own words: every scale with every code; then what the nearest of them is. */
+static void microscaling(void **state) {
+    static const float value[8] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+    (void)state;
+    for (int e = 0; e < 255; e++) {
+        blocks[0] = (unsigned char)e;
+        for (int i = 0; i < 16; i++) blocks[1 + i] = (unsigned char)(i | (15 - i) << 4);
+        for (int i = 0; i < 32; i++) {
+            const int code = i < 16 ? i : 31 - i;
+            want[i] = ldexpf(code < 8 ? value[code] : -value[code - 8], e - 127);
+        }
+        EACH_PATH(t) {
+            t->to_f32(y, blocks, RY_MXFP4, 32);
+            for (int i = 0; i < 32; i++)
+                if (!(y[i] == want[i])) fail_msg("scale %d: value %d is %g, not %g", e, i, (double)y[i], (double)want[i]);
+        }
+    }
+    for (int i = 0; i < 32; i++) x[i] = want[i] = 0;
+    const float in[] = {6, -6, 5.01f, 5, 2.5f, -2.5f, 2.6f, 0.25f, -0.25f, 0.26f, NAN, 7.9f, -0.0f},
+                near[] = {6, -6, 6, 4, 2, -2, 3, 0, 0, 0.5f, 0, 6, 0};
+    for (size_t i = 0; i < sizeof in / sizeof *in; i++) x[2 * i] = in[i], want[2 * i] = near[i];
+    EACH_PATH(t) {
+        t->from_f32(blocks, x, RY_MXFP4, 32);
+        assert_int_equal(blocks[0], 127);
+        t->to_f32(y, blocks, RY_MXFP4, 32);
+        for (int i = 0; i < 32; i++)
+            if (!(y[i] == want[i])) fail_msg("%g became %g, not %g", (double)x[i], (double)y[i], (double)want[i]);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(ggml_vectors), cmocka_unit_test(any_bytes), cmocka_unit_test(quantised)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(ggml_vectors), cmocka_unit_test(any_bytes), cmocka_unit_test(quantised), cmocka_unit_test(microscaling)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
