@@ -324,8 +324,8 @@ static void immediate(ry_launch *l, int link, const ry_link *k) {
 }
 
 /* The chain's functions, into the launch's text: own: registers that are given and no source;
- * rounds: the file bf16 is included. */
-static ry_status print_chain(const ry_chain *ch, const ry_node *n, ry_launch *l, int own, int16_t last[MAX_REGS], bool *rounds) {
+ * rounds: the file bf16 is included; math: functions that take as long as memory. */
+static ry_status print_chain(const ry_chain *ch, const ry_node *n, ry_launch *l, int own, int16_t last[MAX_REGS], bool *rounds, bool *math) {
     bool wide = false, arithmetic = false;
     int shift = own ? n->op->max_src - own : 0;
     for (int r = own; r < ch->n_src; r++) wide |= n->src[r + shift]->spec.dtype == RY_I64;
@@ -367,7 +367,7 @@ static ry_status print_chain(const ry_chain *ch, const ry_node *n, ry_launch *l,
     if (p.math) ry_text_puts(l->text, "#include math\n");
     if (p.chain) ry_text_puts(l->text, "#include bf16\n#include chain\n");
     ry_text_puts(l->text, body.at);
-    *rounds = p.chain;
+    *rounds = p.chain, *math = p.math;
     l->wide = wide;
     ry_launch_u32(l, "zero", 0);
 done:
@@ -377,23 +377,23 @@ done:
 
 ry_status fused_tail(const ry_node *n, ry_launch *l, int own) {
     int16_t last[MAX_REGS];
-    bool rounds = false;
-    if (n->tail) RY_TRY(print_chain(n->tail, n, l, own, last, &rounds));
+    bool rounds = false, math;
+    if (n->tail) RY_TRY(print_chain(n->tail, n, l, own, last, &rounds, &math));
     ry_launch_knob_set(l, "TAIL", rounds ? 2 : n->tail ? 1 : 0);
     return RY_OK;
 }
 
 ry_status fused_launch(const ry_chain *ch, const ry_node *n, ry_launch *l) {
     int16_t last[MAX_REGS];
-    bool rounds = false;
-    RY_TRY(print_chain(ch, n, l, 0, last, &rounds));
+    bool rounds = false, math = false;
+    RY_TRY(print_chain(ch, n, l, 0, last, &rounds, &math));
     int64_t total = ry_count(&n->out[0].spec);
-    int bytes = 1, times; /* of the widest operand; fours of a thread: enough bytes must be on their way */
+    int bytes = 1, times; /* of the widest operand; fours of a thread: enough bytes must be on their way, also while it computes */
     for (int r = 0; r < ch->n_src; r++)
         if (last[r] >= 0 && ry_dtype_row(n->src[r]->spec.dtype)->bytes > bytes) bytes = ry_dtype_row(n->src[r]->spec.dtype)->bytes;
     for (int j = 0; j < ch->n_out; j++)
         if (ry_dtype_row(n->out[j].spec.dtype)->bytes > bytes) bytes = ry_dtype_row(n->out[j].spec.dtype)->bytes;
-    times = bytes < 4 && total >= MANY && total <= INT32_MAX ? 2 : 1;
+    times = (bytes < 4 || math) && total >= MANY && total <= INT32_MAX ? 2 : 1;
     ry_launch_knob_set(l, "TIMES", times);
     ry_launch_u32(l, "total", total);
     ry_launch_run(l, "main", (total + times * FOUR * GROUP - 1) / (times * FOUR * GROUP), 0);
