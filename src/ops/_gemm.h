@@ -13,6 +13,8 @@ typedef struct gemm_side {
 gemm_side gemm_side_of(int64_t r, int64_t k, int64_t rows, int64_t depth);
 void gemm_batch(gemm_side *s, int rank, const int64_t *stride); /* matrices of a batch begin so many elements apart */
 
+/* A variant's knobs. */
+#define GEMM_KNOBS(bm, bn, bk, tm, tn, db) .knobs = {{"BM", bm}, {"BN", bn}, {"BK", bk}, {"TM", tm}, {"TN", tn}, {"DB", db}}
 int gemm_knob(const ry_variant *v, const char *name); /* 0 where the variant does not set it */
 int gemm_threads(const ry_variant *v);                /* of a tile's group */
 /* Does a group's tile fit the device? depth: the longest K. */

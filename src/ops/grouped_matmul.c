@@ -272,14 +272,13 @@ static bool fits(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, 
 }
 #define TILE(name, bm, bn, bk, tm, tn, db, least) \
     static bool name(const ry_node *n, const ry_caps *caps) { return fits(n, caps, bm, bn, bk, tm, tn, db, least); }
-#define KNOBS(bm, bn, bk, tm, tn, db) .knobs = {{"BM", bm}, {"BN", bn}, {"BK", bk}, {"TM", tm}, {"TN", tn}, {"DB", db}}
 TILE(when_128x128, 128, 128, 8, 8, 16, 1, 200)
 TILE(when_64x128, 64, 128, 8, 8, 8, 2, 96)
 TILE(when_64x64, 64, 64, 16, 4, 8, 1, 96)
-static const ry_variant variants[] = {{.name = "128x128", .when = when_128x128, KNOBS(128, 128, 8, 8, 16, 1)},
-                                      {.name = "64x128", .when = when_64x128, KNOBS(64, 128, 8, 8, 8, 2)},
-                                      {.name = "64x64", .when = when_64x64, KNOBS(64, 64, 16, 4, 8, 1)},
-                                      {.name = "32x64", KNOBS(32, 64, 16, 4, 4, 2)},
+static const ry_variant variants[] = {{.name = "128x128", .when = when_128x128, GEMM_KNOBS(128, 128, 8, 8, 16, 1)},
+                                      {.name = "64x128", .when = when_64x128, GEMM_KNOBS(64, 128, 8, 8, 8, 2)},
+                                      {.name = "64x64", .when = when_64x64, GEMM_KNOBS(64, 64, 16, 4, 8, 1)},
+                                      {.name = "32x64", GEMM_KNOBS(32, 64, 16, 4, 4, 2)},
                                       {0}};
 
 static ry_status launch_grouped(const ry_node *n, const ry_variant *v, ry_launch *l, gemm_side a, gemm_side b,

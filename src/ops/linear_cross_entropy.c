@@ -5,6 +5,7 @@
  * exp(z - m) with its m and sum; (1) row by row the log-sum-exp, then z becomes the gradient of the logits; (2) its two products.
  * dW adds up over the rounds in their order. Without gradients nothing is kept but (m, sum) of each block: one round. */
 #include "base/mem.h"
+#include "ops/_gemm.h"
 #include "ops/product.h"
 #include "ops/row_launch.h"
 #include "simd/map.h"
@@ -362,54 +363,67 @@ enum {
     SOFTWARE_CHUNK_BYTES = 2 << 20, /* the same where a CPU computes */
     SOFTWARE_GROUPS = 16,
     GPU_LEAST_K = 256, /* of a part of dx */
-    GPU_STEP = 8,      /* BK of _tile.wgsl */
+    GPU_UNIT = 8,      /* of rows, and of a row of logits: quads, and no more kinds of kernels than must be */
     MOST_WINDOWS = 10  /* of classes, where w or its gradient is larger than a binding: three dispatches each */
 };
 
 static int64_t up_to(int64_t x, int64_t unit) { return div_up(x, unit) * unit; }
+static int64_t busy_of(const ry_caps *caps) { return caps->features & RY_FEATURE_SOFTWARE ? SOFTWARE_GROUPS : GPU_GROUPS; }
+
+/* Rows of a round. */
+static int64_t chunk_rows(const ry_caps *caps, int64_t R, int64_t ld) {
+    const bool software = caps->features & RY_FEATURE_SOFTWARE;
+    const int64_t chunk = least(software ? SOFTWARE_CHUNK_BYTES : GPU_CHUNK_BYTES, (int64_t)(caps->max_binding / 2)) / 4 / most(ld, 1);
+    const int64_t fit = most(chunk >= 128 ? chunk / 128 * 128 : chunk / GPU_UNIT * GPU_UNIT, GPU_UNIT),
+                  rounds = most(1, div_up(R, fit));
+    return least(fit, up_to(div_up(R, rounds), fit >= 128 && R >= 128 ? 128 : GPU_UNIT));
+}
+
+/* May tiles be so large? Where logits and dw have enough of them. */
+static bool tiles_fit(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int db) {
+    const int64_t R = n->src[X]->spec.dim[0], C = n->src[X]->spec.dim[1], V = n->src[W]->spec.dim[0],
+                  rows = chunk_rows(caps, R, up_to(V, GPU_UNIT)), busy = busy_of(caps);
+    return gemm_fits(caps, bm, bn, bk, tm, tn, db, most(V, C)) &&
+           (bm <= 64 || (div_up(rows, bm) * div_up(V, bn) >= busy && div_up(V, bm) * div_up(C, bn) >= busy));
+}
+#define TILE(name, ...) \
+    static bool name(const ry_node *n, const ry_caps *caps) { return tiles_fit(n, caps, __VA_ARGS__); }
+TILE(when_128x128, 128, 128, 8, 8, 16, 1)
+TILE(when_64x64, 64, 64, 16, 4, 8, 1)
+static const ry_variant variants[] = {{.name = "128x128", .when = when_128x128, GEMM_KNOBS(128, 128, 8, 8, 16, 1)},
+                                      {.name = "64x64", .when = when_64x64, GEMM_KNOBS(64, 64, 16, 4, 8, 1)},
+                                      {.name = "32x64", GEMM_KNOBS(32, 64, 16, 4, 4, 2)},
+                                      {0}};
 
 static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     const lce_args *a = n->args;
     const int64_t R = n->src[X]->spec.dim[0], C = n->src[X]->spec.dim[1], V = n->src[W]->spec.dim[0];
     const bool dw = a->with_grad && ry_is_float(n->src[W]->spec.dtype);
-    const int64_t ld = up_to(V, GPU_STEP), wide = up_to(C, 4);
-    const bool software = l->caps->features & RY_FEATURE_SOFTWARE;
-    const int64_t busy = software ? SOFTWARE_GROUPS : GPU_GROUPS;
-    const int64_t chunk =
-        least(software ? SOFTWARE_CHUNK_BYTES : GPU_CHUNK_BYTES, (int64_t)(l->caps->max_binding / 2)) / 4 / most(ld, 1);
-    int64_t fit = most(chunk >= 128 ? chunk / 128 * 128 : chunk / GPU_STEP * GPU_STEP, GPU_STEP),
-            rounds = most(1, div_up(R, fit));
-    const int64_t rows = least(fit, up_to(div_up(R, rounds), fit >= 128 && R >= 128 ? 128 : GPU_STEP));
-    (void)v;
-    if (rows) rounds = most(1, div_up(R, rows));
+    const int64_t ld = up_to(V, GPU_UNIT), wide = up_to(C, 4), rows = chunk_rows(l->caps, R, ld),
+                  rounds = rows ? most(1, div_up(R, rows)) : 1, last = R - (rounds - 1) * rows;
+    const int bm = gemm_knob(v, "BM"), bn = gemm_knob(v, "BN"), bk = gemm_knob(v, "BK");
     const int64_t piece = least(ry_launch_part(l->caps, n->src[W]), dw ? ry_launch_part(l->caps, &n->out[DW]) : V),
                   windows = piece ? most(1, div_up(V, piece)) : 1;
     if (windows > MOST_WINDOWS || (V && !piece))
         return ry_fail_node(n, RY_EUNSUPPORTED, "w %s is larger than %d times what a kernel of this device sees",
                             ry_show(&n->src[W]->spec).s, MOST_WINDOWS);
-    const bool large = div_up(rows, 128) * div_up(V, 128) >= busy && div_up(V, 128) * div_up(C, 128) >= busy;
-    const int64_t tile = large ? 128 : 64, threads = 128;
-    const int64_t tall = div_up(rows, tile), wide_c = div_up(C, tile), wide_z = div_up(V, tile), tall_v = wide_z;
-    int64_t parts = windows > 1 ? 1 : least(div_up(busy, most(1, tall * wide_c)), most(1, ld / GPU_LEAST_K));
-    const int64_t per_part = up_to(div_up(ld, parts), GPU_STEP);
-    ry_launch_knob_set(l, "WINDOWS", windows > 1);
-    parts = per_part ? most(1, div_up(ld, per_part)) : 1;
+    const int64_t tall = div_up(rows, bm), wide_c = div_up(C, bn), steps = div_up(V, bk);
+    int64_t splits = windows > 1 ? 1 : least(div_up(busy_of(l->caps), most(1, tall * wide_c)), most(1, V / GPU_LEAST_K));
+    const int64_t per_split = most(1, div_up(steps, splits));
+    splits = most(1, div_up(steps, per_split));
     row_deal d = row_launch(l, rows, V, 0);
     const int64_t z_at = up_to(R, 4), dx_at = z_at + rows * ld;
     l->rounds = rounds;
-    l->scratch =
-        ry_mem_size((size_t)(dx_at + (a->with_grad && parts > 1 ? parts * rows * wide : 0) + 4), sizeof(float), 0);
+    l->scratch = ry_mem_size((size_t)(dx_at + (a->with_grad && splits > 1 ? splits * rows * wide : 0) + 4), sizeof(float), 0);
     l->vec = RY_USES_SCRATCH;
     if (C % 4 == 0) l->vec |= RY_USES_SRC(X) | RY_USES_SRC(W) | RY_USES_OUT(DX) | RY_USES_OUT(DW);
-    ry_launch_knob_set(l, "BM", (int)tile);
-    ry_launch_knob_set(l, "BN", (int)tile);
-    ry_launch_knob_set(l, "TM", large ? 8 : 4);
-    ry_launch_knob_set(l, "TN", large ? 16 : 8);
-    ry_launch_knob_set(l, "BK", GPU_STEP);
-    ry_launch_knob_set(l, "TT", (int)threads);
-    ry_launch_knob_set(l, "TAIL", C % GPU_STEP != 0);
-    ry_launch_knob_set(l, "LAYOUTS", dw ? 3 : a->with_grad ? 2 : 1);
-    ry_launch_knob_set(l, "SPLIT", parts > 1);
+    ry_launch_knob_set(l, "WINDOWS", windows > 1);
+    ry_launch_knob_set(l, "DX_SPLIT", a->with_grad && splits > 1);
+    ry_launch_knob_set(l, "EDGE_R", rows % bm != 0 || last % bm != 0);
+    ry_launch_knob_set(l, "EDGE_V", V % bm != 0 || V % bn != 0 || windows > 1);
+    ry_launch_knob_set(l, "EDGE_C", C % bn != 0);
+    ry_launch_knob_set(l, "SAFE", C < bk || V - (windows - 1) * piece < bk || last < bk);
+    ry_launch_knob_set(l, "QUAD", C % 4 ? 1 : 4);
     ry_launch_knob_set(l, "CAP", a->softcap > 0);
     ry_launch_knob_set(l, "BF16", product_of(a->product) == RY_BF16);
     ry_launch_u32(l, "R", R);
@@ -420,33 +434,25 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_u32(l, "z_at", z_at);
     ry_launch_u32(l, "dx_at", dx_at);
     ry_launch_u32(l, "rounds", rounds);
-    ry_launch_u32(l, "tall", tall);
-    ry_launch_u32(l, "wide_z", wide_z);
-    ry_launch_u32(l, "wide_c", wide_c);
-    ry_launch_u32(l, "tall_v", tall_v);
-    ry_launch_u32(l, "parts", parts);
-    ry_launch_u32(l, "per_part", per_part);
+    ry_launch_u32(l, "splits", splits);
+    ry_launch_u32(l, "per_split", per_split);
     ry_launch_u32(l, "ignore", a->ignore == (int32_t)a->ignore ? a->ignore : -1); /* ids that are no i32 read as -1 */
     ry_launch_u32(l, "nan_bits", 0x7fc00000);
     const uint32_t x = RY_USES_SRC(X), w = RY_USES_SRC(W), t = RY_USES_SRC(TARGETS), tmp = RY_USES_SCRATCH,
-                   scale = n->n_src > SCALE && n->src[SCALE] ? RY_USES_SRC(SCALE) : 0;
-    for (int64_t i = 0; i < windows && windows > 1; i++) {
+                   scale = n->n_src > SCALE && n->src[SCALE] ? RY_USES_SRC(SCALE) : 0, whole = windows > 1;
+    /* Of a single window nothing is a part: bindings are shared, and their begin is where it ever is. */
+    for (int64_t i = 0; i < windows; i++) {
         const int64_t from = i * piece, to = least(V, from + piece);
-        ry_launch_run_part(l, "logits", tall * div_up(to - from, tile), x | w | tmp, w, from, to);
+        ry_launch_run_part(l, "logits", tall * div_up(to - from, bn), x | w | tmp, whole * w, from, to);
     }
-    if (windows == 1) ry_launch_run(l, "logits", tall * wide_z, x | w | tmp);
     ry_launch_run(l, "rows", div_up(rows, d.together), t | scale | tmp);
-    for (int64_t i = 0; i < windows && windows > 1 && a->with_grad; i++) {
+    for (int64_t i = 0; i < windows && a->with_grad; i++) {
         const int64_t from = i * piece, to = least(V, from + piece);
-        ry_launch_run_part(l, "dx", tall * wide_c, w | tmp | RY_USES_OUT(DX), w, from, to);
+        ry_launch_run_part(l, "dx", tall * wide_c * splits, w | tmp | RY_USES_OUT(DX), whole * w, from, to);
+        if (splits > 1) ry_launch_run(l, "dx_sum", div_up(rows * wide, 4 * d.group), tmp | RY_USES_OUT(DX));
         if (dw)
-            ry_launch_run_part(l, "dw", div_up(to - from, tile) * wide_c, x | tmp | RY_USES_OUT(DW), RY_USES_OUT(DW),
-                               from, to);
-    }
-    if (windows == 1 && a->with_grad) {
-        ry_launch_run(l, "dx", tall * wide_c * parts, w | tmp | RY_USES_OUT(DX));
-        if (parts > 1) ry_launch_run(l, "dx_sum", div_up(rows * wide, 4 * d.group), tmp | RY_USES_OUT(DX));
-        if (dw) ry_launch_run(l, "dw", tall_v * wide_c, x | tmp | RY_USES_OUT(DW));
+            ry_launch_run_part(l, "dw", div_up(to - from, bm) * wide_c, x | tmp | RY_USES_OUT(DW),
+                               whole * RY_USES_OUT(DW), from, to);
     }
     ry_launch_run(l, "total", 1, scale | tmp | RY_USES_OUT(LOSS));
     return RY_OK;
@@ -578,6 +584,7 @@ static const ry_op linear_cross_entropy_row = {.name = "linear_cross_entropy",
                                                .cpu = cpu,
                                                .numbers = numbers,
                                                .lower = lower,
+                                               .variants = variants,
                                                .launch = launch,
                                                .cut = in_windows,
                                                .vjp = vjp,

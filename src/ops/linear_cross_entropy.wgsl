@@ -2,64 +2,31 @@
 //
 // A round takes u.rows rows of x: `logits` makes their z [rows, ld] in tmp; `rows` turns each row into its loss and, in place, the
 // gradient of its logits; `dx` and `dw` multiply that by w and x. dw adds up over the rounds, in their order. Where dx has few tiles, K (all
-// classes) is cut into parts, which `dx_sum` adds. `total` adds the losses in the last round.
+// classes) is cut into parts, which `dx_sum` adds. `total` adds the losses in the last round. The products are _gemm.wgsl.
 // Where no binding holds w or dw, all dispatches but `rows` see a window of the classes; dx then adds up over them.
-// Columns of z beyond the classes, and rows up to a multiple of 8, are 0 once `rows` has run: products may read them.
-//   tmp: losses [R], z [rows, ld], parts of dx [SPLITS, rows, wide]
+// Columns of z beyond the classes are 0 once `rows` has run: products read them.
+//   tmp: losses [R], z [rows, ld], parts of dx [splits, rows, wide]
 #include reduce
 #include online
-#include tile
 #if BF16
 #include bf16
 #end
 
 #if WINDOWS
 fn seen_from() -> u32 { return u.part_from; } // classes that this dispatch sees
-fn seen_to() -> u32 { return u.part_to; }
+fn seen() -> u32 { return u.part_to - u.part_from; }
 #else
 fn seen_from() -> u32 { return 0u; }
-fn seen_to() -> u32 { return u.V; }
+fn seen() -> u32 { return u.V; }
 #end
 fn first() -> u32 { return u.round * u.rows; }
 fn count() -> u32 { return min(u.rows, u.R - min(u.R, first())); } // rows of this round
-#if BF16
-fn factor(v: vec4<f32>) -> vec4<f32> { return round_bf16(v); }
-#else
-fn factor(v: vec4<f32>) -> vec4<f32> { return v; }
-#end
 fn scale() -> f32 {
 #if HAS_S3
     return ld_s3(0u);
 #else
     return 1.0;
 #end
-}
-
-// logits = x w^T
-fn a_0(row: u32, k: u32) -> vec4<f32> {
-#if TAIL
-    if (k >= u.C) { return vec4<f32>(); }
-#end
-    return factor(ld4_s0((first() + row) * u.C + k, u.C - k));
-}
-fn b_0(column: u32, k: u32) -> vec4<f32> {
-#if TAIL
-    if (k >= u.C) { return vec4<f32>(); }
-#end
-    return factor(ld4_s1(column * u.C + k, u.C - k));
-}
-fn store_0(row: u32, column: u32, v: vec4<f32>, part: u32) {
-#if CAP
-    st4_tmp(u.z_at + row * u.ld + column, 4u, u.softcap * tanh(clamp(v / u.softcap, vec4<f32>(-15.0), vec4<f32>(15.0))));
-#else
-    st4_tmp(u.z_at + row * u.ld + column, 4u, v);
-#end
-}
-@compute @workgroup_size(${TT}) fn logits(${ARGS}) {
-    ${BEGIN}
-    let at = tile_of(group, u.tall, (seen_to() - seen_from() + ${BN - 1}u) / ${BN}u) + vec2<u32>(0u, seen_from());
-    if (at.x >= count()) { return; }
-    product_0(at, count(), seen_to(), 0u, u.C, 0u, t);
 }
 
 @compute @workgroup_size(${WG}) fn rows(${ARGS}) {
@@ -91,7 +58,7 @@ fn store_0(row: u32, column: u32, v: vec4<f32>, part: u32) {
     }
 #if with_grad
     workgroupBarrier(); // the target's logit has been read
-    if (at >= u.rows) { return; }
+    if (at >= count()) { return; }
     for (var i = 4u * lane; i < u.ld; i += ${4 * LANES}u) {
         var d = vec4<f32>();
         if (used) {
@@ -108,39 +75,7 @@ fn store_0(row: u32, column: u32, v: vec4<f32>, part: u32) {
 #end
 }
 
-// dx = dz w
-fn a_1(row: u32, k: u32) -> vec4<f32> { return factor(ld4_tmp(u.z_at + row * u.ld + k, 4u)); }
-fn b_1(k: u32, column: u32) -> vec4<f32> { return factor(ld4_s1(min(k, u.V - 1u) * u.C + column, u.C - column)); }
-// dw = dz^T x
-fn a_2(k: u32, row: u32) -> vec4<f32> { return factor(ld4_tmp(u.z_at + k * u.ld + row, 4u)); }
-fn b_2(k: u32, column: u32) -> vec4<f32> { return factor(ld4_s0((first() + min(k, count() - 1u)) * u.C + column, u.C - column)); }
-#if with_grad
-fn store_1(row: u32, column: u32, v: vec4<f32>, part: u32) {
-#if SPLIT
-    st4_tmp(u.dx_at + (part * u.rows + row) * u.wide + column, 4u, v);
-#else
-    let at = (first() + row) * u.C + column;
-#if WINDOWS
-    if (seen_from() > 0u) {
-        st4_o1(at, u.C - column, ld4_o1(at, u.C - column) + v);
-        return;
-    }
-#end
-    st4_o1(at, u.C - column, v);
-#end
-}
-@compute @workgroup_size(${TT}) fn dx(${ARGS}) {
-    ${BEGIN}
-    let part = group / (u.tall * u.wide_c);
-    let at = tile_of(group % (u.tall * u.wide_c), u.tall, u.wide_c);
-    if (at.x >= count()) { return; }
-#if WINDOWS
-    product_1(at, count(), u.C, seen_from(), seen_to(), 0u, t);
-#else
-    product_1(at, count(), u.C, part * u.per_part, min((part + 1u) * u.per_part, u.ld), part, t);
-#end
-}
-#if SPLIT
+#if DX_SPLIT
 @compute @workgroup_size(${WG}) fn dx_sum(${ARGS}) {
     ${BEGIN}
     let i = (group * ${WG}u + t) * 4u; // of [rows, wide]
@@ -148,22 +83,12 @@ fn store_1(row: u32, column: u32, v: vec4<f32>, part: u32) {
     let column = i % u.wide;
     if (row >= count()) { return; }
     var sum = vec4<f32>();
-    for (var part = 0u; part < u.parts; part++) { sum += ld4_tmp(u.dx_at + part * u.rows * u.wide + i, 4u); }
+    for (var part = 0u; part < u.splits; part++) { sum += ld4_tmp(u.dx_at + part * u.rows * u.wide + i, 4u); }
     st4_o1((first() + row) * u.C + column, u.C - column, sum);
 }
 #end
-#end
-#if HAS_O2
-fn store_2(row: u32, column: u32, v: vec4<f32>, part: u32) {
-    let at = row * u.C + column;
-    if (u.round > 0u) { st4_o2(at, u.C - column, ld4_o2(at, u.C - column) + v); } else { st4_o2(at, u.C - column, v); }
-}
-@compute @workgroup_size(${TT}) fn dw(${ARGS}) {
-    ${BEGIN}
-    product_2(tile_of(group, (seen_to() - seen_from() + ${BM - 1}u) / ${BM}u, u.wide_c) + vec2<u32>(seen_from(), 0u), seen_to(), u.C, 0u, count(), 0u, t);
-}
-#end
 
+var<workgroup> total_: array<f32, ${WG}>;
 @compute @workgroup_size(${WG}) fn total(${ARGS}) {
     ${BEGIN}
     var sum = 0.0;
@@ -178,4 +103,93 @@ fn store_2(row: u32, column: u32, v: vec4<f32>, part: u32) {
     }
     if (t == 0u && u.round + 1u == u.rounds) { st_o0(0u, total_[0] * scale()); }
 }
-var<workgroup> total_: array<f32, ${WG}>;
+
+// ---- the products ----
+#let GROUPED 0
+#let BATCH 0
+#let BIAS 0
+#let SPLIT 0
+
+fn store_logits(i: u32, n: u32, v: vec4<f32>) {
+#if CAP
+    st4_tmp(i, n, u.softcap * tanh(clamp(v / u.softcap, vec4<f32>(-15.0), vec4<f32>(15.0))));
+#else
+    st4_tmp(i, n, v);
+#end
+}
+#let P logits
+#let EDGE ${EDGE_R || EDGE_V}
+#let M u.rows
+#let M_END count()
+#let N seen()
+#let K u.C
+#let A s0
+#let A_KIND 0
+#let A_AT first() * u.C
+#let A_R u.C
+#let A_K 1u
+#let A_QUAD 1
+#let B s1
+#let B_KIND 0
+#let B_AT seen_from() * u.C
+#let B_R u.C
+#let B_K 1u
+#let B_QUAD 1
+#let C_AT u.z_at + seen_from()
+#let C_R u.ld
+#let STORE store_logits
+#include gemm
+
+#if with_grad
+fn store_dx(i: u32, n: u32, v: vec4<f32>) {
+#if WINDOWS
+    if (seen_from() > 0u) {
+        st4_o1(i, n, ld4_o1(i, n) + v);
+        return;
+    }
+#end
+    st4_o1(i, n, v);
+}
+#let P dx
+#let EDGE ${EDGE_R || EDGE_C}
+#let N u.C
+#let K seen()
+#let A tmp
+#let A_AT u.z_at + seen_from()
+#let A_R u.ld
+#let B_KIND 1
+#let B_K u.C
+#let B_QUAD ${QUAD}
+#let SPLIT ${DX_SPLIT}
+#if DX_SPLIT
+#let C_AT u.dx_at + part * u.rows * u.wide
+#let C_R u.wide
+#let STORE st4_tmp
+#else
+#let C_AT first() * u.C
+#let C_R u.C
+#let STORE store_dx
+#end
+#include gemm
+#end
+
+#if HAS_O2
+fn store_dw(i: u32, n: u32, v: vec4<f32>) {
+    if (u.round > 0u) { st4_o2(i, n, ld4_o2(i, n) + v); } else { st4_o2(i, n, v); }
+}
+#let P dw
+#let EDGE ${EDGE_V || EDGE_C}
+#let M seen()
+#let M_END seen()
+#let K count()
+#let A_KIND 1
+#let A_K u.ld
+#let A_QUAD 4
+#let B s0
+#let B_AT first() * u.C
+#let SPLIT 0
+#let C_AT seen_from() * u.C
+#let C_R u.C
+#let STORE store_dw
+#include gemm
+#end
