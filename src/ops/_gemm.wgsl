@@ -4,7 +4,7 @@
 // quads apart, so that neighbours in a group read neighbours in shared memory. K goes by in steps of BK: while one step is multiplied,
 // the next is on its way from memory to registers, and from there to shared memory (DB 1: one buffer there; 2: two).
 // The first step is the last one of K, which may be short: what comes after it needs no test, and begins at multiples of BK. Rows and
-// columns beyond C read the last ones that exist and are not stored (EDGE).
+// columns beyond C read the last ones that exist and are not stored (EDGE_M, EDGE_N: there are such).
 //   P                the entry
 //   M, N, K, M_END   sizes; there are groups for M rows, of which M_END exist
 //   A, B             operands. A_AT, B_AT: where they begin; A_R, A_K, B_R, B_K: steps from row to row (B: column), and along K
@@ -152,7 +152,7 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     let ar = t % ${BM / 4}u;
     let ak = t / ${BM / 4}u;
     let a_sh = ak * ${A_LINE}u + ar;
-#if EDGE
+#if EDGE_M
     let a_row = min(row_at + 4u * ar, (m_end - 1u) / ${A_QUAD}u * ${A_QUAD}u);
     let a_n = m_end - a_row;
 #else
@@ -174,13 +174,13 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     let ak = t % ${BK / 4}u * 4u;
     let a_sh = ak * ${A_LINE}u + ar / 4u;
     let ac = ar % 4u;
-#if EDGE
+#if EDGE_M
     let ag = a_at + ak * as_k;
 #else
     let ag = a_at + (row_at + ar) * as_r + ak * as_k;
 #end
 #for l 0 BM * BK / 4 / WG
-#if EDGE
+#if EDGE_M
     let a_far${l} = min(row_at + ar + ${l * (WG / (BK / 4))}u, m_end - 1u) * as_r;
 #else
     let a_far${l} = ${l * (WG / (BK / 4))}u * as_r;
@@ -193,7 +193,7 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     let br = t % ${BN / 4}u;
     let bk = t / ${BN / 4}u;
     let b_sh = bk * ${B_LINE}u + br;
-#if EDGE
+#if EDGE_N
     let b_col = min(col_at + 4u * br, (${N} - 1u) / ${B_QUAD}u * ${B_QUAD}u);
     let b_n = ${N} - b_col;
 #else
@@ -215,13 +215,13 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     let bk = t % ${BK / 4}u * 4u;
     let b_sh = bk * ${B_LINE}u + br / 4u;
     let bc = br % 4u;
-#if EDGE
+#if EDGE_N
     let bg = b_at + bk * bs_k;
 #else
     let bg = b_at + (col_at + br) * bs_r + bk * bs_k;
 #end
 #for l 0 BN * BK / 4 / WG
-#if EDGE
+#if EDGE_N
     let b_far${l} = min(col_at + br + ${l * (WG / (BK / 4))}u, ${N} - 1u) * bs_r;
 #else
     let b_far${l} = ${l * (WG / (BK / 4))}u * bs_r;
@@ -386,7 +386,7 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
 #for j 0 TN / 4
     {
         let col = col_at + 4u * tx + ${4 * j * (BN / TN)}u;
-#if EDGE
+#if EDGE_N
         if (col < ${N}) {
             let n = ${N} - col;
 #else
@@ -397,7 +397,7 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
             let bias = ld4_s2(col, n);
 #end
 #for i 0 TM
-#if EDGE
+#if EDGE_M
             if (row + ${i / 4 * (BM / TM) * 4 + i % 4}u < m_end)
 #end
 #if BIAS && !SPLIT

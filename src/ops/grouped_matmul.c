@@ -293,7 +293,8 @@ static ry_status launch_grouped(const ry_node *n, const ry_variant *v, ry_launch
     ry_launch_knob_set(l, "BATCH", dw);
     ry_launch_knob_set(l, "SPLIT", 0);
     ry_launch_knob_set(l, "BIAS", 0);
-    ry_launch_knob_set(l, "EDGE", !dw || rows % bm != 0 || columns % gemm_knob(v, "BN") != 0);
+    ry_launch_knob_set(l, "EDGE_M", !dw || rows % bm != 0);
+    ry_launch_knob_set(l, "EDGE_N", columns % gemm_knob(v, "BN") != 0);
     ry_launch_knob_set(l, "SAFE", dw || depth < bk);
     ry_launch_knob_set(l, "BF16", bf16 && !(n->src[0]->spec.dtype == RY_BF16 && n->src[1]->spec.dtype == RY_BF16));
     if (columns % 4 == 0) l->vec |= RY_USES_OUT(0);

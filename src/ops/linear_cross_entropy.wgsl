@@ -118,7 +118,8 @@ fn store_logits(i: u32, n: u32, v: vec4<f32>) {
 #end
 }
 #let P logits
-#let EDGE ${EDGE_R || EDGE_V}
+#let EDGE_M ${EDGE_R}
+#let EDGE_N ${EDGE_V}
 #let M u.rows
 #let M_END count()
 #let N seen()
@@ -151,7 +152,7 @@ fn store_dx(i: u32, n: u32, v: vec4<f32>) {
     st4_o1(i, n, v);
 }
 #let P dx
-#let EDGE ${EDGE_R || EDGE_C}
+#let EDGE_N ${EDGE_C}
 #let N u.C
 #let K seen()
 #let A tmp
@@ -178,7 +179,7 @@ fn store_dw(i: u32, n: u32, v: vec4<f32>) {
     if (u.round > 0u) { st4_o2(i, n, ld4_o2(i, n) + v); } else { st4_o2(i, n, v); }
 }
 #let P dw
-#let EDGE ${EDGE_V || EDGE_C}
+#let EDGE_M ${EDGE_V}
 #let M seen()
 #let M_END seen()
 #let K count()

@@ -380,7 +380,8 @@ static void launch_tiles(ry_launch *l, const ry_variant *v, const shape *s, bool
     ry_launch_knob_set(l, "GROUPED", 0);
     ry_launch_knob_set(l, "BATCH", batch);
     ry_launch_knob_set(l, "SAFE", g->k < bk);
-    ry_launch_knob_set(l, "EDGE", g->m % bm != 0 || g->n % bn != 0);
+    ry_launch_knob_set(l, "EDGE_M", g->m % bm != 0);
+    ry_launch_knob_set(l, "EDGE_N", g->n % bn != 0);
     ry_launch_u32(l, "splits", splits);
     ry_launch_u32(l, "per_split", per);
     ry_launch_run(l, "main", tiles * splits * s->l.batches, 0);
