@@ -281,8 +281,8 @@ RY_API ry_tensor ry_sort(ry_graph *g, ry_tensor x, int axis, bool descending);
 RY_API ry_tensor ry_top_k(ry_graph *g, ry_tensor x, int64_t k, int axis);       /* largest first */
 RY_API ry_tensor ry_cumsum(ry_graph *g, ry_tensor x, int axis, bool exclusive, bool reverse);
 
-/* Indexing: idx is i32 or i64; negative or too large indices are an error on the CPU. On GPUs they give NaN (0 where the
- * result is no float), and scatter leaves them out. */
+/* Indexing: idx is i32 or i64; negative or too large indices are an error. Those that a GPU computed itself give NaN (0 where
+ * the result is no float), and scatter leaves them out. */
 RY_API ry_tensor ry_embedding(ry_graph *g, ry_tensor w, ry_tensor ids);          /* w [V,C], ids [...] -> [...,C] */
 RY_API ry_tensor ry_take(ry_graph *g, ry_tensor x, ry_tensor ids, int axis);     /* whole slices; ids [R] */
 RY_API ry_tensor ry_gather(ry_graph *g, ry_tensor x, ry_tensor idx, int axis);   /* torch.gather */

@@ -313,6 +313,9 @@ static ry_status scatter_launch(const ry_node *n, const ry_variant *v, ry_launch
     ry_launch_walk_strides(l, "v_line", rank, dim, vs);
     int64_t length = count ? idx.spec.dim[axis] : 0;
     bool one = length <= SHORT || (axis != idx.spec.rank - 1 && lines >= MANY);
+    bool wide = y.spec.dtype == RY_I64;
+    if (wide) l->raw = RY_USES_SRC(0) | RY_USES_SRC(2) | RY_USES_OUT(0), total *= ry_raw_units(RY_I64);
+    ry_launch_knob_set(l, "WIDE", wide);
     ry_launch_u32(l, "total", total);
     ry_launch_u32(l, "lines", lines);
     ry_launch_u32(l, "length", length);
@@ -374,6 +377,8 @@ static const ry_sample gather_samples[] = {
 static const ry_sample scatter_samples[] = {
     {.name = "set last", .src = {SRC_F(2, 5), SRC_LIST(RY_I32, unique, 2, 3), SRC_F(2, 3)}, .n_src = 3,
      .args = A(-1, false)},
+    {.name = "wide integers", .src = {SRC_I(RY_I64, -9e15f, 9e15f, 4, 3), SRC_LIST(RY_I64, column, 2, 3), SRC_I(RY_I64, -9e15f, 9e15f, 2, 3)}, .n_src = 3,
+     .args = A(0, true)},
     {.name = "set first", .src = {SRC_F(4, 3), SRC_LIST(RY_I64, column, 2, 3), SRC_F(2, 3)}, .n_src = 3,
      .args = A(0, false)},
     {.name = "add last", .src = {SRC_F(2, 5), SRC_LIST(RY_I32, g6, 2, 3), SRC_F(2, 3)}, .n_src = 3, .args = A(1, true),

@@ -3,18 +3,33 @@
 // copy:  y = x, four elements a thread.
 // short: a thread a line of idx: neighbours' lines lie side by side, or lines are short.
 // long:  a group a line. It passes through shared memory; a thread owns the places of y that leave its number as rest.
-// Numbers out of range are left out.
-const TILE = 1024u;
-var<workgroup> ids: array<u32, 1024>;
-var<workgroup> values: array<${T_S2}, 1024>;
-
-fn put(at: u32, v: ${T_S2}) {
+// Numbers out of range are left out. WIDE: x, src and y are i64, seen as words.
+#if WIDE
+alias Value = vec2<u32>;
+fn value(i: u32) -> Value { return vec2<u32>(ld_s2(2u * i), ld_s2(2u * i + 1u)); }
+fn put(at: u32, v: Value) {
+    var y = v;
+#if add
+    y.x += ld_o0(2u * at);
+    y.y += ld_o0(2u * at + 1u) + select(0u, 1u, y.x < v.x);
+#end
+    st_o0(2u * at, y.x);
+    st_o0(2u * at + 1u, y.y);
+}
+#else
+alias Value = ${T_S2};
+fn value(i: u32) -> Value { return ld_s2(i); }
+fn put(at: u32, v: Value) {
 #if add
     st_o0(at, ld_o0(at) + v);
 #else
     st_o0(at, v);
 #end
 }
+#end
+const TILE = 1024u;
+var<workgroup> ids: array<u32, 1024>;
+var<workgroup> values: array<Value, 1024>;
 
 @compute @workgroup_size(256) fn copy(${ARGS}) {
     ${BEGIN}
@@ -31,7 +46,7 @@ fn put(at: u32, v: ${T_S2}) {
     let v = v_line(row);
     for (var j = 0u; j < u.length; j++) {
         let id = u32(ld_s1(i + j * u.i_step));
-        if (id < u.len) { put(y + id * u.y_step, ld_s2(v + j * u.v_step)); }
+        if (id < u.len) { put(y + id * u.y_step, value(v + j * u.v_step)); }
     }
 }
 
@@ -45,7 +60,7 @@ fn put(at: u32, v: ${T_S2}) {
         workgroupBarrier();
         for (var j = t; j < rest; j += 256u) {
             ids[j] = u32(ld_s1(i + (begin + j) * u.i_step));
-            values[j] = ld_s2(v + (begin + j) * u.v_step);
+            values[j] = value(v + (begin + j) * u.v_step);
         }
         workgroupBarrier();
         for (var j = 0u; j < rest; j++) {

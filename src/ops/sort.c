@@ -228,13 +228,15 @@ static ry_status top_k_cpu(const ry_cpu *c) {
 
 /* ---- kernels: the CPU's order, lines in tiles that fit shared memory ---- */
 
-enum { TILE = 2048, SHORT_TILE = 256, CHUNK = 8192, KEEP = 512 };
+enum { TILE = 2048, WIDE_TILE = 1024, SHORT_TILE = 256, CHUNK = 8192, KEEP = 512 };
 
 static ry_status launch(const ry_node *n, ry_launch *l, int32_t axis, int64_t k, bool descending) {
     int64_t outer, len, inner;
     around(n, axis, &outer, &len, &inner);
     int64_t keep = k < 0 ? len : k, lines = keep ? outer * inner : 0, rounds = 1, size = 2;
-    bool select = k <= KEEP && few(k, len);
+    bool wide = n->src[0]->spec.dtype == RY_I64, select = k <= KEEP && few(k, len) && !wide;
+    l->raw = wide ? RY_USES_SCRATCH | RY_USES_SRC(0) | RY_USES_OUT(0) : RY_USES_SCRATCH;
+    ry_launch_knob_set(l, "WIDE", wide);
     ry_launch_knob_set(l, "FLOATS", ry_is_float(n->src[0]->spec.dtype));
     ry_launch_knob_set(l, "FEW", select);
     ry_launch_u32(l, "len", len);
@@ -252,12 +254,12 @@ static ry_status launch(const ry_node *n, ry_launch *l, int32_t axis, int64_t k,
         }
         return RY_OK;
     }
-    int64_t tile = len <= SHORT_TILE ? SHORT_TILE : TILE, tiles = line_div_up(len, tile);
+    int64_t tile = len <= SHORT_TILE ? SHORT_TILE : wide ? WIDE_TILE : TILE, tiles = line_div_up(len, tile);
     while (size < len && size < tile) size *= 2;
     while (tile << rounds < len) rounds++; /* the first merge is round 0, after the tiles */
     ry_launch_knob_set(l, "DOWN", descending);
     ry_launch_knob_set(l, "TILE", (int)tile);
-    ry_launch_knob_set(l, "WG", tile == TILE ? 256 : 64);
+    ry_launch_knob_set(l, "WG", tile > SHORT_TILE ? 256 : 64);
     ry_launch_knob_set(l, "MERGES", tiles > 1);
     ry_launch_u32(l, "size", size);
     ry_launch_u32(l, "tiles", tiles);
@@ -266,7 +268,7 @@ static ry_status launch(const ry_node *n, ry_launch *l, int32_t axis, int64_t k,
     ry_launch_run(l, "tiles", lines * tiles, 0);
     if (tiles > 1) {
         l->rounds = rounds;
-        l->scratch = 4 * sizeof(float) * (size_t)line_max(lines * len, 1);
+        l->scratch = (wide ? 6 : 4) * sizeof(float) * (size_t)line_max(lines * len, 1);
         ry_launch_run(l, "merge", line_div_up(lines * len, 256), 0);
     }
     return RY_OK;
@@ -310,7 +312,8 @@ static const ry_sample sort_samples[] = {
     {.name = "descending", .src = {SRC_F(2, 300)}, .n_src = 1, .args = A(1, true)},
     {.name = "first", .src = {SRC_F(70, 3)}, .n_src = 1, .args = A(0, false)},
     {.name = "ties", .src = {SRC_LIST(RY_I32, ties, 8)}, .n_src = 1, .args = A(0, true)},
-    {.name = "i64", .src = {SRC_I(RY_I64, -1000, 1000, 2, 200)}, .n_src = 1, .args = A(1, false)},
+    {.name = "i64", .src = {SRC_I(RY_I64, -9e15f, 9e15f, 2, 200)}, .n_src = 1, .args = A(1, false)},
+    {.name = "i64, tiles", .src = {SRC_I(RY_I64, -9e15f, 9e15f, 2500)}, .n_src = 1, .args = A(0, true)},
     {.name = "u8", .src = {SRC_I(RY_U8, 0, 255, 100)}, .n_src = 1, .args = A(0, false)},
     {.name = "one", .src = {SRC_F(1, 1)}, .n_src = 1, .args = A(1, true)},
     {.name = "scalar", .src = {SRC_SCALAR}, .n_src = 1, .args = A(0, false)},

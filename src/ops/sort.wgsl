@@ -1,6 +1,14 @@
 // sort.wgsl - values in order along an axis, stable, and their places; and the few largest of long lines. x is [outer, len, inner]; a
-// line is (outer, inner). Values are seen as unsigned numbers in the same order: NaN last, -0 equal to 0.
-fn order(v: ${T_S0}) -> u32 {
+// line is (outer, inner). Values are seen as unsigned numbers in the same order: NaN last, -0 equal to 0. WIDE: x is i64, seen as words,
+// and a key is two of them, the higher one first.
+#if WIDE
+alias Key = vec2<u32>;
+fn order(i: u32) -> Key { return vec2<u32>(ld_s0(2u * i + 1u) ^ 0x80000000u, ld_s0(2u * i)); }
+fn below(a: Key, b: Key) -> bool { return a.x < b.x || (a.x == b.x && a.y < b.y); }
+#else
+alias Key = u32;
+fn order(i: u32) -> Key {
+    let v = ld_s0(i);
 #if FLOATS
     let b = bitcast<u32>(v);
     if ((b & 0x7fffffffu) > 0x7f800000u) { return 0xffffffffu; }
@@ -9,11 +17,19 @@ fn order(v: ${T_S0}) -> u32 {
     return u32(v) ^ 0x80000000u;
 #end
 }
+fn below(a: Key, b: Key) -> bool { return a < b; }
+#end
 fn x_at(line: u32, i: u32) -> u32 { return (line / u.inner * u.len + i) * u.inner + line % u.inner; }
 // The i-th of a line's results is the element at `place`.
 fn emit(line: u32, i: u32, place: u32) {
     let to = (line / u.inner * u.keep + i) * u.inner + line % u.inner;
-    st_o0(to, ld_s0(x_at(line, place)));
+    let x = x_at(line, place);
+#if WIDE
+    st_o0(2u * to, ld_s0(2u * x));
+    st_o0(2u * to + 1u, ld_s0(2u * x + 1u));
+#else
+    st_o0(to, ld_s0(x));
+#end
     st_o1(to, i32(place));
 }
 
@@ -21,16 +37,36 @@ fn emit(line: u32, i: u32, place: u32) {
 // tiles: a group sorts a tile of a line by (key, place) with a bitonic network in shared memory. Round 0.
 // merge: runs of 2 by 2 tiles, then of the runs so made, a round each: an element's place is its place in its own run plus the number
 //        of elements of the other run that come before it. Pairs (key, place) go from one half of tmp to the other.
-var<workgroup> keys: array<u32, ${TILE}>;
+var<workgroup> keys: array<Key, ${TILE}>;
 var<workgroup> places: array<u32, ${TILE}>;
 
-fn key_of(v: ${T_S0}) -> u32 {
+fn key_of(i: u32) -> Key {
 #if DOWN
-    return ~order(v);
+    return ~order(i);
 #else
-    return order(v);
+    return order(i);
 #end
 }
+#if MERGES
+fn save(e: u32, key: Key, place: u32) {
+#if WIDE
+    st_tmp(3u * e, place);
+    st_tmp(3u * e + 1u, key.x);
+    st_tmp(3u * e + 2u, key.y);
+#else
+    st_tmp(2u * e, place);
+    st_tmp(2u * e + 1u, key);
+#end
+}
+fn saved_place(e: u32) -> u32 { return ld_tmp(${2 + WIDE}u * e); }
+fn saved_key(e: u32) -> Key {
+#if WIDE
+    return vec2<u32>(ld_tmp(3u * e + 1u), ld_tmp(3u * e + 2u));
+#else
+    return ld_tmp(2u * e + 1u);
+#end
+}
+#end
 
 @compute @workgroup_size(${WG}) fn tiles(${ARGS}) {
     ${BEGIN}
@@ -41,10 +77,10 @@ fn key_of(v: ${T_S0}) -> u32 {
     let first = group % u.tiles * ${TILE}u;
     let n = min(${TILE}u, u.len - first);
     for (var i = t; i < u.size; i += ${WG}u) {
-        keys[i] = 0xffffffffu;
+        keys[i] = Key(0xffffffffu);
         places[i] = 0xffffffffu;
         if (i < n) {
-            keys[i] = key_of(ld_s0(x_at(line, first + i)));
+            keys[i] = key_of(x_at(line, first + i));
             places[i] = first + i;
         }
     }
@@ -58,7 +94,7 @@ fn key_of(v: ${T_S0}) -> u32 {
                 let kb = keys[b];
                 let pa = places[a];
                 let pb = places[b];
-                let after = ka > kb || (ka == kb && pa > pb);
+                let after = below(kb, ka) || (!below(ka, kb) && pa > pb);
                 if (after == ((a & k) == 0u)) {
                     keys[a] = kb;
                     keys[b] = ka;
@@ -71,8 +107,7 @@ fn key_of(v: ${T_S0}) -> u32 {
     workgroupBarrier();
     for (var i = t; i < n; i += ${WG}u) {
 #if MERGES
-        st_tmp(2u * (line * u.len + first + i), bitcast<f32>(keys[i]));
-        st_tmp(2u * (line * u.len + first + i) + 1u, bitcast<f32>(places[i]));
+        save(line * u.len + first + i, keys[i], places[i]);
 #else
         if (i < u.keep) { emit(line, i, places[i]); }
 #end
@@ -86,28 +121,26 @@ fn key_of(v: ${T_S0}) -> u32 {
     if (e >= u.total) { return; }
     let line = e / u.len;
     let i = e - line * u.len;
-    let here = 2u * ((u.round & 1u) * u.total + line * u.len);
+    let here = (u.round & 1u) * u.total + line * u.len;
     let run = ${TILE}u << u.round;
     let first = i / run / 2u * 2u * run;
     let middle = min(first + run, u.len);
-    let key = bitcast<u32>(ld_tmp(here + 2u * i));
-    let place = bitcast<u32>(ld_tmp(here + 2u * i + 1u));
+    let key = saved_key(here + i);
+    let place = saved_place(here + i);
     let left = i < middle;
     var lo = select(first, middle, left); // the other run: below lo come before, from hi on come after
     var hi = select(middle, min(middle + run, u.len), left);
     let other = lo;
     while (lo < hi) {
         let m = (lo + hi) / 2u;
-        let k = bitcast<u32>(ld_tmp(here + 2u * m));
-        if (k < key || (k == key && !left)) { lo = m + 1u; } else { hi = m; }
+        let k = saved_key(here + m);
+        if (below(k, key) || (!left && !below(key, k))) { lo = m + 1u; } else { hi = m; }
     }
     let to = select(first + i - middle, i, left) + lo - other;
     if (u.round + 1u == u.rounds) {
         if (to < u.keep) { emit(line, to, place); }
     } else {
-        let there = 2u * ((1u - (u.round & 1u)) * u.total + line * u.len + to);
-        st_tmp(there, bitcast<f32>(key));
-        st_tmp(there + 1u, bitcast<f32>(place));
+        save((1u - (u.round & 1u)) * u.total + line * u.len + to, key, place);
     }
 }
 #end
@@ -128,9 +161,9 @@ var<workgroup> found: vec3<u32>; // digit, wanted among those that share it, 1: 
 struct Items { line: u32, first: u32, n: u32, chosen: bool }
 fn item(list: Items, i: u32) -> vec2<u32> {
 #if CHUNKED
-    if (list.chosen) { return bitcast<vec2<u32>>(vec2<f32>(ld_tmp(2u * (list.first + i)), ld_tmp(2u * (list.first + i) + 1u))); }
+    if (list.chosen) { return vec2<u32>(ld_tmp(2u * (list.first + i)), ld_tmp(2u * (list.first + i) + 1u)); }
 #end
-    return vec2<u32>(~order(ld_s0(x_at(list.line, list.first + i))), list.first + i);
+    return vec2<u32>(~order(x_at(list.line, list.first + i)), list.first + i);
 }
 // The first `digits` digits of a pair: of the key, then of the place.
 fn head(e: vec2<u32>, digits: u32) -> vec2<u32> {
@@ -210,8 +243,8 @@ fn finish(line: u32, t: u32) {
 #if CHUNKED
     for (var i = t; i < u.keep; i += 256u) {
         let some = i < list.n;
-        st_tmp(2u * (group * u.keep + i), bitcast<f32>(select(0xffffffffu, keys[i], some)));
-        st_tmp(2u * (group * u.keep + i) + 1u, bitcast<f32>(select(0xffffffffu, places[i], some)));
+        st_tmp(2u * (group * u.keep + i), select(0xffffffffu, keys[i], some));
+        st_tmp(2u * (group * u.keep + i) + 1u, select(0xffffffffu, places[i], some));
     }
 #else
     finish(line, t);
