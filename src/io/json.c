@@ -624,6 +624,8 @@ ry_status ry_json_put(ry_json *object, const char *key, ry_json *value) {
     return json_made(json_object_set_new(object, key, value) ? NULL : object) ? RY_OK : refusal;
 }
 
+void ry_json_drop(ry_json *object, const char *key) { (void)json_object_del(object, key); }
+
 ry_status ry_json_push(ry_json *array, ry_json *value) {
     if (!array || !value) {
         json_decref(value);

@@ -101,6 +101,7 @@ ry_json *ry_json_new_real(double v);
 ry_json *ry_json_new_text(const char *s);
 ry_json *ry_json_new_text_n(const char *s, size_t n);
 ry_status ry_json_put(ry_json *object, const char *key, ry_json *value); /* replaces an equal key */
+void ry_json_drop(ry_json *object, const char *key);                       /* nothing where it is absent */
 ry_status ry_json_push(ry_json *array, ry_json *value);
 
 /* Appends the value; members in their order; numbers shortest so that they read back equal. indent 0: one line. */

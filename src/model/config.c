@@ -42,7 +42,6 @@ const model_key model_common_keys[] = {MODEL_SIZE("hidden_size", hidden_size),
                                        MODEL_REAL("initializer_range", initializer_range, 0, 10),
                                        MODEL_BOOL("tie_word_embeddings", tie_word_embeddings),
                                        MODEL_ACT("hidden_act"),
-                                       MODEL_REFUSE("quantization_config"),
                                        MODEL_REFUSE("is_encoder_decoder"),
                                        MODEL_REFUSE("add_cross_attention"),
                                        {0}};
@@ -280,6 +279,20 @@ static void once(double *x) {
     if (*x == 0) *x = 1;
 }
 
+ry_status config_quantization(ry_json *j, const char *what) {
+    const char *key = "quantization_config", *method = NULL;
+    const ry_json *q = NULL;
+    RY_TRY(ry_json_object(&q, j, what, key, false));
+    if (q && ry_json_count(q)) {
+        RY_TRY(ry_json_text(&method, q, what, "quant_method", false));
+        if (!method || strcmp(method, "mxfp4") != 0)
+            RY_FAIL(RY_EUNSUPPORTED, "%s: %s: weights quantised by %s are not read (only by mxfp4); take the model without, or a GGUF file of it", what, key,
+                    method ? method : "a method without quant_method");
+    }
+    ry_json_drop(j, key);
+    return RY_OK;
+}
+
 ry_status config_read(model_config *c, const model_family *f, ry_json *j, const char *what, ry_arena *a,
                       int64_t vocab_size) {
     model_config was = *c; /* it may know end tokens */
@@ -291,6 +304,7 @@ ry_status config_read(model_config *c, const model_family *f, ry_json *j, const 
     if (c->rope[0].theta == 0) c->rope[0].theta = 10000;
     if (c->sparse_step == 0) c->sparse_step = 1;
     RY_TRY(ry_json_need_object(j, what));
+    RY_TRY(config_quantization(j, what));
     RY_TRY(read_keys(c, model_common_keys, j, what));
     RY_TRY(read_keys(c, f->keys, j, what));
     if (f->finish) RY_TRY(f->finish(c, j, what));

@@ -4,6 +4,10 @@
 #include "model/decoder.h"
 #include <rusty/ops.h>
 
+bool experts_by_rows(const model_config *c, model_role role, bool bias, ry_dtype t) {
+    return c->packed_experts && !bias && (role == ROLE_EXPERT_GATE_UP || role == ROLE_EXPERT_DOWN) && ry_dtype_row(t)->kind == RY_KIND_BLOCK;
+}
+
 ry_status experts_declare(ry_model *m, int64_t i) {
     const model_config *c = &m->cfg;
     int64_t C = c->hidden_size, E = c->experts, F = c->expert_size, S = c->shared_size;
@@ -80,8 +84,11 @@ static ry_tensor each_expert(const model_pass *p, const model_pair *w, ry_tensor
         return ry_grouped_matmul(g, nn_gated(g, c->act, a, b), ry_use(g, w[ROLE_EXPERT_DOWN].w), offsets);
     }
     for (int k = 0; k < 2; k++) {
-        const model_pair *m = &w[k ? ROLE_EXPERT_DOWN : ROLE_EXPERT_GATE_UP];
-        x = ry_grouped_matmul(g, x, ry_transpose(g, ry_use(g, m->w), 1, 2), offsets);
+        model_role role = k ? ROLE_EXPERT_DOWN : ROLE_EXPERT_GATE_UP;
+        const model_pair *m = &w[role];
+        ry_tensor held = ry_use(g, m->w);
+        bool rows = experts_by_rows(c, role, false, ry_var_spec(m->w)->dtype);
+        x = ry_grouped_matmul(g, x, rows ? held : ry_transpose(g, held, 1, 2), offsets);
         x = ry_add(g, x, ry_take(g, ry_use(g, m->b), owner, 0));
         if (!k) x = clamped(g, c, x);
     }

@@ -2,7 +2,7 @@
  * returns; a file that reads back as another model is not left behind.
  *
  * Types: vectors, norms, routers, positions, sinks and short convolutions stay f32. With a block type, the matrix behind the logits becomes
- * q6_K (q8_0 stays q8_0), as llama.cpp's quantiser does; rows that are no multiple of the block take a smaller block, or f16. */
+ * q6_K (q8_0 stays q8_0), and of a model with experts only they become mxfp4, the others q8_0, as llama.cpp's quantiser does; rows that are no multiple of the block take a smaller block, or f16. */
 #include "base/os.h"
 #include "base/pool.h"
 #include "core/op.h"
@@ -19,6 +19,7 @@ typedef struct export_tensor {
     size_t var;
     gguf_layout layout;
     int which;         /* of gate and up */
+    bool by_rows;      /* experts_by_rows: of LAYOUT_ALTERNATE rows alternate, not columns */
     const float *data; /* frequencies: given */
 } export_tensor;
 
@@ -53,6 +54,7 @@ static ry_dtype type_for(exporter *x, const char *name, model_role r, bool bias,
     if (stays_f32(r, bias, s)) return RY_F32;
     if (!t) return s->dtype;
     if (ry_dtype_row(t)->kind != RY_KIND_BLOCK) return t;
+    if (t == RY_MXFP4 && x->m->cfg.experts && (r < ROLE_EXPERT_GATE || r > ROLE_EXPERT_DOWN)) t = RY_Q8_0;
     if (t != RY_Q8_0 && (r == ROLE_HEAD || (r == ROLE_EMBED && x->m->cfg.tie_word_embeddings))) t = RY_Q6_K;
     ry_dtype fits = t;
     for (size_t i = 0; i < sizeof smaller / sizeof *smaller; i++)
@@ -78,12 +80,14 @@ static ry_status add_var(exporter *x, size_t i) {
     export_tensor e = {.var = i, .layout = gguf_layout_of(x->arch, &x->m->cfg, t->role, t->bias)};
     ry_spec s = *ry_var_spec(x->m->vars.at[i]);
     int64_t last = s.rank ? s.dim[s.rank - 1] : 1;
+    e.by_rows = experts_by_rows(&x->m->cfg, t->role, t->bias, s.dtype);
+    if (e.by_rows && e.layout == LAYOUT_TRANSPOSED) e.layout = LAYOUT_SAME;
     char name[128];
     if (t->role == ROLE_CONV && s.rank == 3) s.rank = 2, s.dim[1] = s.dim[2];
     if (t->role == ROLE_SHARED_ROUTER && s.rank == 2) s.rank = 1, s.dim[0] = s.dim[1];
     if (e.layout == LAYOUT_TRANSPOSED) s.dim[s.rank - 1] = s.dim[s.rank - 2], s.dim[s.rank - 2] = last;
     if (e.layout == LAYOUT_ALTERNATE) {
-        if (t->bias) s.dim[1] = last / 2;
+        if (t->bias || e.by_rows) s.dim[1] /= 2;
         else s.dim[2] = s.dim[1], s.dim[1] = last / 2;
         for (; e.which < 2; e.which++) {
             gguf_tensor_name(name, sizeof name, x->m->family, e.which ? ROLE_EXPERT_UP : ROLE_EXPERT_GATE, t->layer, t->bias);
@@ -126,7 +130,8 @@ static void make_row(const exporter *x, int64_t r, float *buf) {
     const ry_spec *s = &x->now_out->spec;
     int64_t L = x->row, at = gguf_row(e->layout, &x->m->cfg, r);
     const float *row = buf;
-    if (e->layout == LAYOUT_TRANSPOSED || (e->layout == LAYOUT_ALTERNATE && s->rank == 3)) { /* a column of the checkpoint's matrix, [L,wide] */
+    if (e->layout == LAYOUT_ALTERNATE && e->by_rows) row = ry_load_row(x->raw, from, (2 * r + e->which) * L, L, buf);
+    else if (e->layout == LAYOUT_TRANSPOSED || (e->layout == LAYOUT_ALTERNATE && s->rank == 3)) { /* a column of the checkpoint's matrix, [L,wide] */
         int64_t n = s->dim[s->rank - 2], column = e->layout == LAYOUT_TRANSPOSED ? r % n : 2 * (r % n) + e->which, first = r / n * L * x->wide;
         for (int64_t j = 0; j < L; j++) {
             float one;
@@ -172,13 +177,14 @@ static ry_status make(void *ud, size_t i, const void **data) {
     *data = x->raw;
     if (held->dtype == d->spec.dtype && e->layout == LAYOUT_SAME) return RY_OK;
     if (!(*data = x->made = ry_mem_alloc(bytes))) return RY_ENOMEM;
-    bool rows_move = e->layout == LAYOUT_PAIRS || e->layout == LAYOUT_BY_HEAD;
+    bool two = e->layout == LAYOUT_ALTERNATE && e->by_rows, rows_move = e->layout == LAYOUT_PAIRS || e->layout == LAYOUT_BY_HEAD;
     x->wide = held->rank ? held->dim[held->rank - 1] : 1;
     x->row = rows_move && d->spec.rank == 1 ? 1 : d->spec.rank ? d->spec.dim[d->spec.rank - 1] : 1;
     x->rows = x->row ? ry_count(&d->spec) / x->row : 0;
-    if (rows_move && held->dtype == d->spec.dtype) { /* blocks too move as they are */
+    if ((rows_move || two) && held->dtype == d->spec.dtype) { /* blocks too move as they are */
         size_t each = ry_bytes_of(held->dtype, x->row);
-        for (int64_t r = 0; r < x->rows; r++) memcpy((char *)x->made + (size_t)gguf_row(e->layout, &x->m->cfg, r) * each, (const char *)x->raw + (size_t)r * each, each);
+        for (int64_t r = 0; r < x->rows && two; r++) memcpy((char *)x->made + (size_t)r * each, (const char *)x->raw + (size_t)(2 * r + e->which) * each, each);
+        for (int64_t r = 0; r < x->rows && !two; r++) memcpy((char *)x->made + (size_t)gguf_row(e->layout, &x->m->cfg, r) * each, (const char *)x->raw + (size_t)r * each, each);
         return RY_OK;
     }
     ry_pool_begin(x->pool);

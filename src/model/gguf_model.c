@@ -1,5 +1,6 @@
 /* gguf_model.c - the tensors of a GGUF model under the names, in the shapes and in the order of rows that Hugging Face's checkpoint has.
- * Owns the mapping.  Blocks stay blocks: rows move as they are; only a matrix that the checkpoint holds transposed is widened.
+ * Owns the mapping.  Blocks stay blocks: rows move as they are; only a matrix that the checkpoint holds transposed is widened (but for packed
+ * experts, which the model then holds by rows).
  *
  * What lies otherwise, and why, say llama.cpp's converters. */
 #include "model/gguf_model.h"
@@ -92,6 +93,7 @@ static ry_status add(const namer *n, const model_tensor *role, int64_t part, con
     model_stored *t = RY_PUSH(&n->s->at);
     if (!t) return RY_ENOMEM;
     *t = (model_stored){.type = gguf_tensor_type_name(n->t->type_number), .file = n->file, .spec = *spec, .data = how ? NULL : data};
+    t->turned = role && experts_by_rows(&n->g->cfg, role->role, role->bias, spec->dtype);
     if (role) model_name(name, sizeof name, n->g->family, n->g->family->prefix ? n->g->family->prefix : "model.", role, part);
     if (!(t->name = ry_arena_strdup(&n->s->arena, role ? name : n->t->name))) return RY_ENOMEM;
     if (spec->dtype) RY_TRY(ry_spec_bytes(&t->bytes, spec));
@@ -161,14 +163,14 @@ static const gguf_tensor *partner(const namer *n, const char *word, const char *
     return NULL;
 }
 
-/* gpt-oss: gate [E,F,C] and up are one tensor of the checkpoint, [E,C,2F]; their biases [E,F] one of [E,2F]. */
+/* gpt-oss: gate [E,F,C] and up are one tensor of the checkpoint, [E,C,2F] (of blocks: [E,2F,C]); their biases [E,F] one of [E,2F]. */
 static ry_status add_alternate(const namer *n, int64_t layer, bool bias) {
     const gguf_tensor *up = partner(n, "ffn_gate_exps", "ffn_up_exps");
     ry_spec s = n->t->spec;
     if (!up || up->spec.rank != s.rank || up->type != n->t->type || memcmp(up->spec.dim, s.dim, sizeof s.dim) || s.rank != (bias ? 2 : 3))
         RY_FAIL(RY_EFORMAT, "%s: tensor %s has no ffn_up_exps of its shape and type beside it", n->file, n->t->name);
-    s.dtype = loose(s.dtype);
-    if (bias) s.dim[1] *= 2;
+    if (bias) s.dtype = loose(s.dtype);
+    if (bias || s.dtype != loose(s.dtype)) s.dim[1] *= 2;
     else s.dim[1] = n->t->spec.dim[2], s.dim[2] = 2 * n->t->spec.dim[1];
     return add(n, &(model_tensor){.role = ROLE_EXPERT_GATE_UP, .bias = bias, .layer = layer}, 0, &s, NULL, &(source_how){.layout = LAYOUT_ALTERNATE, .a = n->t, .b = up});
 }
@@ -194,6 +196,7 @@ static ry_status add_role(const namer *n, const model_tensor *role) {
     if (role->role == ROLE_SHARED_ROUTER && s.rank == 1) insert_one(&s, 0);
     if (model_has_parts(n->g->family, role->role) && s.rank > 1) return add_parts(n, role, 0, 0);
     if (l == LAYOUT_PLUS_ONE) s.dtype = RY_F32;
+    if (l == LAYOUT_TRANSPOSED && experts_by_rows(c, role->role, role->bias, s.dtype)) l = LAYOUT_SAME;
     if (l == LAYOUT_TRANSPOSED && s.rank > 1) {
         int64_t last = s.dim[s.rank - 1];
         s.dim[s.rank - 1] = s.dim[s.rank - 2];
@@ -325,6 +328,12 @@ ry_status gguf_source_read(const model_source *s, const model_stored *t, void *o
         if (in->dim[i] > longest) longest = in->dim[i];
     if (h->layout == LAYOUT_PAIRS || h->layout == LAYOUT_BY_HEAD) {
         read_rows(out, t, h, c);
+        return RY_OK;
+    }
+    if (h->layout == LAYOUT_ALTERNATE && t->turned) {
+        size_t row = ry_bytes_of(t->spec.dtype, t->spec.dim[2]);
+        for (int64_t r = 0; r < t->spec.dim[0] * t->spec.dim[1]; r++)
+            memcpy((char *)out + (size_t)r * row, (const char *)(r % 2 ? h->b : h->a)->data + (size_t)(r / 2) * row, row);
         return RY_OK;
     }
     if (h->layout == LAYOUT_PLUS_ONE) longest = ry_count(in);

@@ -44,6 +44,7 @@ static ry_status unwrap(ry_model *m, const char *what) {
     ry_json *own;
     ry_text t = {0};
     RY_TRY(config_end_tokens(&m->cfg, m->json, what));
+    RY_TRY(config_quantization(m->json, what));
     RY_TRY(ry_json_object(&part, m->json, what, m->family->wrapped, true));
     RY_TRY(ry_json_text(&inner, part, what, "model_type", false));
     ry_json_write(&t, part, 0);

@@ -81,7 +81,7 @@ typedef struct model_config {
     int64_t experts, experts_used, expert_size, shared_size, groups, groups_used;
     route_kind route;
     bool norm_topk, router_bias, shared_gate;
-    bool packed_experts;              /* [E,K,N] with biases, gate and up alternating, clamped (gpt_oss) */
+    bool packed_experts;              /* [E,K,N] with biases, gate and up alternating, clamped (gpt_oss); see experts_by_rows */
     double routed_scaling, swiglu_limit, swiglu_alpha; /* limit: gpt_oss's clamped gate */
     int64_t sparse_step, dense_first; /* experts in every so many-th layer, not in the first ones, */
     bool mlp_only_layers;             /* and not in those listed */
@@ -209,6 +209,8 @@ struct ry_model {
 };
 
 ry_status config_read(model_config *c, const model_family *f, ry_json *json, const char *what, ry_arena *a, int64_t vocab_size);
+/* Is what it says of quantised weights known? Then it says so no more: whoever writes them writes them plain. */
+ry_status config_quantization(ry_json *j, const char *what);
 ry_status config_complete(ry_json *j, const model_config *c, const model_family *f); /* a config.json that transformers loads */
 ry_status config_end_tokens(model_config *c, const ry_json *json, const char *what);
 ry_status model_generation(ry_model *m, const ry_json *json, const char *what); /* generation_config.json, but for end tokens */
@@ -226,7 +228,13 @@ void model_ropes_close(model_ropes *r);
 void model_pass_ropes(model_pass *p, const model_ropes *r);
 
 /* The tensors of a checkpoint that the variables are: weights_stored of them, by declaration. */
-typedef struct weights_part { const char *name; size_t var; ry_spec spec; int64_t first; } weights_part; /* first: element of m->vars.at[var] */
+typedef struct weights_part {
+    const char *name;
+    size_t var;
+    ry_spec spec;
+    int64_t first; /* element of m->vars.at[var] */
+    bool turned;   /* the variable's last two axes are swapped against spec: experts_by_rows */
+} weights_part;
 size_t weights_stored(const ry_model *m);
 ry_status weights_list(ry_arena *names, const ry_model *m, weights_part *out);
 ry_status weights_restore(ry_model *m, const char *path); /* all variables, from a file of these tensors in the variables' dtypes */
@@ -237,6 +245,8 @@ const model_family *model_family_find(const char *model_type);
 /* The name of a tensor: role and layer (-1: of the model) of the family; part: which of several; -1: "*" for all of them. */
 void model_name(char *out, size_t size, const model_family *f, const char *prefix, const model_tensor *t, int64_t part);
 bool model_has_parts(const model_family *f, model_role role); /* has its name a second number? */
+/* Packed experts that are held in blocks are [E,N,K], for blocks lie along K; the checkpoint has [E,K,N]. */
+bool experts_by_rows(const model_config *c, model_role role, bool bias, ry_dtype t);
 /* One parameter: opened, filled from the file or at random. dim: of the variable, parts along the first axis where the name has a second '#'. */
 ry_status model_param(ry_model *m, model_role role, bool bias, int64_t layer, model_init init, int rank, const int64_t *dim);
 /* w [n,k], or [k,n] where the model's matrices are transposed, and its bias [n]. */

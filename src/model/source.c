@@ -3,9 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/os.h"
+#include "core/op.h"
 #include "io/safetensors.h"
 #include "io/yaml.h"
 #include "model/gguf_model.h"
+#include "simd/blocks.h"
 
 static int by_name(const void *a, const void *b) { return strcmp((*(model_stored *const *)a)->name, (*(model_stored *const *)b)->name); }
 static int name_is(const void *name, const void *t) { return strcmp(name, (*(model_stored *const *)t)->name); }
@@ -25,6 +27,38 @@ model_stored *source_find(const model_source *s, const char *name) {
 
 /* ---- safetensors ---- */
 
+/* MXFP4 as transformers keeps it (integrations/mxfp4.py): X_blocks [E,N,K/32,16] and X_scales [E,N,K/32], bytes both, are X [E,K,N] by rows. */
+typedef struct mxfp4_how {
+    const uint8_t *codes, *scales;
+} mxfp4_how;
+
+static ry_status add_mxfp4(model_source *s, size_t at) {
+    static const char tail[] = "_blocks";
+    const model_stored b = s->at.at[at];
+    const int64_t *d = b.spec.dim;
+    size_t n = strlen(b.name), keep = n < sizeof tail ? 0 : n - (sizeof tail - 1);
+    if (!keep || strcmp(b.name + keep, tail) != 0 || b.spec.dtype != RY_U8 || b.spec.rank != 4 || d[3] != 16) return RY_OK;
+    const ry_spec beside = RY_SHAPE(RY_U8, d[0], d[1], d[2]);
+    model_stored made = {.type = "MXFP4", .file = b.file, .spec = RY_SHAPE(RY_MXFP4, d[0], d[1], d[2] * BLOCK_PART), .turned = true};
+    model_stored *scales = NULL;
+    for (size_t i = 0; i < s->at.n; i++)
+        if (!strncmp(s->at.at[i].name, b.name, keep) && !strcmp(s->at.at[i].name + keep, "_scales")) scales = &s->at.at[i];
+    if (!scales || scales->spec.dtype != RY_U8 || !ry_same_shape(&scales->spec, &beside))
+        RY_FAIL(RY_EFORMAT, "%s: tensor %s has no %.*s_scales beside it, %s", b.file, b.name, (int)keep, b.name, ry_show(&beside).s);
+    RY_TRY(ry_spec_bytes(&made.bytes, &made.spec));
+    mxfp4_how *how = RY_NEW(&s->arena, mxfp4_how, 1);
+    char *name = how ? ry_arena_strdup(&s->arena, b.name) : NULL;
+    if (!name) return RY_ENOMEM;
+    name[keep] = 0;
+    *how = (mxfp4_how){b.data, scales->data};
+    made.name = name, made.how = how;
+    scales->used = s->at.at[at].used = true;
+    model_stored *t = RY_PUSH(&s->at);
+    if (!t) return RY_ENOMEM;
+    *t = made;
+    return RY_OK;
+}
+
 static ry_status from_safetensors(model_source *s, const char *path) {
     RY_TRY(ry_tensor_file_open(&s->tensors, path));
     size_t n = ry_tensor_file_count(s->tensors);
@@ -35,6 +69,7 @@ static ry_status from_safetensors(model_source *s, const char *path) {
         *t = (model_stored){.name = e->name, .type = e->dtype, .file = st_part_name(s->tensors, e->part), .bytes = e->bytes, .data = e->data};
         if (e->rank <= RY_MAX_RANK) t->spec = ry_shape(e->type, e->rank, e->dim);
     }
+    for (size_t i = 0; i < n; i++) RY_TRY(add_mxfp4(s, i));
     return RY_OK;
 }
 
@@ -104,7 +139,9 @@ void source_close(model_source *s) {
 }
 
 ry_status source_read(const model_source *s, const model_stored *t, void *out) {
-    if (!t->data) return gguf_source_read(s, t, out);
-    if (t->bytes) memcpy(out, t->data, t->bytes);
+    const mxfp4_how *h = t->how;
+    if (!t->data && s->gguf) return gguf_source_read(s, t, out);
+    if (!t->data && h) blocks_from_mxfp4(out, h->codes, h->scales, ry_count(&t->spec));
+    else if (t->bytes) memcpy(out, t->data, t->bytes);
     return RY_OK;
 }

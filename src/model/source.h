@@ -15,9 +15,10 @@ typedef struct model_stored {
     const char *file; /* for messages */
     ry_spec spec;     /* dtype RY_NONE: not one that Rusty computes with */
     size_t bytes;
-    const void *data; /* in the mapping, perhaps unaligned; NULL: only source_read gives it (rows in another order, a transposed matrix) */
-    bool used;        /* the loader's mark */
-    const struct source_how *how; /* the source's own: how it is made */
+    const void *data; /* in the mapping, perhaps unaligned; NULL: only source_read gives it (rows in another order, a transposed matrix, codes and scales apart) */
+    bool used;        /* the loader's mark; the source's, where another is made of it */
+    bool turned;      /* the last two axes are swapped against the checkpoint's: rows of blocks (experts_by_rows) */
+    const void *how;  /* the source's own: how it is made */
 } model_stored;
 
 typedef struct model_source {

@@ -19,6 +19,33 @@ static ry_status convert(void *out, ry_dtype to, const void *data, ry_dtype from
     return RY_OK;
 }
 
+static ry_spec turned(const ry_spec *s) { /* the last two axes swapped */
+    ry_spec t = *s;
+    t.dim[s->rank - 1] = s->dim[s->rank - 2];
+    t.dim[s->rank - 2] = s->dim[s->rank - 1];
+    return t;
+}
+
+/* The same, data of shape s [E,N,K]; out [E,K,N]. */
+static ry_status convert_turned(void *out, ry_dtype to, const void *data, ry_dtype from, const ry_spec *s) {
+    enum { ROWS = 16 };
+    int64_t N = s->dim[1], K = s->dim[2];
+    float *rows = ry_mem_alloc(ry_mem_size((size_t)K, ROWS * sizeof *rows, 1)), column[ROWS];
+    if (!rows) return RY_ENOMEM;
+    for (int64_t e = 0; e < s->dim[0]; e++)
+        for (int64_t i = 0; i < N; i += ROWS) {
+            int64_t n = N - i < ROWS ? N - i : ROWS;
+            const float *row[ROWS];
+            for (int64_t r = 0; r < n; r++) row[r] = ry_load_row(data, from, (e * N + i + r) * K, K, rows + r * K);
+            for (int64_t k = 0; k < K; k++) {
+                for (int64_t r = 0; r < n; r++) column[r] = row[r][k];
+                ry_store_row(out, to, (e * K + k) * N + i, n, column);
+            }
+        }
+    ry_mem_free(rows);
+    return RY_OK;
+}
+
 static const char *prefix_of(const model_family *f) { return f->prefix ? f->prefix : "model."; }
 
 const char *weights_prefix(const ry_model *m) {
@@ -49,8 +76,11 @@ static ry_status stored(ry_model *m, model_stored **out, const ry_spec *want, co
     if (!e) RY_FAIL(RY_EFORMAT, "%s: tensor %s is missing", m->source->what, name);
     e->used = true;
     if (!is_weight(e->spec.dtype)) RY_FAIL(RY_EDTYPE, "%s: tensor %s is %s, which no weights of Rusty's can be", e->file, name, e->type);
-    if (!ry_same_shape(&e->spec, want))
-        RY_FAIL(RY_ESHAPE, "%s: tensor %s is %s, the config wants %s", e->file, name, ry_show(&e->spec).s, ry_show(want).s);
+    if (e->turned && !experts_by_rows(&m->cfg, t->role, t->bias, e->spec.dtype))
+        RY_FAIL(RY_EUNSUPPORTED, "%s: tensor %s is %s by rows, which this family's never are", e->file, name, e->type);
+    ry_spec here = e->turned ? turned(&e->spec) : e->spec;
+    if (!ry_same_shape(&here, want))
+        RY_FAIL(RY_ESHAPE, "%s: tensor %s is %s, the config wants %s", e->file, name, ry_show(&here).s, ry_show(want).s);
     return RY_OK;
 }
 
@@ -61,7 +91,8 @@ static ry_status read_as(const ry_model *m, const model_stored *e, void *out, ry
     const void *raw = e->data ? e->data : made;
     ry_status st = raw ? RY_OK : RY_ENOMEM;
     if (made) st = source_read(m->source, e, made);
-    if (st == RY_OK) st = convert(out, to, raw, e->spec.dtype, ry_count(&e->spec));
+    if (st == RY_OK)
+        st = e->turned ? convert_turned(out, to, raw, e->spec.dtype, &e->spec) : convert(out, to, raw, e->spec.dtype, ry_count(&e->spec));
     ry_mem_free(made);
     return st;
 }
@@ -97,13 +128,12 @@ static ry_status from_parts(ry_model *m, ry_var **out, const ry_spec *want, cons
     return st;
 }
 
-/* Of the same dtype as it is stored, or widened to f32; in place where it lies ready. */
+/* Of the same dtype as it is stored, or widened to want's f32; in place where it lies ready. */
 static ry_status from_one(ry_model *m, ry_var **out, const ry_spec *want, const model_tensor *t, const char *name) {
     model_stored *e;
     size_t bytes;
     RY_TRY(stored(m, &e, want, t, 0));
-    ry_spec s = e->spec;
-    if (m->opt.master_f32 || s.dtype == RY_F64) s.dtype = RY_F32;
+    ry_spec s = m->opt.master_f32 || e->spec.dtype == RY_F64 ? *want : e->spec;
     bool same = s.dtype == e->spec.dtype;
     if (same && !m->opt.master_f32 && e->data) {
         RY_TRY(ry_var_wrap(out, m->dev, &s, name, (void *)(uintptr_t)e->data, NULL, NULL));
@@ -121,13 +151,14 @@ static ry_status from_one(ry_model *m, ry_var **out, const ry_spec *want, const 
 }
 
 enum { BLOCK_VALUES = 1 << 20 };
-static ry_status at_random(ry_model *m, ry_var **out, const ry_spec *f32, model_init init, const char *name) {
+static ry_status at_random(ry_model *m, ry_var **out, const ry_spec *f32, model_init init, const model_tensor *t, const char *name) {
     ry_device_info dev;
-    ry_spec as = *f32, *s = &as;
+    ry_spec as = experts_by_rows(&m->cfg, t->role, t->bias, m->opt.weights) ? turned(f32) : *f32, *s = &as;
     size_t bytes;
     const ry_dtype_info *want = ry_dtype_row(m->opt.weights);
     bool blocks = want->kind == RY_KIND_BLOCK, fit = s->rank > 1 && s->dim[s->rank - 1] % want->block == 0;
     if (m->opt.weights && !m->opt.master_f32 && (!blocks || fit)) as.dtype = m->opt.weights;
+    else as = *f32;
     RY_TRY(ry_var_open(out, m->dev, s, name));
     ry_device_describe(m->dev, &dev);
     if (init == INIT_ZEROS || !strcmp(dev.backend, "null")) return RY_OK;
@@ -162,7 +193,7 @@ ry_status model_param(ry_model *m, model_role role, bool bias, int64_t layer, mo
     if (model_has_parts(m->family, role)) t.parts = dim[0];
     if (ry_numel(&s) < 0) RY_FAIL(RY_EFORMAT, "%s of this config is too large", ry_show(&s).s);
     model_name(name, sizeof name, m->family, prefix_of(m->family), &t, -1);
-    ry_status st = !m->source ? at_random(m, &v, &s, init, name) : t.parts ? from_parts(m, &v, &s, &t, name) : from_one(m, &v, &s, &t, name);
+    ry_status st = !m->source ? at_random(m, &v, &s, init, &t, name) : t.parts ? from_parts(m, &v, &s, &t, name) : from_one(m, &v, &s, &t, name);
     ry_var **slot = st == RY_OK ? RY_PUSH(&m->vars) : NULL;
     model_tensor *beside = slot ? RY_PUSH(&m->tensors) : NULL;
     if (!beside) {
@@ -198,6 +229,7 @@ ry_status weights_list(ry_arena *a, const ry_model *m, weights_part *out) {
         for (int64_t k = 0; k < (t->parts ? t->parts : 1); k++, out++) {
             model_name(name, sizeof name, m->family, prefix_of(m->family), t, k);
             *out = (weights_part){.name = ry_arena_strdup(a, name), .var = i, .spec = s, .first = k * ry_count(&s)};
+            if ((out->turned = experts_by_rows(&m->cfg, t->role, t->bias, s.dtype))) out->spec = turned(&s);
             if (!out->name) return RY_ENOMEM;
         }
     }
@@ -267,7 +299,7 @@ static ry_status source(void *ud, size_t i, const void **data) {
     RY_TRY(ry_spec_bytes(&bytes, &to));
     if (!(s->out = ry_mem_alloc(bytes))) return RY_ENOMEM;
     *data = s->out;
-    return convert(s->out, to.dtype, from, spec->dtype, ry_count(&to));
+    return p->turned ? convert_turned(s->out, to.dtype, from, spec->dtype, spec) : convert(s->out, to.dtype, from, spec->dtype, ry_count(&to));
 }
 
 static ry_status save_weights(const ry_model *m, const char *path, ry_dtype t) {

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
 typedef float f8 __attribute__((vector_size(32)));
 typedef int32_t w8 __attribute__((vector_size(32)));
@@ -357,5 +358,19 @@ void blocks_from_f32(void *y, const float *x, ry_dtype t, int64_t n) {
         break;
         BLOCK_FORMATS(SET_CASE)
     default: assert(0); /* not a block format */
+    }
+}
+
+void blocks_from_mxfp4(void *y, const uint8_t *codes, const uint8_t *scales, int64_t n) {
+    typedef uint8_t b8 __attribute__((vector_size(8)));
+    mxfp4_block *b = y;
+    for (int64_t i = 0; i < n / N; i++, b++, codes += sizeof b->q) {
+        b8 low, high, even, odd; /* values 0 .. 15, 16 .. 31 */
+        memcpy(&low, codes, sizeof low);
+        memcpy(&high, codes + sizeof low, sizeof high);
+        even = (low & 15) | (high << 4);
+        odd = (low >> 4) | (high & 0xf0);
+        b->scale = scales[i];
+        for (int k = 0; k < 8; k++) b->q[2 * k] = even[k], b->q[2 * k + 1] = odd[k];
     }
 }

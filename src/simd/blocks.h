@@ -86,4 +86,6 @@ _Static_assert(sizeof(q2_K_block) == 84 && sizeof(q3_K_block) == 110 && sizeof(q
 /* Quantises n values, a multiple of the block. Formats of one rounding (Q4_0 ... Q8_0, MXFP4) give ggml's bits, the others are searched for a
  * small error. Every input gives some block: NaN and infinity too. */
 void blocks_from_f32(void *y, const float *x, ry_dtype t, int64_t n);
+/* MXFP4 whose codes and scales lie apart, byte i of a block with values 2i (low half) and 2i + 1, as blocks. */
+void blocks_from_mxfp4(void *y, const uint8_t *codes, const uint8_t *scales, int64_t n);
 #endif

@@ -215,7 +215,7 @@ static void test_refused(void **state) {
         const char *say;
     } odd[] = {
         {"nonsense", "", RY_EUNSUPPORTED, "model_type 'nonsense' is not known (cohere, "},
-        {"llama", "\"quantization_config\":{\"quant_method\":\"gptq\"},", RY_EUNSUPPORTED, "quantization_config"},
+        {"llama", "\"quantization_config\":{\"quant_method\":\"gptq\"},", RY_EUNSUPPORTED, "quantised by gptq"},
         {"llama", "\"hidden_act\":\"snake\",", RY_EUNSUPPORTED, "hidden_act 'snake'"},
         {"llama", "\"rope_scaling\":{\"rope_type\":\"spiral\"},", RY_EUNSUPPORTED, "rope_type 'spiral'"},
         {"gemma2", "\"use_bidirectional_attention\":true,", RY_EUNSUPPORTED, "use_bidirectional_attention"},
