@@ -37,7 +37,7 @@ static ry_status add_mxfp4(model_source *s, size_t at) {
     const model_stored b = s->at.at[at];
     const int64_t *d = b.spec.dim;
     size_t n = strlen(b.name), keep = n < sizeof tail ? 0 : n - (sizeof tail - 1);
-    if (!keep || strcmp(b.name + keep, tail) != 0 || b.spec.dtype != RY_U8 || b.spec.rank != 4 || d[3] != 16) return RY_OK;
+    if (!keep || strcmp(b.name + keep, tail) != 0 || b.spec.dtype != RY_U8 || b.spec.rank != 4 || d[3] != 16 || d[2] > INT32_MAX) return RY_OK;
     const ry_spec beside = RY_SHAPE(RY_U8, d[0], d[1], d[2]);
     model_stored made = {.type = "MXFP4", .file = b.file, .spec = RY_SHAPE(RY_MXFP4, d[0], d[1], d[2] * BLOCK_PART), .turned = true};
     model_stored *scales = NULL;
