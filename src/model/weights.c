@@ -162,11 +162,11 @@ static ry_status at_random(ry_model *m, ry_var **out, const ry_spec *f32, model_
     RY_TRY(ry_var_open(out, m->dev, s, name));
     ry_device_describe(m->dev, &dev);
     if (init == INIT_ZEROS || !strcmp(dev.backend, "null")) return RY_OK;
-    RY_TRY(ry_spec_bytes(&bytes, f32));
-    float *x = ry_mem_alloc(bytes);
     /* Blocks are for benchmarks, and dear to make: the first million values again and again. */
     int64_t n = ry_count(s), all = n;
     if (as.dtype != RY_F32 && blocks && n > BLOCK_VALUES) n = BLOCK_VALUES;
+    RY_TRY(ry_spec_bytes(&bytes, s));
+    float *x = ry_mem_alloc(bytes > (size_t)n * sizeof *x ? bytes : (size_t)n * sizeof *x);
     ry_status st = x ? RY_OK : RY_ENOMEM;
     if (x && init == INIT_NORMAL) {
         ry_rng_normal(x, n, m->seed, (uint32_t)m->vars.n, 0); /* each parameter has a stream of its own */

@@ -275,7 +275,22 @@ static bool fits(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, 
 TILE(when_128x128, 128, 128, 8, 8, 16, 1, 200)
 TILE(when_64x128, 64, 128, 8, 8, 8, 2, 96)
 TILE(when_64x64, 64, 64, 16, 4, 8, 1, 96)
-static const ry_variant variants[] = {{.name = "128x128", .when = when_128x128, GEMM_KNOBS(128, 128, 8, 8, 16, 1)},
+/* Few rows, a token's: each by itself, weights by sixteen elements. */
+static bool when_few(const ry_node *n, const ry_caps *caps) {
+    enum { FEW = 32, UNIT = 16 };
+    const grouped_args *a = n->args;
+    const ry_value *x = n->src[X], *w = n->src[W];
+    (void)caps;
+    if (n->op != &grouped_matmul_row || !a->w_rows || product_of(a->product) != RY_F32) return false;
+    const ry_dtype_text *t = ry_dtype_row(w->spec.dtype)->wgsl;
+    int64_t k = x->spec.dim[1];
+    return x->spec.dim[0] <= FEW && n->out[0].spec.dtype == RY_F32 && k && k % UNIT == 0 && t && t->load16 && w->stride[2] == 1 && w->stride[1] == k && w->offset % UNIT == 0 &&
+           w->stride[0] % UNIT == 0 && x->stride[1] == 1 && x->stride[0] % 4 == 0 && x->offset % 4 == 0;
+}
+static const ry_variant variants[] = {{.name = "few", .when = when_few, .knobs = {{"LANES", 64}}},
+                                      {.name = "few 128", .when = when_few, .knobs = {{"LANES", 128}}},
+                                      {.name = "few 32", .when = when_few, .knobs = {{"LANES", 32}}},
+                                      {.name = "128x128", .when = when_128x128, GEMM_KNOBS(128, 128, 8, 8, 16, 1)},
                                       {.name = "64x128", .when = when_64x128, GEMM_KNOBS(64, 128, 8, 8, 8, 2)},
                                       {.name = "64x64", .when = when_64x64, GEMM_KNOBS(64, 64, 16, 4, 8, 1)},
                                       {.name = "32x64", GEMM_KNOBS(32, 64, 16, 4, 4, 2)},
@@ -289,6 +304,7 @@ static ry_status launch_grouped(const ry_node *n, const ry_variant *v, ry_launch
     int64_t experts = n->src[OFFSETS]->spec.dim[0] - 1, gx = div_up(columns, gemm_knob(v, "BN")),
             gy = div_up(rows, bm);
     gemm_tile(l, &a, &b);
+    ry_launch_knob_set(l, "FEW", 0);
     ry_launch_knob_set(l, "GROUPED", dw ? 2 : 1);
     ry_launch_knob_set(l, "BATCH", dw);
     ry_launch_knob_set(l, "SPLIT", 0);
@@ -310,7 +326,27 @@ static ry_status launch_grouped(const ry_node *n, const ry_variant *v, ry_launch
     return RY_OK;
 }
 
+static ry_status launch_few(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    enum { THREADS = 128, TWO = 2 };
+    const ry_value *x = n->src[X], *w = n->src[W];
+    const ry_dtype_text *t = ry_dtype_row(w->spec.dtype)->wgsl;
+    int64_t k = x->spec.dim[1], columns = n->out[0].spec.dim[1], each = THREADS / gemm_knob(v, "LANES") * TWO;
+    ry_launch_knob_set(l, "FEW", 1);
+    ry_launch_knob_set(l, "WG", THREADS);
+    ry_launch_knob_set(l, "NEAR", t->near);
+    ry_launch_knob_set(l, "FAR", product_far(t, k));
+    ry_launch_u32(l, "experts", w->spec.dim[0]);
+    ry_launch_u32(l, "n", columns);
+    ry_launch_u32(l, "k", k);
+    ry_launch_u32(l, "x_row", x->stride[0]);
+    ry_launch_u32(l, "w_expert", w->stride[0]);
+    l->vec |= RY_USES_SRC(X);
+    ry_launch_run(l, "main", n->out[0].spec.dim[0] * div_up(columns, each), 0);
+    return RY_OK;
+}
+
 static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
+    if (gemm_knob(v, "LANES")) return launch_few(n, v, l);
     simd_gemm g = shape(n);
     const ry_value *w = n->src[W];
     int64_t rows = n->out[0].spec.dim[0], columns = n->out[0].spec.dim[1];
@@ -332,7 +368,8 @@ static ry_status dw_launch(const ry_node *n, const ry_variant *v, ry_launch *l) 
 
 static const grouped_args by_rows = {.w_rows = true}, q8_rows = {.w_rows = true, .numerics = RY_Q8};
 static const int32_t three[] = {0, 4, 4, 9}, outside[] = {2, 5, 7}, big[] = {0, 200, 210, 210, 300},
-                     one_expert[] = {0, 1}, even[] = {0, 512, 1024, 1536, 2048};
+                     one_expert[] = {0, 1}, even[] = {0, 512, 1024, 1536, 2048}, forty[] = {0, 17, 17, 40},
+                     token[] = {0, 1, 1, 3, 4, 4}, token_of_32[33] = {[3] = 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4};
 #define M2(r, c)                                    \
     {                                               \
         .dtype = RY_F32, .rank = 2, .dim = { r, c } \
@@ -360,6 +397,18 @@ static const ry_sample samples[] = {
      .src = {M2(9, 64), {.dtype = RY_MXFP4, .rank = 3, .dim = {3, 5, 64}}, OFF(4, three)},
      .args = &by_rows,
      .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "many columns and rows, mxfp4",
+     .src = {M2(40, 96), {.dtype = RY_MXFP4, .rank = 3, .dim = {3, 70, 96}}, OFF(4, forty)},
+     .args = &by_rows,
+     .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "a token, bf16",
+     .src = {M2(4, 160), {.dtype = RY_BF16, .rank = 3, .dim = {5, 37, 160}}, OFF(6, token)},
+     .args = &by_rows,
+     .flags = RY_SAMPLE_NO_GRAD},
+    {.name = "a token, mxfp4",
+     .src = {M2(4, 2880), {.dtype = RY_MXFP4, .rank = 3, .dim = {32, 5760, 2880}}, OFF(33, token_of_32)},
+     .args = &by_rows,
+     .flags = RY_SAMPLE_BENCH},
     {.name = "mxfp4 in whole numbers",
      .src = {M2(9, 320), {.dtype = RY_MXFP4, .rank = 3, .dim = {3, 40, 320}}, OFF(4, three)},
      .args = &q8_rows,

@@ -59,13 +59,6 @@ static ry_status lower(ry_graph *g, const ry_node *n, ry_tensor out[]) {
     return ry_graph_ok(g) ? RY_OK : ry_graph_status(g);
 }
 
-/* Floats: neighbours read neighbours, as far as K lets units be cut. */
-static int far_of(const ry_dtype_text *t, int64_t k) {
-    int far = t->far;
-    for (far = far ? far : 8; !t->far && far < 256 && k % (4 * far) == 0;) far *= 2;
-    return far;
-}
-
 static int rows_knob(const ry_node *n) {
     int64_t m = rows_of(n);
     return m <= 1 ? 1 : m <= 2 ? 2 : m <= 4 ? 4 : 8;
@@ -109,7 +102,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
         snprintf(name, sizeof name, "NEAR%d", i);
         ry_launch_knob_set(l, name, t ? t->near : 0);
         snprintf(name, sizeof name, "FAR%d", i);
-        ry_launch_knob_set(l, name, t ? far_of(t, k) : 0);
+        ry_launch_knob_set(l, name, t ? product_far(t, k) : 0);
         if (!t) continue;
         snprintf(name, sizeof name, "n%d", i);
         ry_launch_u32(l, name, rows);

@@ -46,4 +46,10 @@ static inline const void *product_at(const void *data, ry_dtype t, int64_t i) {
 bool product_is_linear(const ry_node *n);
 
 static inline size_t product_align(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+/* How far apart a kernel reads a weight's units of sixteen (ry_dtype_text.load16). Floats: neighbours read neighbours, as far as K lets units be cut. */
+static inline int product_far(const ry_dtype_text *t, int64_t k) {
+    int far = t->far ? t->far : 8;
+    while (!t->far && far < 256 && k % (4 * far) == 0) far *= 2;
+    return far;
+}
 #endif
