@@ -256,14 +256,13 @@ static int run(const app_verb *v, int argc, char **argv) {
         {"--load", OPT_TEXT, &a.history, "FILE", "goes on with a conversation that /save kept", NULL},
         {"--template,--chat-template-file", OPT_TEXT, &a.template, "FILE", "a chat template instead of the model's own", NULL},
         {"--var", OPT_TEXTS, &a.vars, "NAME=JSON", "a variable of the template (enable_thinking=false); repeatable", NULL},
-        {"--n-predict,-n,--max-tokens,--predict", OPT_INT, &a.n, "N", "tokens of an answer at most (0: to the end of the context)", NULL},
+        {"--n-predict,-n,--max-tokens,--predict", OPT_INT | OPT_FROM_0, &a.n, "N", "tokens of an answer at most (0: to the end of the context)", NULL},
         APP_SAMPLING_OPTIONS(a.sampling),
         APP_COMMON_OPTIONS(a.common), {0}};
     int code;
     if (!app_parse(v, o, argc, argv, NULL, 0, &code)) return code;
     if (!a.speaker.model) return app_usage(v, "give -m MODEL");
     if (a.n == -1) a.n = 0; /* as in run */
-    if (a.n < 0 || a.speaker.ctx < 0 || a.common.seed < 0) return app_usage(v, "-n, --ctx-size and --seed must not be negative");
     ry_status st = work(&a);
     code = st == RY_OK ? APP_OK : app_fail(st);
     ry_chat_close(a.chat);

@@ -217,7 +217,7 @@ static int run(const app_verb *v, int argc, char **argv) {
     const app_option o[] = {{"--text", OPT_TEXT, &file, "FILE", "text to learn (default: this project's sources and documents)", NULL},
                             {"--out,-o", OPT_TEXT, &out, "OUT", "folder of the run (rusty-demo)", NULL},
                             {"--model,-m", OPT_TEXT, &model, "FILE", "a real model that answers two questions at the end", NULL},
-                            {"--seconds", OPT_REAL, &seconds, "N", "about how long to train (60)", NULL},
+                            {"--seconds", OPT_REAL | OPT_ABOVE_0, &seconds, "N", "about how long to train (60)", NULL},
                             APP_COMMON_OPTIONS(c), {0}};
     int code;
     if (!app_parse(v, o, argc, argv, NULL, 0, &code)) return code;

@@ -222,13 +222,13 @@ static int run_bench(const app_verb *v, int argc, char **argv) {
         {"--dtype", OPT_DTYPE, &dtype, "T", "f32, bf16, f16; lm: also q8_0, q4_K and the other blocks (f32)", NULL},
         {"--layout", OPT_TEXT, &layout, "L", "NN, NT, TN (NN)", NULL},
         {"--ops", OPT_TEXT, &filter, "NAME", "only operators whose name begins so", NULL},
-        {"--rows", OPT_INT, &rows, "N", "ops: N times the rows of each sample (1)", NULL},
+        {"--rows", OPT_INT | OPT_FROM_1, &rows, "N", "ops: N times the rows of each sample (1)", NULL},
         {"--model,-m", OPT_TEXT, &model, "PATH", "train, lm: a model's folder, or its config (YAML or JSON) for random weights", NULL},
-        {"--batch,-b", OPT_INT, &batch, "N", "train: rows of a batch (1)", NULL},
-        {"--seq-len", OPT_INT, &len, "N", "train: tokens of a row (256)", NULL},
-        {"--steps", OPT_INT, &steps, "N", "train: steps that are timed (10)", NULL},
-        {"--prompt,-p", OPT_INT, &prompt, "N", "lm: tokens of the prompt (512)", NULL},
-        {"--generate,-n", OPT_INT, &generate, "N", "lm: tokens generated (128)", NULL},
+        {"--batch,-b", OPT_INT | OPT_FROM_1, &batch, "N", "train: rows of a batch (1)", NULL},
+        {"--seq-len", OPT_INT | OPT_FROM_1, &len, "N", "train: tokens of a row (256)", NULL},
+        {"--steps", OPT_INT | OPT_FROM_1, &steps, "N", "train: steps that are timed (10)", NULL},
+        {"--prompt,-p", OPT_INT | OPT_FROM_0, &prompt, "N", "lm: tokens of the prompt (512)", NULL},
+        {"--generate,-n", OPT_INT | OPT_FROM_0, &generate, "N", "lm: tokens generated (128)", NULL},
         APP_COMMON_OPTIONS(c), {0}};
     int code;
     int64_t sizes[3 * 32];

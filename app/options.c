@@ -22,10 +22,17 @@ static const app_option *find(const app_option *o, const char *name, size_t n) {
     return NULL;
 }
 
-static ry_status set(const app_option *o, const char *name, const char *value) {
+static ry_status in_range(const app_option *o, const char *name, const char *value, double v) {
+    bool low = o->kind & OPT_FROM_0 ? v < 0 : o->kind & OPT_FROM_1 ? v < 1 : o->kind & OPT_ABOVE_0 ? v <= 0 : false;
+    if (!low && !(o->kind & OPT_TO_1 && v > 1)) return RY_OK;
+    RY_FAIL(RY_EARG, "%s must be %s%s, it is %s", name, o->kind & OPT_ABOVE_0 ? "above 0" : o->kind & OPT_FROM_1 ? "at least 1" : "at least 0",
+            o->kind & OPT_TO_1 ? " and at most 1" : "", value);
+}
+
+ry_status app_set(const app_option *o, const char *name, const char *value) {
     char *end;
     errno = 0;
-    switch (o->kind) {
+    switch (o->kind & OPT_KINDS) {
     case OPT_FLAG:
         if (!strcmp(value, "true") || !strcmp(value, "yes")) *(bool *)o->to = true;
         else if (!strcmp(value, "false") || !strcmp(value, "no")) *(bool *)o->to = false;
@@ -34,12 +41,14 @@ static ry_status set(const app_option *o, const char *name, const char *value) {
     case OPT_INT: {
         long long v = strtoll(value, &end, 10);
         if (*end || end == value || errno) RY_FAIL(RY_EARG, "%s needs a whole number, not '%s'", name, value);
+        RY_TRY(in_range(o, name, value, (double)v));
         *(int64_t *)o->to = v;
         break;
     }
     case OPT_REAL: {
         double v = strtod(value, &end);
         if (*end || end == value || !isfinite(v)) RY_FAIL(RY_EARG, "%s needs a number, not '%s'", name, value);
+        RY_TRY(in_range(o, name, value, v));
         *(double *)o->to = v;
         break;
     }
@@ -91,7 +100,7 @@ static ry_status from_file(void *ud, const char *key, const char *value) {
     if (!copy) return RY_ENOMEM;
     strcpy(copy, value);
     kept.at[kept.n++] = copy;
-    return set(o, name, copy);
+    return app_set(o, name, copy);
 }
 
 static void free_kept(void) {
@@ -160,7 +169,7 @@ bool app_parse(const app_verb *v, const app_option *o, int argc, char **argv, co
             }
             value = argv[++i];
         }
-        if (set(x, a, value) != RY_OK) return wrong(code, v, ry_message());
+        if (app_set(x, a, value) != RY_OK) return wrong(code, v, ry_message());
     }
     return true;
 }
@@ -170,13 +179,13 @@ char *app_settings_text(const app_verb *v, const app_option *o) {
     ry_text_printf(&t, "# rusty %s -c FILE\n", v->name);
     for (; o->kind; o++) {
         const char *name = o->names + 2;
-        int n = (int)strcspn(name, ",");
+        int n = (int)strcspn(name, ","), kind = o->kind & OPT_KINDS;
         if (strncmp(o->names, "--", 2)) continue;
-        if (o->kind == OPT_FLAG && *(bool *)o->to) ry_text_printf(&t, "%.*s: true\n", n, name);
-        else if (o->kind == OPT_INT && *(int64_t *)o->to) ry_text_printf(&t, "%.*s: %lld\n", n, name, (long long)*(int64_t *)o->to);
-        else if (o->kind == OPT_REAL && (o->given ? *o->given : *(double *)o->to != 0) && !isnan(*(double *)o->to)) ry_text_printf(&t, "%.*s: %.9g\n", n, name, *(double *)o->to);
-        else if (o->kind == OPT_DTYPE && *(ry_dtype *)o->to) ry_text_printf(&t, "%.*s: %s\n", n, name, ry_dtype_name(*(ry_dtype *)o->to));
-        else if (o->kind == OPT_TEXT && *(const char **)o->to) {
+        if (kind == OPT_FLAG && *(bool *)o->to) ry_text_printf(&t, "%.*s: true\n", n, name);
+        else if (kind == OPT_INT && *(int64_t *)o->to) ry_text_printf(&t, "%.*s: %lld\n", n, name, (long long)*(int64_t *)o->to);
+        else if (kind == OPT_REAL && (o->given ? *o->given : *(double *)o->to != 0) && !isnan(*(double *)o->to)) ry_text_printf(&t, "%.*s: %.9g\n", n, name, *(double *)o->to);
+        else if (kind == OPT_DTYPE && *(ry_dtype *)o->to) ry_text_printf(&t, "%.*s: %s\n", n, name, ry_dtype_name(*(ry_dtype *)o->to));
+        else if (kind == OPT_TEXT && *(const char **)o->to) {
             ry_text_printf(&t, "%.*s: ", n, name);
             ry_text_json(&t, *(const char **)o->to, strlen(*(const char **)o->to));
             ry_text_puts(&t, "\n");

@@ -16,7 +16,7 @@ static int run(const app_verb *v, int argc, char **argv) {
     bool json = false;
     const app_option o[] = {{"--revision", OPT_TEXT, &revision, "R", "branch, tag or commit (main)", NULL},
                             {"--include", OPT_TEXT, &include, "'*Q4_K_M*'", "only files of these names; several joined by commas", NULL},
-                            {"--patience", OPT_REAL, &patience, "S", "seconds without a byte until it tries again (30)", NULL},
+                            {"--patience", OPT_REAL | OPT_ABOVE_0, &patience, "S", "seconds without a byte until it tries again (30)", NULL},
                             {"--json", OPT_FLAG, &json, NULL, "JSON Lines on stdout", NULL}, {0}};
     int code;
     if (!app_parse(v, o, argc, argv, &repo, 1, &code)) return code;

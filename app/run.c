@@ -156,10 +156,10 @@ static int run(const app_verb *v, int argc, char **argv) {
         APP_COMMON_OPTIONS(a.common), {0}};
     int code;
     if (!app_parse(v, o, argc, argv, NULL, 0, &code)) return code;
+    if (a.n < -1) return app_usage(v, "-n must be at least -1, it is %lld", (long long)a.n);
     if (!a.speaker.model) return app_usage(v, "give -m MODEL");
     if ((a.prompt != NULL) + (a.file != NULL) + (a.ids != NULL) > 1) return app_usage(v, "give one of -p TEXT, -f FILE and --ids 1,2,3");
     if (!a.prompt && !a.file && !a.ids && app_tty(stdin)) return app_usage(v, "give -p TEXT, -f FILE or --ids 1,2,3");
-    if (a.n < -1 || a.speaker.ctx < 0 || a.common.seed < 0) return app_usage(v, "-n (but for -1), --ctx-size and --seed must not be negative");
     if (a.logits_out && a.prompt_cache) return app_usage(v, "--logits-out computes the whole prompt: give it without --prompt-cache");
     ry_status st = work(&a);
     code = st == RY_OK ? APP_OK : app_fail(st);

@@ -21,7 +21,7 @@ static ry_status parse_bias(const char *s, ry_token_bias *out) {
     return RY_OK;
 }
 
-static double real_at(const app_option *o) { return o->kind == OPT_INT ? (double)*(int64_t *)o->to : *(double *)o->to; }
+static double real_at(const app_option *o) { return (o->kind & OPT_KINDS) == OPT_INT ? (double)*(int64_t *)o->to : *(double *)o->to; }
 
 ry_status app_sampling_of(app_sampling *a, const ry_sampling *base, int64_t seed) {
     const app_option mine[] = {APP_SAMPLING_OPTIONS(*a), {0}};
@@ -29,7 +29,7 @@ ry_status app_sampling_of(app_sampling *a, const ry_sampling *base, int64_t seed
     const app_option theirs[] = {APP_SAMPLING_OPTIONS(from), {0}};
     for (int i = 0; mine[i].kind; i++) {
         if (!mine[i].given || *mine[i].given) continue;
-        if (mine[i].kind == OPT_INT) *(int64_t *)mine[i].to = *(int64_t *)theirs[i].to;
+        if ((mine[i].kind & OPT_KINDS) == OPT_INT) *(int64_t *)mine[i].to = *(int64_t *)theirs[i].to;
         else *(double *)mine[i].to = *(double *)theirs[i].to;
     }
     for (int i = 0; i < a->bias.n; i++) RY_TRY(parse_bias(a->bias.at[i], &a->biases[i]));
@@ -41,15 +41,13 @@ ry_status app_sampling_of(app_sampling *a, const ry_sampling *base, int64_t seed
 ry_status app_sampling_set(app_sampling *a, const char *name, const char *value) {
     const app_option o[] = {APP_SAMPLING_OPTIONS(*a), {0}};
     size_t n = strlen(name);
-    char *end;
     for (int i = 0; o[i].kind; i++) {
         const char *first = o[i].names + 2;
         if (!o[i].given || strlen(first) < n || strncmp(first, name, n) != 0 || (first[n] && first[n] != ',')) continue;
-        double v = strtod(value, &end);
-        if (end == value || *end || !isfinite(v) || v < -1e6 || v > 1e6) RY_FAIL(RY_EARG, "%s needs a number, not '%s'", name, value);
-        if (o[i].kind == OPT_INT) *(int64_t *)o[i].to = (int64_t)v;
-        else *(double *)o[i].to = v;
-        return RY_OK;
+        bool given = *o[i].given;
+        ry_status st = app_set(&o[i], name, value);
+        *o[i].given = given; /* a later change is none of the command's */
+        return st;
     }
     RY_FAIL(RY_ENOENT, "there is no parameter %s", name);
 }
@@ -74,6 +72,18 @@ static ry_status cache_dtype(const char *name, ry_dtype *out) {
     return !name || *out ? RY_OK : ry_fail(RY_EARG, "--cache-type is f32, f16, bf16 or q8_0, not '%s'", name);
 }
 
+ry_status app_no_tokenizer(ry_status st, const char *model, const char *advice) {
+    char why[600];
+    ry_device *d;
+    ry_model *m;
+    snprintf(why, sizeof why, "%s%s", ry_message(), advice);
+    if (ry_device_open(&d, "null", NULL) != RY_OK) return st;
+    ry_status opened = ry_model_open(&m, d, model, NULL);
+    if (opened == RY_OK) ry_model_close(m);
+    ry_device_close(d);
+    return opened == RY_EFORMAT || opened == RY_ENOENT ? opened : ry_fail(st, "%s", why);
+}
+
 ry_status app_speaker_open(app_speaker *a, const app_common *c, bool needs_text, ry_numerics otherwise) {
     ry_numerics numerics;
     ry_dtype t;
@@ -82,8 +92,8 @@ ry_status app_speaker_open(app_speaker *a, const app_common *c, bool needs_text,
     RY_TRY(ry_model_path(&a->path, a->model));
     if (a->draft) RY_TRY(ry_model_path(&a->draft_path, a->draft));
     ry_status st = ry_tokenizer_open(&a->tokenizer, a->path);
-    if (st == RY_ENOENT && needs_text) return ry_fail(st, "%s (give the prompt as --ids)", ry_message());
-    if (st != RY_OK && (needs_text || (st != RY_ENOENT && st != RY_EUNSUPPORTED))) return st;
+    if (st != RY_OK && (needs_text || (st != RY_ENOENT && st != RY_EUNSUPPORTED)))
+        return app_no_tokenizer(st, a->path, st == RY_ENOENT ? " (give the prompt as --ids)" : "");
     RY_TRY(app_device(&a->device, c));
     const ry_model_options o = {.precision = c->precision, .numerics = numerics, .profile = c->profile};
     RY_TRY(ry_model_open(&a->m, a->device, a->path, &o));

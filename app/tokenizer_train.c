@@ -45,10 +45,10 @@ static int run_tokenizer(const app_verb *v, int argc, char **argv) {
     const app_option options[] = {
         {"--data", OPT_TEXT, &data, "FILE...", "UTF-8 text, one or more files", NULL},
         {"--out,-o", OPT_TEXT, &out_path, "FILE", "tokenizer.json to write, or a folder for it", NULL},
-        {"--vocab,--vocab-size", OPT_INT, &o.vocab, "N", "entries, special tokens and the 256 bytes included (4096)", NULL},
+        {"--vocab,--vocab-size", OPT_INT | OPT_FROM_1, &o.vocab, "N", "entries, special tokens and the 256 bytes included (4096)", NULL},
         {"--special", OPT_TEXT, &special, "A,B", "special tokens, which get the first ids", NULL},
         {"--pattern", OPT_TEXT, &pattern, "REGEX", "what text is cut into first (default: GPT-2's)", NULL},
-        {"--min-count", OPT_INT, &o.min_count, "N", "no merge of a pair that is rarer (1)", NULL},
+        {"--min-count", OPT_INT | OPT_FROM_1, &o.min_count, "N", "no merge of a pair that is rarer (1)", NULL},
         {"--json", OPT_FLAG, &json, NULL, "the result as a line of JSON on stdout", NULL},
         {0}};
     int code, n = 0;

@@ -17,30 +17,30 @@ typedef struct args {
     bool lr_given, clip_given, decay_given;
 } args;
 
-#define MODEL_OPTIONS(a)                                                                                                      \
-    {"--model,-m", OPT_TEXT, &(a).model, "FOLDER", "a model: config.json and model.safetensors", NULL},                      \
+#define MODEL_OPTIONS(a)                                                                                                       \
+    {"--model,-m", OPT_TEXT, &(a).model, "FOLDER", "a model: config.json and model.safetensors", NULL},                        \
     {"--config", OPT_TEXT, &(a).config, "FILE", "a new model of this shape: keys of a Llama config.json, YAML or JSON", NULL}, \
-    {"--data", OPT_TEXT, &(a).data, "FILE", "text, or safetensors with input_ids [N,T] and maybe labels", NULL},             \
-    {"--tokenizer", OPT_TEXT, &(a).tokenizer, "KIND", "bytes, chars, or a folder with tokenizer.json (the model's)", NULL},  \
-    {"--seq-len", OPT_INT, &(a).seq_len, "T", "tokens a row (text 256; safetensors: whole rows)", NULL}
+    {"--data", OPT_TEXT, &(a).data, "FILE", "text, or safetensors with input_ids [N,T] and maybe labels", NULL},               \
+    {"--tokenizer", OPT_TEXT, &(a).tokenizer, "KIND", "bytes, chars, or a folder with tokenizer.json (the model's)", NULL},    \
+    {"--seq-len", OPT_INT | OPT_FROM_1, &(a).seq_len, "T", "tokens a row (text 256; safetensors: whole rows)", NULL}
 
-#define TRAIN_OPTIONS(a)                                                                                                       \
-    {"--type,--fine-tune-type", OPT_TEXT, &(a).type, "KIND", "full (the only one yet)", NULL},                                \
-    {"--batch-size,-b", OPT_INT, &(a).t.batch_size, "B", "rows a micro-batch (1)", NULL},                                     \
-    {"--grad-accum,--grad-accumulation-steps", OPT_INT, &(a).t.grad_accum, "N", "micro-batches a step (1)", NULL},            \
-    {"--iters", OPT_INT, &(a).t.iters, "N", "optimiser steps (default: by --epochs)", NULL},                                  \
-    {"--epochs", OPT_INT, &(a).t.epochs, "N", "times through the data (1)", NULL},                                            \
-    {"--lr,--learning-rate", OPT_REAL, &(a).lr, "X", "learning rate (1e-3)", &(a).lr_given},                                  \
-    {"--schedule", OPT_TEXT, &(a).t.schedule, "S", "cosine, linear, constant (cosine)", NULL},                               \
-    {"--warmup", OPT_INT, &(a).t.warmup, "N", "steps of warm-up from rate 0 (0)", NULL},                                      \
-    {"--clip", OPT_REAL, &(a).clip, "X", "largest gradient norm; 0: none (1)", &(a).clip_given},                              \
-    {"--optimizer", OPT_TEXT, &(a).t.optimizer, "O", "adamw, sgd (adamw)", NULL},                                             \
-    {"--beta1", OPT_REAL, &(a).t.beta1, "X", "(0.9)", NULL},                                                                  \
-    {"--beta2", OPT_REAL, &(a).t.beta2, "X", "(0.999)", NULL},                                                                \
-    {"--eps", OPT_REAL, &(a).t.eps, "X", "(1e-8)", NULL},                                                                     \
-    {"--momentum", OPT_REAL, &(a).t.momentum, "X", "of sgd (0)", NULL},                                                       \
-    {"--weight-decay", OPT_REAL, &(a).weight_decay, "X", "decoupled (0.01)", &(a).decay_given},                               \
-    {"--decay", OPT_TEXT, &(a).decay, "WHAT", "matrices or all (matrices)", NULL},                                            \
+#define TRAIN_OPTIONS(a)                                                                                                        \
+    {"--type,--fine-tune-type", OPT_TEXT, &(a).type, "KIND", "full (the only one yet)", NULL},                                  \
+    {"--batch-size,-b", OPT_INT | OPT_FROM_1, &(a).t.batch_size, "B", "rows a micro-batch (1)", NULL},                          \
+    {"--grad-accum,--grad-accumulation-steps", OPT_INT | OPT_FROM_1, &(a).t.grad_accum, "N", "micro-batches a step (1)", NULL}, \
+    {"--iters", OPT_INT | OPT_FROM_1, &(a).t.iters, "N", "optimiser steps (default: by --epochs)", NULL},                       \
+    {"--epochs", OPT_INT | OPT_FROM_1, &(a).t.epochs, "N", "times through the data (1)", NULL},                                 \
+    {"--lr,--learning-rate", OPT_REAL | OPT_ABOVE_0, &(a).lr, "X", "learning rate (1e-3)", &(a).lr_given},                      \
+    {"--schedule", OPT_TEXT, &(a).t.schedule, "S", "cosine, linear, constant (cosine)", NULL},                                  \
+    {"--warmup", OPT_INT | OPT_FROM_0, &(a).t.warmup, "N", "steps of warm-up from rate 0 (0)", NULL},                           \
+    {"--clip", OPT_REAL | OPT_FROM_0, &(a).clip, "X", "largest gradient norm; 0: none (1)", &(a).clip_given},                   \
+    {"--optimizer", OPT_TEXT, &(a).t.optimizer, "O", "adamw, sgd (adamw)", NULL},                                               \
+    {"--beta1", OPT_REAL | OPT_ABOVE_0 | OPT_TO_1, &(a).t.beta1, "X", "(0.9)", NULL},                                           \
+    {"--beta2", OPT_REAL | OPT_ABOVE_0 | OPT_TO_1, &(a).t.beta2, "X", "(0.999)", NULL},                                         \
+    {"--eps", OPT_REAL | OPT_ABOVE_0, &(a).t.eps, "X", "(1e-8)", NULL},                                                         \
+    {"--momentum", OPT_REAL | OPT_FROM_0, &(a).t.momentum, "X", "of sgd (0)", NULL},                                            \
+    {"--weight-decay", OPT_REAL | OPT_FROM_0, &(a).weight_decay, "X", "decoupled (0.01)", &(a).decay_given},                    \
+    {"--decay", OPT_TEXT, &(a).decay, "WHAT", "matrices or all (matrices)", NULL},                                              \
     {"--grad-checkpoint", OPT_TEXT, &(a).grad_checkpoint, "HOW", "none, block, full: recompute in the backward pass (none)", NULL}
 
 static bool is(const char *s, const char *what) { return s && !strcmp(s, what); }
@@ -49,7 +49,6 @@ static ry_status settle(args *a) {
     ry_train_options *t = &a->t;
     if (a->type && strcmp(a->type, "full"))
         RY_FAIL(RY_EUNSUPPORTED, "--type %s: this version trains all weights (--type full)", a->type);
-    if (a->lr_given && !(a->lr > 0)) RY_FAIL(RY_EARG, "--lr must be above 0");
     t->lr = a->lr;
     t->clip = a->clip_given ? (a->clip > 0 ? a->clip : -1) : 0;
     t->weight_decay = a->decay_given ? (a->weight_decay > 0 ? a->weight_decay : -1) : 0;
@@ -61,7 +60,6 @@ static ry_status settle(args *a) {
     if (a->loss_norm && !is(a->loss_norm, "tokens") && !is(a->loss_norm, "micro-batch"))
         RY_FAIL(RY_EARG, "--loss-norm is tokens or micro-batch, not '%s'", a->loss_norm);
     t->loss_norm_micro_batch = is(a->loss_norm, "micro-batch");
-    if (a->common.seed < 0) RY_FAIL(RY_EARG, "--seed must not be negative");
     t->seed = (uint64_t)a->common.seed;
     t->debug_nan = a->common.debug_nan;
     t->profile = a->common.profile;
@@ -82,7 +80,8 @@ static ry_status find_tokenizer(const args *a, ry_tokenizer **out) {
     if (a->tokenizer) return app_tokenizer(out, a->tokenizer, a->data);
     if (a->model) {
         ry_status st = ry_tokenizer_open(out, a->model);
-        return (st == RY_ENOENT || st == RY_EUNSUPPORTED) && is_tensors(a->data) ? RY_OK : st;
+        if (st == RY_OK || ((st == RY_ENOENT || st == RY_EUNSUPPORTED) && is_tensors(a->data))) return RY_OK;
+        return app_no_tokenizer(st, a->model, "");
     }
     if (is_tensors(a->data)) return RY_OK;
     return ry_tokenizer_bytes(out);
@@ -130,11 +129,11 @@ static int run_train(const app_verb *v, int argc, char **argv) {
         {"--out,-o,--adapter-path", OPT_TEXT, &a.out, "OUT", "folder of the run", NULL},
         {"--eval-data", OPT_TEXT, &a.eval_data, "FILE", "data to evaluate on", NULL},
         {"--hold-out", OPT_REAL, &a.hold_out, "X", "share of a text kept for evaluation (0.1 with --eval-every)", NULL},
-        {"--eval-every,--steps-per-eval", OPT_INT, &a.t.eval_every, "N", "steps between evaluations (never)", NULL},
-        {"--sample-every", OPT_INT, &a.t.sample_every, "N", "steps between samples of text (never)", NULL},
+        {"--eval-every,--steps-per-eval", OPT_INT | OPT_FROM_0, &a.t.eval_every, "N", "steps between evaluations (never)", NULL},
+        {"--sample-every", OPT_INT | OPT_FROM_0, &a.t.sample_every, "N", "steps between samples of text (never)", NULL},
         {"--sample-prompt", OPT_TEXT, &a.t.sample_prompt, "TEXT", "what they begin with", NULL},
-        {"--save-every", OPT_INT, &a.t.save_every, "N", "steps between checkpoints (only at the end and on a signal)", NULL},
-        {"--keep", OPT_INT, &a.t.keep, "N", "checkpoints to keep (2)", NULL},
+        {"--save-every", OPT_INT | OPT_FROM_0, &a.t.save_every, "N", "steps between checkpoints (only at the end and on a signal)", NULL},
+        {"--keep", OPT_INT | OPT_FROM_1, &a.t.keep, "N", "checkpoints to keep (2)", NULL},
         {"--resume", OPT_TEXT, &a.t.resume, "auto|PATH", "go on from a checkpoint", NULL},
         {"--overwrite", OPT_FLAG, &a.overwrite, NULL, "remove the run that OUT holds", NULL},
         {"--no-shuffle", OPT_FLAG, &a.no_shuffle, NULL, "rows in file order", NULL},
@@ -200,8 +199,8 @@ static int run_eval(const app_verb *v, int argc, char **argv) {
     args a = {0};
     const app_option o[] = {
         MODEL_OPTIONS(a), APP_COMMON_OPTIONS(a.common),
-        {"--batch-size,-b", OPT_INT, &a.t.batch_size, "B", "rows at a time (1)", NULL},
-        {"--stride", OPT_INT, &a.stride, "N", "tokens between windows of text (seq-len)", NULL},
+        {"--batch-size,-b", OPT_INT | OPT_FROM_1, &a.t.batch_size, "B", "rows at a time (1)", NULL},
+        {"--stride", OPT_INT | OPT_FROM_1, &a.stride, "N", "tokens between windows of text (seq-len)", NULL},
         {"--hold-out", OPT_REAL, &a.hold_out, "X", "only this last share of a text", NULL},
         {"--per-sample", OPT_FLAG, &a.per_sample, NULL, "one line a row", NULL},
         {0}};

@@ -34,11 +34,11 @@ static ry_status reserve(gen_sampler *s, int64_t n) {
 
 static ry_status check(const gen_scores *x, const ry_sampling *o) {
     if (x->n < 1) RY_FAIL(RY_EARG, "nothing to sample from");
-    const double *const shares[] = {&o->min_p, &o->epsilon_cutoff, &o->eta_cutoff};
-    static const char *const names[] = {"min-p", "epsilon cutoff", "eta cutoff"};
-    for (int i = 0; i < 3; i++)
+    const double *const shares[] = {&o->min_p, &o->epsilon_cutoff, &o->eta_cutoff, &o->top_p, &o->typical_p};
+    static const char *const names[] = {"min-p", "epsilon cutoff", "eta cutoff", "top-p", "typical-p"};
+    for (int i = 0; i < 5; i++)
         if (!(*shares[i] >= 0 && *shares[i] <= 1)) RY_FAIL(RY_EARG, "%s is %g, it must be between 0 and 1", names[i], *shares[i]);
-    if (!(o->temp >= 0 && o->top_p >= 0 && o->typical_p >= 0)) RY_FAIL(RY_EARG, "temperature, top-p and typical-p must not be negative");
+    if (!(o->temp >= 0)) RY_FAIL(RY_EARG, "the temperature must not be negative");
     if (!(o->repetition_penalty >= 0) || !isfinite(o->presence_penalty) || !isfinite(o->frequency_penalty))
         RY_FAIL(RY_EARG, "penalties must be finite, the repetition penalty above 0");
     if (o->top_k < 0 || o->penalty_window < 0 || o->no_repeat_ngram < 0)

@@ -140,24 +140,33 @@ static bool count_gguf(void *ud, const char *name) {
     return true;
 }
 
+/* A folder of GGUF files only, the one that is here: *inside, NULL where it is another folder. */
+static ry_status only_gguf(char **inside, const char *folder, const char *shown) {
+    static const char *const others[] = {"config.json", "tokenizer.json"};
+    gguf_names g = {.n = 0};
+    *inside = NULL;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char *path = os_join(folder, others[i]);
+        if (!path) return RY_ENOMEM;
+        bool here = os_kind(path) == OS_FILE;
+        ry_mem_free(path);
+        if (here) return RY_OK;
+    }
+    RY_TRY(os_list(folder, count_gguf, &g));
+    if (g.n > 1) RY_FAIL(RY_EARG, "%s holds %d GGUF files: give the path of one, such as %s/%s", shown, g.n, folder, g.found);
+    return !g.n || (*inside = os_join(folder, g.found)) ? RY_OK : RY_ENOMEM;
+}
+
 ry_status ry_model_path(char **out, const char *model) {
     if (!out || !model) RY_FAIL(RY_EARG, "ry_model_path: out and model must be given");
-    char *snapshot;
-    if (os_kind(model) != OS_NOTHING) return (*out = format("%s", model)) ? RY_OK : RY_ENOMEM;
-    if (!hub_is_repo(model)) RY_FAIL(RY_ENOENT, "%s: there is no such file or folder", model);
-    RY_TRY(hub_snapshot(&snapshot, model, "main"));
-    /* A repository of GGUF files only: the one that is here. */
-    char *config = os_join(snapshot, "config.json"), *inside = NULL;
-    gguf_names g = {.n = 0};
-    ry_status st = config ? RY_OK : RY_ENOMEM;
-    if (st == RY_OK && os_kind(config) != OS_FILE) {
-        st = os_list(snapshot, count_gguf, &g);
-        if (st == RY_OK && g.n > 1) st = ry_fail(RY_EARG, "%s holds %d GGUF files: give the path of one, such as %s/%s", model, g.n, snapshot, g.found);
-        if (st == RY_OK && g.n == 1 && !(inside = os_join(snapshot, g.found))) st = RY_ENOMEM;
-    }
-    ry_mem_free(config);
-    if (st != RY_OK || inside) ry_mem_free(snapshot);
-    if (st == RY_OK) *out = inside ? inside : snapshot;
+    char *folder, *inside = NULL;
+    int kind = os_kind(model);
+    if (kind == OS_NOTHING && !hub_is_repo(model)) RY_FAIL(RY_ENOENT, "%s: there is no such file or folder", model);
+    if (kind == OS_NOTHING) RY_TRY(hub_snapshot(&folder, model, "main"));
+    else if (!(folder = format("%s", model))) return RY_ENOMEM;
+    ry_status st = kind == OS_NOTHING || kind == OS_FOLDER ? only_gguf(&inside, folder, model) : RY_OK;
+    if (st != RY_OK || inside) ry_mem_free(folder);
+    if (st == RY_OK) *out = inside ? inside : folder;
     return st;
 }
 

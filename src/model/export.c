@@ -34,6 +34,7 @@ typedef struct exporter {
     void *raw, *made;
     size_t fallbacks;
     const char *first_fallback;
+    char no_tokenizer[512]; /* why there is none; told when all is written */
     /* of the tensor that is being made */
     const export_tensor *now;
     const ry_named_data *now_out;
@@ -286,8 +287,6 @@ static ry_status template_of(char **text, const char *model) {
     return st;
 }
 
-static void no_tokenizer(const char *what) { ry_log_line(RY_LOG_WARN, "%s; the %s gets no tokenizer", ry_message(), what); }
-
 /* What a GGUF file says of its tokenizer and of itself. */
 static ry_status put_from_gguf(gguf_meta *meta, const char *model) {
     static const char *const ours[] = {"general.architecture", "general.type", "general.file_type", "general.quantization_version", "general.alignment"};
@@ -304,7 +303,8 @@ static ry_status put_from_gguf(gguf_meta *meta, const char *model) {
 }
 
 /* The tokenizer of the model; a model without one keeps its end tokens. */
-static ry_status put_tokenizer(gguf_meta *meta, const ry_model *m, const char *model) {
+static ry_status put_tokenizer(gguf_meta *meta, exporter *x, const char *model) {
+    const ry_model *m = x->m;
     ry_tokenizer *t = NULL;
     char *template = NULL;
     if (os_kind(model) != OS_FOLDER) return put_from_gguf(meta, model);
@@ -317,7 +317,7 @@ static ry_status put_tokenizer(gguf_meta *meta, const ry_model *m, const char *m
         return st;
     }
     if (st == RY_ENOMEM) return st;
-    no_tokenizer("GGUF file");
+    snprintf(x->no_tokenizer, sizeof x->no_tokenizer, "%s", ry_message());
     gguf_put_text(meta, "tokenizer.ggml.model", "none", 4);
     if (m->cfg.n_end) gguf_put_u32(meta, "tokenizer.ggml.eos_token_id", (uint32_t)m->cfg.end[0]);
     if (m->cfg.n_end > 1) gguf_put_u32(meta, "tokenizer.ggml.eot_token_id", (uint32_t)m->cfg.end[1]);
@@ -334,7 +334,7 @@ static ry_status write_gguf(exporter *x, const char *model, const char *out) {
     if (st == RY_OK) st = gguf_config_write(&meta, x->arch, m->family, &m->cfg, m->json);
     gguf_put_u32(&meta, "general.file_type", file_type(x->to ? x->to : ry_var_spec(m->top.at[ROLE_EMBED].w)->dtype));
     gguf_put_u32(&meta, "general.quantization_version", 2);
-    if (st == RY_OK) st = put_tokenizer(&meta, m, model);
+    if (st == RY_OK) st = put_tokenizer(&meta, x, model);
     for (size_t i = 0; i < m->vars.n && st == RY_OK; i++) st = add_var(x, i);
     if (st == RY_OK) st = add_frequencies(x);
     if (st == RY_OK && !(temp = ry_mem_alloc(strlen(out) + 8))) st = RY_ENOMEM;
@@ -347,6 +347,7 @@ static ry_status write_gguf(exporter *x, const char *model, const char *out) {
             else os_remove_tree(temp);
         }
     }
+    if (st == RY_OK && *x->no_tokenizer) ry_log_line(RY_LOG_WARN, "%s; the GGUF file gets no tokenizer", x->no_tokenizer);
     bool window = false;
     for (int64_t i = 0; i < m->cfg.num_hidden_layers; i++) window |= m->cfg.layer[i].window;
     if (st == RY_OK && window && !x->arch->windows)
@@ -385,7 +386,7 @@ static ry_status copy_beside(const char *model, const char *out) {
     st = ry_tokenizer_open(&t, model);
     if (st == RY_OK) st = ry_tokenizer_save(t, out);
     else if (st != RY_ENOMEM) {
-        no_tokenizer("folder");
+        ry_log_line(RY_LOG_WARN, "%s; the folder gets no tokenizer", ry_message());
         st = RY_OK;
     }
     ry_tokenizer_close(t);

@@ -75,24 +75,28 @@ static ry_status from_safetensors(model_source *s, const char *path) {
 
 static ry_status open_folder(model_source *s, const char *path) {
     char *config = os_join(path, "config.json");
-    ry_status st = config ? ry_json_read(&s->config, config, 0) : RY_ENOMEM;
+    ry_status st = config ? RY_OK : RY_ENOMEM;
+    if (st == RY_OK && os_kind(config) == OS_NOTHING) st = ry_fail(RY_ENOENT, "%s: no model in this folder, neither a config.json nor a GGUF file", path);
+    if (st == RY_OK) st = ry_json_read(&s->config, config, 0);
     ry_mem_free(config);
     return st == RY_OK ? from_safetensors(s, path) : st;
 }
 
 /* ---- GGUF ---- */
 
-static ry_status is_gguf(bool *yes, const char *path) {
+/* safetensors: an object behind the length of the header. */
+static ry_status look_at(bool *gguf, bool *safetensors, const char *path) {
     os_map m;
     RY_TRY(os_map_open(&m, path));
-    *yes = m.bytes >= 4 && !memcmp(m.data, "GGUF", 4);
+    *gguf = m.bytes >= 4 && !memcmp(m.data, "GGUF", 4);
+    *safetensors = m.bytes >= 9 && ((const char *)m.data)[8] == '{';
     os_map_close(&m);
     return RY_OK;
 }
 
 bool source_is_model(const char *path) {
-    bool gguf = false;
-    return os_kind(path) == OS_FOLDER || (os_kind(path) == OS_FILE && is_gguf(&gguf, path) == RY_OK && gguf);
+    bool gguf = false, safetensors;
+    return os_kind(path) == OS_FOLDER || (os_kind(path) == OS_FILE && look_at(&gguf, &safetensors, path) == RY_OK && gguf);
 }
 
 ry_status source_config(ry_json **out, const char *path) {
@@ -105,9 +109,11 @@ ry_status source_config(ry_json **out, const char *path) {
 }
 
 static ry_status open_file(model_source *s, const char *path) {
-    bool gguf = false;
-    RY_TRY(is_gguf(&gguf, path));
-    return gguf ? gguf_source_open(s, path) : from_safetensors(s, path);
+    bool gguf, safetensors;
+    RY_TRY(look_at(&gguf, &safetensors, path));
+    if (gguf) return gguf_source_open(s, path);
+    if (safetensors) return from_safetensors(s, path);
+    RY_FAIL(RY_EFORMAT, "%s is no model: a model is a folder with config.json and its weights, a GGUF file, or ORG/NAME in the Hugging Face cache", path);
 }
 
 /* ---- any ---- */

@@ -40,10 +40,38 @@ static void test_prompts(void **state) {
     assert_run(1, RUN "-p ''");
     assert_in("err.txt", "empty");
     assert_run(1, RUN "-p a --cache-type q4_0");
-    assert_run(1, RUN "-p a -md m --draft 0");
+    assert_run(2, RUN "-p a -md m --draft 0");
     assert_run(0, RUN "-p a --cache-type f16");
     assert_run(1, RUN "-p a --cache-type q8_0"); /* heads of 8 */
     assert_in("err.txt", "f16");
+}
+
+/* What is no number of its kind is refused with what it may be; what is no model, with what one is. */
+static void test_wrong(void **state) {
+    (void)state;
+    static const char *const numbers[][2] = {
+        {"--temp -1", "--temp must be at least 0, it is -1"}, {"--top-k -3", "at least 0"}, {"--top-p 7", "--top-p must be above 0 and at most 1, it is 7"},
+        {"--top-p 0", "above 0"}, {"--min-p 1.5", "at most 1"}, {"--repeat-penalty 0", "above 0"}, {"-n -2", "-n must be at least -1"}, {"-n 1.5", "whole number"}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        assert_run(2, "$R run -m m --device cpu -p a %s", numbers[i][0]);
+        assert_in("err.txt", numbers[i][1]);
+    }
+    assert_run(1, "printf '/params top-p 7\n/quit\n' | " CHAT);
+    assert_in("err.txt", "top-p must be above 0 and at most 1, it is 7");
+    assert_run(0, "mkdir -p none one two && $R export -m m -o one/a.gguf --format gguf && cp one/a.gguf two/a.gguf && cp one/a.gguf two/b.gguf");
+    static const char *const models[][2] = {
+        {"text.txt", "text.txt is no model: a model is a folder"}, {"none", "none: no model in this folder"}, {"two", "two holds 2 GGUF files: give the path of one"}};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        for (int ids = 0; ids < 2; ids++) {
+            assert_run(1, "$R run -m %s --device cpu %s", models[i][0], ids ? "--ids 1" : "-p a");
+            assert_in("err.txt", models[i][1]);
+        }
+    same_output("$R run -m one/a.gguf --device cpu -p 'line 3' -n 8 --temp 0", "$R run -m one --device cpu -p 'line 3' -n 8 --temp 0");
+    assert_run(0, "mv m/tokenizer.json hidden.json");
+    int got = sh("$R export -m m -o none/there/a.gguf --format gguf 2> err.txt"), lines = sh("test $(wc -l < err.txt) = 1");
+    assert_run(0, "mv hidden.json m/tokenizer.json");
+    assert_int_equal(got, 1);
+    assert_int_equal(lines, 0);
 }
 
 /* A stop text from the middle of what the model says: the text ends before it, and nothing of it is shown. */
@@ -192,6 +220,6 @@ static void test_keys(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_prompts), cmocka_unit_test(test_stop), cmocka_unit_test(test_prompt_cache), cmocka_unit_test(test_chat), cmocka_unit_test(test_keys)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_prompts), cmocka_unit_test(test_wrong), cmocka_unit_test(test_stop), cmocka_unit_test(test_prompt_cache), cmocka_unit_test(test_chat), cmocka_unit_test(test_keys)};
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -125,6 +125,7 @@ static void test_options(void **state) {
 
 int main(void) {
     if (!gpu_is_here("gpu_train_here")) return 77;
+    unsetenv("RUSTY_TUNE"), unsetenv("RUSTY_VARIANT"); /* the caller's */
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_lost_and_resumed), cmocka_unit_test(test_measured_kernels), cmocka_unit_test(test_options)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,7 @@ static ry_device gpu(const char *name, const char *driver) {
 static int set_up(void **state) {
     (void)state;
     setenv("RUSTY_CACHE", CACHE, 1);
+    unsetenv("RUSTY_TUNE"), unsetenv("RUSTY_VARIANT"); /* the caller's */
     assert_ok(ry_device_open(&cpu, "cpu", NULL));
     assert_ok(ry_graph_open(&graph, cpu));
     ry_tensor a = ry_input(graph, &RY_SHAPE(RY_F32, 512, 512), "a"), b = ry_input(graph, &RY_SHAPE(RY_F32, 512, 512), "b");
