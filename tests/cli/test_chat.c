@@ -56,9 +56,11 @@ static void test_wrong(void **state) {
         assert_run(2, "$R run -m m --device cpu -p a %s", numbers[i][0]);
         assert_in("err.txt", numbers[i][1]);
     }
-    assert_run(1, "printf '/params top-p 7\n/quit\n' | " CHAT);
+    assert_run(1, "printf '/params top-p 7\\n/quit\\n' | " CHAT);
     assert_in("err.txt", "top-p must be above 0 and at most 1, it is 7");
-    assert_run(0, "mkdir -p none one two && $R export -m m -o one/a.gguf --format gguf && cp one/a.gguf two/a.gguf && cp one/a.gguf two/b.gguf");
+    /* Without its tokenizer, whose way of cutting GGUF does not know. */
+    assert_run(0, "mkdir -p none one two && cp -r m silent && rm silent/tokenizer*.json && $R export -m silent -o one/a.gguf --format gguf && cp one/a.gguf two/a.gguf && cp one/a.gguf two/b.gguf");
+    assert_run(0, "! $R export -m silent -o none/there/a.gguf --format gguf 2> why.txt && test $(wc -l < why.txt) = 1"); /* no warning of what was not written */
     static const char *const models[][2] = {
         {"text.txt", "text.txt is no model: a model is a folder"}, {"none", "none: no model in this folder"}, {"two", "two holds 2 GGUF files: give the path of one"}};
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
@@ -66,12 +68,7 @@ static void test_wrong(void **state) {
             assert_run(1, "$R run -m %s --device cpu %s", models[i][0], ids ? "--ids 1" : "-p a");
             assert_in("err.txt", models[i][1]);
         }
-    same_output("$R run -m one/a.gguf --device cpu -p 'line 3' -n 8 --temp 0", "$R run -m one --device cpu -p 'line 3' -n 8 --temp 0");
-    assert_run(0, "mv m/tokenizer.json hidden.json");
-    int got = sh("$R export -m m -o none/there/a.gguf --format gguf 2> err.txt"), lines = sh("test $(wc -l < err.txt) = 1");
-    assert_run(0, "mv hidden.json m/tokenizer.json");
-    assert_int_equal(got, 1);
-    assert_int_equal(lines, 0);
+    same_output("$R run -m one/a.gguf --device cpu --ids 1,2 -n 8 --temp 0", "$R run -m one --device cpu --ids 1,2 -n 8 --temp 0");
 }
 
 /* A stop text from the middle of what the model says: the text ends before it, and nothing of it is shown. */
