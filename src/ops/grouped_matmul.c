@@ -132,8 +132,9 @@ static ry_status cpu(const ry_cpu *c) {
 
 static ry_cost cost(const ry_node *n) {
     const ry_spec *x = &n->src[X]->spec, *w = &n->src[W]->spec, *o = &n->out[0].spec;
+    int64_t met = least(w->dim[0], x->dim[0]); /* experts, at most */
     return (ry_cost){.flops = 2 * (double)ry_count(o) * (double)x->dim[1],
-                     .bytes = (double)ry_bytes_of(x->dtype, ry_count(x)) + (double)ry_bytes_of(w->dtype, ry_count(w)) +
+                     .bytes = (double)ry_bytes_of(x->dtype, ry_count(x)) + (double)ry_bytes_of(w->dtype, met * ry_count_range(w, 1, 3)) +
                               (double)ry_bytes_of(o->dtype, ry_count(o))};
 }
 
@@ -288,8 +289,6 @@ static bool when_few(const ry_node *n, const ry_caps *caps) {
            w->stride[0] % UNIT == 0 && x->stride[1] == 1 && x->stride[0] % 4 == 0 && x->offset % 4 == 0;
 }
 static const ry_variant variants[] = {{.name = "few", .when = when_few, .knobs = {{"LANES", 64}}},
-                                      {.name = "few 128", .when = when_few, .knobs = {{"LANES", 128}}},
-                                      {.name = "few 32", .when = when_few, .knobs = {{"LANES", 32}}},
                                       {.name = "128x128", .when = when_128x128, GEMM_KNOBS(128, 128, 8, 8, 16, 1)},
                                       {.name = "64x128", .when = when_64x128, GEMM_KNOBS(64, 128, 8, 8, 8, 2)},
                                       {.name = "64x64", .when = when_64x64, GEMM_KNOBS(64, 64, 16, 4, 8, 1)},

@@ -361,16 +361,24 @@ void blocks_from_f32(void *y, const float *x, ry_dtype t, int64_t n) {
     }
 }
 
+/* Four bytes to every other one of eight. */
+static uint64_t apart(uint32_t v) {
+    uint64_t x = v;
+    x = (x | x << 16) & 0x0000ffff0000ffff;
+    return (x | x << 8) & 0x00ff00ff00ff00ff;
+}
 void blocks_from_mxfp4(void *y, const uint8_t *codes, const uint8_t *scales, int64_t n) {
-    typedef uint8_t b8 __attribute__((vector_size(8)));
+    enum { HALF = 8 };
+    const uint32_t low_halves = 0x0f0f0f0f;
     mxfp4_block *b = y;
     for (int64_t i = 0; i < n / N; i++, b++, codes += sizeof b->q) {
-        b8 low, high, even, odd; /* values 0 .. 15, 16 .. 31 */
-        memcpy(&low, codes, sizeof low);
-        memcpy(&high, codes + sizeof low, sizeof high);
-        even = (low & 15) | (high << 4);
-        odd = (low >> 4) | (high & 0xf0);
         b->scale = scales[i];
-        for (int k = 0; k < 8; k++) b->q[2 * k] = even[k], b->q[2 * k + 1] = odd[k];
+        for (int k = 0; k < HALF; k += 4) { /* values 2k .. 2k + 7, and those 16 later */
+            uint32_t first, later;
+            memcpy(&first, codes + k, sizeof first);
+            memcpy(&later, codes + HALF + k, sizeof later);
+            const uint64_t q = apart((first & low_halves) | (later & low_halves) << 4) | apart((first >> 4 & low_halves) | (later & ~low_halves)) << 8;
+            memcpy(b->q + 2 * k, &q, sizeof q);
+        }
     }
 }

@@ -51,11 +51,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 /* One layer of a model of 8 wide with 2 heads. */
 static bool seed(make_gguf *m, int i) {
     static const char *const archs[] = {"llama", "gemma", "gptneox", "gpt2", "gpt-oss", "deepseek2", "lfm2", "phi3"};
-    static const struct { const char *name; uint64_t v; } sizes[] = {{"block_count", 1}, {"context_length", 32}, {"embedding_length", 8}, {"feed_forward_length", 8},
+    static const struct { const char *name; uint64_t v; } sizes[] = {{"block_count", 2}, {"context_length", 32}, {"embedding_length", 8}, {"feed_forward_length", 8},
         {"attention.head_count", 2}, {"attention.head_count_kv", 2}, {"rope.dimension_count", 4}, {"attention.sliding_window", 4}, {"expert_count", 0},
         {"attention.key_length", 4}, {"attention.key_length_mla", 8}, {"attention.value_length_mla", 4}, {"attention.kv_lora_rank", 8}, {"expert_gating_func", 2}};
     static const struct { const char *name; uint64_t dim[3]; } tensors[] = {{"token_embd.weight", {8, 5, 0}}, {"output_norm.weight", {8, 0, 0}}, {"blk.0.attn_q.weight", {8, 8, 0}},
         {"blk.0.attn_k.bias", {8, 0, 0}}, {"blk.0.attn_qkv.weight", {8, 24, 0}}, {"blk.0.ffn_down.weight", {8, 8, 0}}, {"blk.0.ffn_gate_exps.weight", {8, 4, 2}}, {"blk.0.ffn_up_exps.weight", {8, 4, 2}},
+        {"blk.1.ffn_gate_exps.weight", {32, 4, 2}}, {"blk.1.ffn_up_exps.weight", {32, 4, 2}}, {"blk.1.ffn_down_exps.weight", {32, 4, 2}}, /* of blocks */
         {"blk.0.attn_k_b.weight", {4, 8, 2}}, {"blk.0.attn_v_b.weight", {8, 4, 2}}};
     enum { SIZES = sizeof sizes / sizeof *sizes, TENSORS = sizeof tensors / sizeof *tensors };
     char key[64];
@@ -73,9 +74,10 @@ static bool seed(make_gguf *m, int i) {
     mk_value(m, key, GGUF_BOOL, 1, 1);
     for (int k = 0; k < TENSORS; k++) {
         uint32_t rank = tensors[k].dim[2] ? 3 : tensors[k].dim[1] ? 2 : 1;
-        uint64_t n = 4;
-        for (uint32_t d = 0; d < rank; d++) n *= tensors[k].dim[d];
-        mk_tensor(m, tensors[k].name, rank, tensors[k].dim, 0, at);
+        const bool blocks = tensors[k].dim[0] == 32;
+        uint64_t n = blocks ? 17 : 4;
+        for (uint32_t d = 0; d < rank; d++) n *= d == 0 && blocks ? 1 : tensors[k].dim[d];
+        mk_tensor(m, tensors[k].name, rank, tensors[k].dim, blocks ? 39 : 0, at);
         at += (n + 31) / 32 * 32;
     }
     mk_pad(m, 32);
