@@ -17,5 +17,3 @@ fn four${N}(row: u32, d: u32) -> vec4<f32> {
 }
 #end
 #end
-// The key, or query, whose weights lie at place p of a tile that begins at s0.
-fn place_at(s0: u32, p: u32) -> u32 { return s0 + p / ${4 * TX}u * ${4 * TX}u + 4u * (p % ${TX}u) + p / ${TX}u % 4u; }

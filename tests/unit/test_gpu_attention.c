@@ -162,11 +162,16 @@ enum { SHAPES = sizeof shapes / sizeof *shapes, FORWARD = 2 };
 static void defaults(void **state) { check(*state, NULL, 0, SHAPES); }
 static void other_tiles(void **state) { /* the software driver's default is none of these */
     check(*state, "small", 0, 1);
-    check(*state, "64_less", 0, 1);
-    check(*state, "128_less", 1, 2);
+    check(*state, "64", FORWARD, FORWARD + 1);
     check(*state, "128", FORWARD + 1, FORWARD + 2);
-    check(*state, "128_kept", FORWARD + 1, FORWARD + 2);
-    check(*state, "software", FORWARD, SHAPES); /* where there is no room to keep the scores' gradients */
+}
+/* Where there is no room to keep all weights and scores' gradients at once: rounds of some heads, and of some strips of one head's queries. */
+static void rounds(void **state) {
+    for (int i = 0; i < 2; i++) {
+        setenv("RUSTY_WEBGPU_LIMITS", i ? "binding=100000" : "binding=500000", 1);
+        check(*state, NULL, FORWARD + 2, FORWARD + 5);
+        unsetenv("RUSTY_WEBGPU_LIMITS");
+    }
 }
 
 static int setup(void **state) { return ry_device_open((ry_device **)state, "cpu", NULL) != RY_OK; }
@@ -176,6 +181,7 @@ static int teardown(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults), cmocka_unit_test(other_tiles)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults), cmocka_unit_test(other_tiles),
+                                       cmocka_unit_test(rounds)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -205,8 +205,6 @@ void attention_launch_operand(ry_launch *l, const ry_node *n, int i) {
 
 void attention_launch(ry_launch *l, const ry_node *n, const attention_job *j, int options) {
     static const char *const mask[] = {"mask_b", "mask_h", "mask_t", "mask_s"};
-    int tx = attention_knob(l, "TX"), ty = attention_knob(l, "TY"), wide = 4 * tx * attention_knob(l, "NO"),
-        deep = attention_knob(l, "KD");
     for (int i = ATT_Q; i <= ATT_V; i++) attention_launch_operand(l, n, i);
     for (int i = 0; i < 4; i++) ry_launch_u32(l, mask[i], j->mask_step[i]);
     ry_launch_u32(l, "batches", j->B);
@@ -221,11 +219,6 @@ void attention_launch(ry_launch *l, const ry_node *n, const attention_job *j, in
     ry_launch_f32(l, "scale", j->scale);
     ry_launch_f32(l, "q_factor", j->cap > 0 ? j->scale / j->cap : j->scale * LOG2E);
     ry_launch_f32(l, "cap", j->cap * LOG2E);
-    ry_launch_knob_set(l, "WG", tx * ty);
-    ry_launch_knob_set(l, "BM", 4 * ty * attention_knob(l, "R"));
-    ry_launch_knob_set(l, "BN", 4 * tx * attention_knob(l, "NS"));
-    ry_launch_knob_set(l, "OC", wide);
-    ry_launch_knob_set(l, "ENDS", j->D == 0 || j->D % deep || j->D % wide || j->Dv % deep || j->Dv % wide);
     ry_launch_knob_set(l, "OPTIONS", options);
     ry_launch_knob_set(l, "MASK", option(n, options, ATT_MASK) != NULL);
     ry_launch_knob_set(l, "SEGMENTS", option(n, options, ATT_SEG_Q) != NULL);

@@ -258,18 +258,12 @@ enum { FEW_QUERIES = 4, SPLIT_THREADS = 256, SPLIT_KEYS_LEAST = 64, SPLIT_MOST_D
 /* Variants by columns of v, and by workgroup memory: weights take most of it, 4 NS TX (4 R TY + 4) floats. */
 static int64_t columns_of(const ry_node *n) { return n->src[ATT_V]->spec.dim[3]; }
 static bool to_64(const ry_node *n, const ry_caps *caps) {
-    return columns_of(n) <= 64 && attention_large(n, caps, 40500);
-}
-static bool to_64_less(const ry_node *n, const ry_caps *caps) {
     return columns_of(n) <= 64 && attention_large(n, caps, 24000);
 }
 static bool to_96(const ry_node *n, const ry_caps *caps) {
     return columns_of(n) > 64 && columns_of(n) <= 96 && attention_large(n, caps, 42000);
 }
 static bool above_64(const ry_node *n, const ry_caps *caps) {
-    return columns_of(n) > 64 && attention_large(n, caps, 42000);
-}
-static bool above_64_less(const ry_node *n, const ry_caps *caps) {
     return columns_of(n) > 64 && attention_large(n, caps, 24500);
 }
 static bool above_128(const ry_node *n, const ry_caps *caps) {
@@ -280,12 +274,10 @@ static bool small_64(const ry_node *n, const ry_caps *caps) {
     return columns_of(n) <= 64 && n->src[ATT_Q]->spec.dim[1] > FEW_QUERIES;
 }
 static const ry_variant variants[] = {ATTENTION_SOFTWARE,
-                                      {"64", to_64, ATTENTION_TILES(8, 16, 2, 2, 2, 8)},
-                                      {"64_less", to_64_less, ATTENTION_TILES(8, 16, 2, 1, 2, 8)},
+                                      {"64", to_64, ATTENTION_TILES(8, 16, 1, 2, 2, 8)},
                                       {"96", to_96, ATTENTION_TILES(8, 16, 2, 2, 3, 8)},
                                       {"256", above_128, ATTENTION_TILES(16, 8, 2, 1, 4, 8)},
-                                      {"128_less", above_64_less, ATTENTION_TILES(16, 8, 2, 1, 2, 8)},
-                                      {"128", above_64, ATTENTION_TILES(16, 8, 2, 2, 2, 8)},
+                                      {"128", above_64, ATTENTION_TILES(16, 8, 2, 1, 2, 8)},
                                       {"small_64", small_64, ATTENTION_TILES(8, 16, 1, 1, 2, 8)},
                                       {"small", NULL, ATTENTION_TILES(8, 16, 1, 1, 4, 8)},
                                       {0}};
@@ -325,6 +317,13 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     attention_job j;
     attention_open(&j, n, NULL, OPTIONS);
     attention_launch(l, n, &j, OPTIONS);
+    int tx = attention_knob(l, "TX"), ty = attention_knob(l, "TY"), wide = 4 * tx * attention_knob(l, "NO"),
+        deep = attention_knob(l, "KD");
+    ry_launch_knob_set(l, "WG", tx * ty);
+    ry_launch_knob_set(l, "BM", 4 * ty * attention_knob(l, "R"));
+    ry_launch_knob_set(l, "BN", 4 * tx * attention_knob(l, "NS"));
+    ry_launch_knob_set(l, "OC", wide);
+    ry_launch_knob_set(l, "ENDS", j.D == 0 || j.D % deep || j.D % wide || j.Dv % deep || j.Dv % wide);
     bool split = j.B > 0 && j.H > 0 && is_split(&j, l->caps);
     ry_launch_knob_set(l, "SPLIT", split);
     if (split) {

@@ -224,6 +224,20 @@ fn place_of(b: u32, kv_head: u32, row: u32, group: u32) -> u32 {
 }
 #else
 #include attention_tile
+// The key, or query, whose weights lie at place p of a tile that begins at s0.
+fn place_at(s0: u32, p: u32) -> u32 { return s0 + p / ${4 * TX}u * ${4 * TX}u + 4u * (p % ${TX}u) + p / ${TX}u % 4u; }
+// Which of `lanes` (heads and their columns) a group works for, and which of its `tiles` it makes: the first tiles of many lanes come
+// first, then their second ones. So what has most to do begins first, on all multiprocessors, and what has least fills the end.
+fn turn_of(group: u32, tiles: u32, lanes: u32) -> vec2<u32> {
+    let gang = max(768u / tiles, 1u);
+    let first = group / (gang * tiles) * gang;
+    let wide = min(gang, lanes - first);
+    let at = group % (gang * tiles);
+    return vec2<u32>(first + at % wide, at / wide);
+}
+// Behind the keys that the tile sees it is the last of them, which weighs nothing there.
+fn value(v0: u32, key: u32, column: u32, end: u32) -> vec4<f32> { return four2(v0 + min(key, end - 1u) * u.t2, column); }
+
 // A group takes BM queries of one head and OC columns of v. Its threads lie TY x TX; a thread has 4 R rows (R fours, 4 TY rows apart) of
 // the tile's scores and of its output, 4 NS keys of each block of BN, 4 NO columns. Both products are sums of outer products of what
 // lies in shared memory, KD deep at a time; the next KD are read from memory meanwhile.
@@ -234,10 +248,11 @@ var<workgroup> len_: i32;
 
 @compute @workgroup_size(${WG}) fn flash(${ARGS}) {
     ${BEGIN}
-    let column = group / u.tiles % u.columns * ${OC}u;
-    let h = group / u.tiles / u.columns % u.heads;
-    let b = group / u.tiles / u.columns / u.heads;
-    let row0 = (u.tiles - 1u - group % u.tiles) * ${BM}u; // later rows have more to do: they come first
+    let turn = turn_of(group, u.tiles, u.batches * u.heads * u.columns);
+    let column = turn.x % u.columns * ${OC}u;
+    let h = turn.x / u.columns % u.heads;
+    let b = turn.x / u.columns / u.heads;
+    let row0 = (u.tiles - 1u - turn.y) * ${BM}u; // later rows have more to do: they come first
     let tx = t / 32u % ${TX / 8}u * 8u + t % 8u; // 32 threads lie 4 x 8: they read the fewest banks
     let ty = t / ${4 * TX}u * 4u + t / 8u % 4u;
     if (t == 0u) { len_ = keys_of(b); }
@@ -452,11 +467,5 @@ var<workgroup> len_: i32;
 #end
     }
 #end
-}
-
-// 0 behind the keys that the tile sees.
-fn value(v0: u32, key: u32, column: u32, end: u32) -> vec4<f32> {
-    if (key >= end) { return vec4<f32>(); }
-    return four2(v0 + key * u.t2, column);
 }
 #end

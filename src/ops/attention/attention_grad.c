@@ -42,7 +42,7 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 }
 
 enum { KEYS = 256, QUERIES = 64, LD = QUERIES }; /* a tile, and its row step: whole vectors */
-enum { ENOUGH_PARTS = 48, MOST_PARTIAL_BYTES = 64 << 20, MOST_KEPT_BYTES = 256 << 20 };
+enum { ENOUGH_PARTS = 48, MOST_PARTIAL_BYTES = 64 << 20, MOST_KEPT_BYTES = 512 << 20 };
 
 /* Parts of one key head. */
 static int64_t splits_of(const attention_job *j) {
@@ -292,44 +292,34 @@ static ry_status cpu(const ry_cpu *c) {
 
 /* ---- on GPUs ---- */
 
-/* Variants by the wider of k and v. Registers are short here: two gradients and two tiles of scores. */
+/* Variants by the wider of k and v, and by whether a strip of queries has room: weights and gradients of its scores, of all heads that
+ * share their keys. BM queries or keys, BN columns (no more than BM), TM x TN of them a thread, BK deep. */
 static int64_t columns_of(const ry_node *n) {
     int64_t k = n->src[ATT_K]->spec.dim[3], v = n->src[ATT_V]->spec.dim[3];
     return k > v ? k : v;
 }
-static bool to_64(const ry_node *n, const ry_caps *caps) {
-    return columns_of(n) <= 64 && attention_large(n, caps, 24500);
+static int64_t cells_allowed(const ry_caps *caps) {
+    int64_t most = caps->max_binding < MOST_KEPT_BYTES ? (int64_t)caps->max_binding : MOST_KEPT_BYTES;
+    return most / (int64_t)sizeof(float);
 }
-static bool above_64(const ry_node *n, const ry_caps *caps) {
-    return columns_of(n) > 64 && attention_large(n, caps, 24500);
+static bool room(const ry_node *n, const ry_caps *caps, int64_t rows) {
+    const ry_spec *q = &n->src[ATT_Q]->spec, *k = &n->src[ATT_K]->spec;
+    int64_t share = k->dim[2] ? q->dim[2] / k->dim[2] : 1, kept = 2 * share * rows * (k->dim[1] + rows);
+    return attention_large(n, caps, 10240) && kept + 3 * ry_count(&n->src[LSE]->spec) + q->dim[0] * (k->dim[1] + 1) + 64 <= cells_allowed(caps);
 }
-/* Room for the scores' gradients, so that dq is one product of them; they are made once, by the group that has the first dims. */
-static int64_t kept_row(const ry_node *n) { return (n->src[ATT_K]->spec.dim[1] + 3) / 4 * 4; }
-static int64_t all_rows(const ry_node *n) { return ry_count(&n->src[LSE]->spec); }
-static bool room(const ry_node *n, const ry_caps *caps) {
-    int64_t kept = all_rows(n) * kept_row(n), all = kept + 3 * all_rows(n) + n->src[ATT_K]->spec.dim[0] * n->src[ATT_K]->spec.dim[1];
-    return kept <= MOST_KEPT_BYTES / 4 && (size_t)(all + 64) * sizeof(float) <= caps->max_binding;
-}
-static bool to_64_kept(const ry_node *n, const ry_caps *caps) { return to_64(n, caps) && room(n, caps); }
-static bool above_64_kept(const ry_node *n, const ry_caps *caps) { return above_64(n, caps) && room(n, caps); }
-static bool software_kept(const ry_node *n, const ry_caps *caps) { return attention_software(n, caps) && room(n, caps); }
-static bool small_64(const ry_node *n, const ry_caps *caps) { return (void)caps, columns_of(n) <= 64; }
-#define KEPT(tx, ty, r, ns, no, kd)                                                             \
-    {                                                                                           \
-        {"TX", tx}, {"TY", ty}, {"R", r}, {"NS", ns}, {"NO", no}, {"KD", kd}, { "KEEP", 1 } \
+static bool to_64(const ry_node *n, const ry_caps *caps) { return columns_of(n) <= 64 && room(n, caps, 64); }
+static bool above_64(const ry_node *n, const ry_caps *caps) { return columns_of(n) > 64 && room(n, caps, 128); }
+#define TILES(bm, bn, tm, tn, bk)                                             \
+    {                                                                         \
+        {"BM", bm}, {"BN", bn}, {"TM", tm}, {"TN", tn}, { "BK", bk }          \
     }
-static const ry_variant variants[] = {{"software_kept", software_kept, KEPT(8, 8, 1, 1, 2, 4)},
-                                      ATTENTION_SOFTWARE,
-                                      {"64_light_kept", to_64_kept, KEPT(8, 16, 1, 2, 2, 8)},
-                                      {"64_kept", to_64_kept, KEPT(8, 16, 2, 1, 2, 8)},
-                                      {"128_kept", above_64_kept, KEPT(16, 8, 2, 1, 2, 8)},
-                                      {"64_light", to_64, ATTENTION_TILES(8, 16, 1, 2, 2, 8)},
-                                      {"64", to_64, ATTENTION_TILES(8, 16, 2, 1, 2, 8)},
-                                      {"128", above_64, ATTENTION_TILES(16, 8, 2, 1, 2, 8)},
-                                      {"128_light", above_64, ATTENTION_TILES(16, 8, 1, 2, 2, 8)},
-                                      {"small_64", small_64, ATTENTION_TILES(8, 16, 1, 1, 2, 8)},
-                                      {"small", NULL, ATTENTION_TILES(8, 16, 1, 1, 4, 8)},
+static const ry_variant variants[] = {{"software", attention_software, TILES(32, 32, 4, 4, 8)},
+                                      {"64", to_64, TILES(64, 64, 8, 8, 8)},
+                                      {"128", above_64, TILES(128, 128, 8, 8, 8)},
+                                      {"small", NULL, TILES(32, 32, 4, 4, 8)},
                                       {0}};
+
+static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     (void)v;
@@ -340,31 +330,51 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     attention_launch_operand(l, n, UP);
     if (j.D % 4 == 0) l->vec |= RY_USES_OUT(ATT_Q) | RY_USES_OUT(ATT_K);
     if (j.Dv % 4 == 0) l->vec |= RY_USES_OUT(ATT_V);
-    int64_t rows = attention_knob(l, "BM"), width = attention_knob(l, "OC"), each = attention_knob(l, "WG") / 8,
-            all = j.B * j.H * j.T;
-    int64_t columns_k = (j.D + width - 1) / width, columns_v = (j.Dv + width - 1) / width,
-            columns1 = columns_k > columns_v ? columns_k : columns_v;
-    int64_t tiles0 = (j.T + rows - 1) / rows, tiles1 = (j.S + rows - 1) / rows;
+    l->vec |= RY_USES_SCRATCH;
+    int64_t bm = attention_knob(l, "BM"), bn = attention_knob(l, "BN"), bk = attention_knob(l, "BK"),
+            threads = bm / attention_knob(l, "TM") * (bn / attention_knob(l, "TN"));
+    ry_launch_knob_set(l, "WG", (int)threads);
+    ry_launch_knob_set(l, "TT", (int)threads);
+    ry_launch_knob_set(l, "ENDS", j.D % bk || j.Dv % bk);
+    ry_launch_knob_set(l, "SHARED", j.H != j.G);
+    /* Cells of w and of ds: strip i of bm queries has blocks + more * i blocks of bm keys. A round has some heads, or some strips of one. */
+    bool less = j.causal && j.S >= j.T;
+    int64_t share = j.G ? j.H / j.G : 1, all_units = j.B * j.G, all_strips = div_up(j.T, bm), all = j.B * j.H * j.T,
+            kept_at = (2 * all + j.B * (j.T + j.S + 1) + 3) / 4 * 4, most = (cells_allowed(l->caps) - kept_at) / (2 * share),
+            more = less ? 1 : 0, blocks = less ? 1 + div_up(j.S - j.T, bm) : div_up(j.S, bm), strips = all_strips + 1, cells;
+    do { /* the last strips have most */
+        strips--;
+        int64_t others = all_strips - strips;
+        cells = bm * bm * (strips * blocks + more * (all_strips * (all_strips - 1) - others * (others - 1)) / 2);
+    } while (cells > most && strips > 1);
+    int64_t units = strips < all_strips || cells == 0 ? 1 : most / cells;
+    if (units > all_units) units = all_units;
+    if (units < 1) units = 1;
+    int64_t turns = strips ? div_up(all_strips, strips) : 1, columns_k = div_up(j.D, bn), columns_v = div_up(j.Dv, bn),
+            key_tiles = div_up(j.S, bn), levels = div_up(j.S, bm) > strips ? div_up(j.S, bm) : strips;
+    l->rounds = div_up(all_units, units) * turns;
     ry_launch_u32(l, "all_rows", all);
     ry_launch_u32(l, "kv_heads", j.G);
-    ry_launch_u32(l, "tiles0", tiles0);
-    ry_launch_u32(l, "columns0", columns_k);
-    ry_launch_u32(l, "tiles1", tiles1);
-    ry_launch_u32(l, "columns1", columns1);
-    bool keep = attention_knob(l, "KEEP") != 0;
-    int64_t kept_at = (2 * all + 3) / 4 * 4, kept = keep ? all * kept_row(n) : 0;
-    ry_launch_knob_set(l, "KEEP", keep);
-    ry_launch_u32(l, "kept_at", kept_at);
-    ry_launch_u32(l, "kept_row", kept_row(n));
-    l->vec |= RY_USES_SCRATCH;
-    attention_launch_pack(l, n, &j, OPTIONS, kept_at + kept);
-    uint32_t factors = RY_USES_SRC(ATT_Q) | RY_USES_SRC(ATT_K) | RY_USES_SRC(ATT_V) | RY_USES_SRC(UP) |
-                       RY_USES_SRC(OPTIONS + ATT_MASK) | RY_USES_SCRATCH;
-    ry_launch_run(l, "prepare", (all + each - 1) / each,
+    ry_launch_u32(l, "all_units", all_units);
+    ry_launch_u32(l, "units", units);
+    ry_launch_u32(l, "turns", turns);
+    ry_launch_u32(l, "strips", strips);
+    ry_launch_u32(l, "blocks", blocks);
+    ry_launch_u32(l, "more", more);
+    ry_launch_u32(l, "cells", cells);
+    ry_launch_u32(l, "w_at", kept_at);
+    ry_launch_u32(l, "ds_far", units * share * cells);
+    ry_launch_u32(l, "key_tiles", key_tiles);
+    ry_launch_u32(l, "columns_k", columns_k);
+    ry_launch_u32(l, "columns_v", columns_v);
+    attention_launch_pack(l, n, &j, OPTIONS, 2 * all);
+    l->scratch = (size_t)(kept_at + 2 * units * share * cells) * sizeof(float);
+    uint32_t factors = RY_USES_SRC(ATT_Q) | RY_USES_SRC(ATT_K) | RY_USES_SRC(UP) | RY_USES_SCRATCH;
+    ry_launch_run(l, "prepare", div_up(all, threads / 8),
                   RY_USES_SRC(OUT) | RY_USES_SRC(UP) | RY_USES_SRC(LSE) | RY_USES_SRC(UP_LSE) | RY_USES_SCRATCH);
-    if (!keep) ry_launch_run(l, "grad0", tiles0 * columns_k * j.B * j.H, factors | RY_USES_OUT(ATT_Q));
-    ry_launch_run(l, "grad1", tiles1 * columns1 * j.B * j.G, factors | RY_USES_OUT(ATT_K) | RY_USES_OUT(ATT_V));
-    if (keep) ry_launch_run(l, "grad_q", tiles0 * columns_k * j.B * j.H, RY_USES_SRC(ATT_K) | RY_USES_SCRATCH | RY_USES_OUT(ATT_Q));
+    ry_launch_run(l, "scores", units * share * strips * key_tiles, factors | RY_USES_SRC(ATT_V) | RY_USES_SRC(OPTIONS + ATT_MASK));
+    ry_launch_run(l, "gradients", units * ((share + 1) * columns_k + columns_v) * levels,
+                  factors | RY_USES_OUT(ATT_Q) | RY_USES_OUT(ATT_K) | RY_USES_OUT(ATT_V));
     return RY_OK;
 }
 

@@ -1,13 +1,18 @@
-// attention_grad.wgsl - attention's backward pass by tiles: weights are computed again from q, k and the log-sum-exp.
+// attention_grad.wgsl - attention's backward pass as five products by tiles; weights are computed again from q, k and the log-sum-exp.
 // q [B,T,H,D], k [B,S,G,D], v [B,S,G,Dv], o, its gradient [B,T,H,Dv], lse, its gradient or none [B,H,T] -> dq, dk, dv in f32.
 //   w = exp(score - lse)   dw = do v^T   ds = w (dw - delta), delta = sum(o do) - dlse   dq = ds k   dk = ds^T q   dv = w^T do
-// `prepare` writes lse (in powers of two) and delta to tmp. `grad0` owns queries and walks over keys: dq. `grad1` owns keys and walks
-// over the queries of all heads that share them: dk and dv. KEEP: there is room for all ds, so grad1 keeps them in tmp and `grad_q`
-// makes dq of them instead of grad0: five products instead of seven. So every sum has one owner and one order.
+// `prepare` writes lse (in powers of two) and delta of all rows to tmp. Then come rounds, each for u.units key heads (with the queries'
+// heads that share them) and u.strips strips of BM queries: `scores` makes their w and ds, whole, in tmp; `gradients` makes dq, and adds to
+// dk and dv what these queries give. So every sum has one owner and one order.
+//   tmp: lse, delta [B,H,T], segments and lengths, w and ds [units * share][u.cells]
+// w and ds of a head: a strip after the other, BM rows of as many blocks of BM keys as the strip can see.
 #include attention
 #include attention_tile
 
+var<workgroup> a_tile_: array<vec4<f32>, ${BK * (BM / 4 + 1)}>; // of a product
+var<workgroup> b_tile_: array<vec4<f32>, ${BK * (BN / 4 + 1)}>;
 var<workgroup> part: array<f32, ${WG}>;
+var<workgroup> len_: i32;
 
 // Eight threads a row.
 @compute @workgroup_size(${WG}) fn prepare(${ARGS}) {
@@ -16,15 +21,16 @@ var<workgroup> part: array<f32, ${WG}>;
     let row = i % u.rows;
     let h = i / u.rows % u.heads;
     let b = i / u.rows / u.heads;
+    let used = i < u.all_rows && u.round == 0u;
     var sum = 0.0;
-    if (i < u.all_rows) {
+    if (used) {
         let o = b * u.b3 + row * u.t3 + h * u.h3;
         let g = b * u.b5 + row * u.t5 + h * u.h5;
         for (var c = 4u * (t % 8u); c < u.width; c += 32u) { sum += dot(ld4_s3(o + c, u.width - c), ld4_s5(g + c, u.width - c)); }
     }
     part[t] = sum;
     workgroupBarrier();
-    if (t % 8u == 0u && i < u.all_rows) {
+    if (t % 8u == 0u && used) {
         for (var k = 1u; k < 8u; k++) { sum += part[t + k]; }
 #if HAS_S6
         sum -= ld_s6(i);
@@ -34,392 +40,6 @@ var<workgroup> part: array<f32, ${WG}>;
         st_tmp(u.all_rows + i, sum);
     }
 }
-
-// As attention.wgsl: a group has BM rows (queries in grad0, keys in grad1) and walks over blocks of BN columns (the other); a thread has
-// 4 R rows, 4 NS columns of a block, and 4 NO dims of the gradients.
-var<workgroup> xs: array<vec4<f32>, ${KD * (BM / 4 + 1)}>; // rows' side of a product, [KD][BM]
-var<workgroup> ys: array<vec4<f32>, ${KD * (BN / 4 + 1) * (BN >= OC) + KD * OC / 4 * (BN < OC)}>; // the other side: [KD][BN], [KD][OC]
-var<workgroup> ps: array<vec4<f32>, ${BN * (BM / 4 + 1)}>; // weights or their gradients, [BN][BM]
-var<workgroup> len_: i32;
-
-#for SIDE KEEP 2
-@compute @workgroup_size(${WG}) fn grad${SIDE}(${ARGS}) {
-    ${BEGIN}
-    let d0 = group / u.tiles${SIDE} % u.columns${SIDE} * ${OC}u;
-    let tx = t / 32u % ${TX / 8}u * 8u + t % 8u; // 32 threads lie 4 x 8: they read the fewest banks
-    let ty = t / ${4 * TX}u * 4u + t / 8u % 4u;
-#if SIDE == 0
-    let row0 = (u.tiles0 - 1u - group % u.tiles0) * ${BM}u; // what has most to do comes first
-    let h = group / u.tiles0 / u.columns0 % u.heads;
-    let b = group / u.tiles0 / u.columns0 / u.heads;
-    let kv_head = h / u.share;
-    let n_rows = u.rows;
-    let n_columns = u.keys;
-#else
-    let row0 = group % u.tiles1 * ${BM}u;
-    let kv_head = group / u.tiles1 / u.columns1 % u.kv_heads;
-    let b = group / u.tiles1 / u.columns1 / u.kv_heads;
-    let n_rows = u.keys;
-    let n_columns = u.rows;
-#end
-    if (t == 0u) { len_ = keys_of(b); }
-    let len = workgroupUniformLoad(&len_);
-    let last_row = i32(min(row0 + ${BM}u, n_rows)) - 1;
-#if SIDE == 0
-    let begin = u32(first_key(i32(row0), len));
-    let end = u32(end_key(last_row, len));
-    let whole_from = first_key(last_row, len); // columns of which all is seen
-    let whole_to = end_key(i32(row0), len);
-#else
-    let begin = u32(first_row(i32(row0), len));
-    let end = u32(end_row(i32(row0), last_row, len));
-    let whole_from = first_row(last_row, len);
-    let whole_to = select(end_row(i32(row0), i32(row0), len), -1, last_row >= len);
-#end
-#for W 1 - SIDE 2
-#for H 0 R
-#for C 0 4 * NO
-    var o${W}_${C}_${H} = vec4<f32>();
-#end
-#end
-#end
-#if SIDE == 1
-    for (var h = kv_head * u.share; h < (kv_head + 1u) * u.share; h++) {
-#end
-    let stat = (b * u.heads + h) * u.rows;
-#if SIDE == 0
-    let x_at0 = b * u.b0 + h * u.h0;
-    let x_at1 = b * u.b5 + h * u.h5;
-    let y_at0 = b * u.b1 + kv_head * u.h1;
-    let y_at1 = b * u.b2 + kv_head * u.h2;
-#for H 0 R
-    let lse${H} = statistics(stat, row0 + 4u * (ty + ${H * TY}u), -HIDDEN);
-    let delta${H} = statistics(u.all_rows + stat, row0 + 4u * (ty + ${H * TY}u), 0.0);
-#end
-#else
-    let x_at0 = b * u.b1 + kv_head * u.h1;
-    let x_at1 = b * u.b2 + kv_head * u.h2;
-    let y_at0 = b * u.b0 + h * u.h0;
-    let y_at1 = b * u.b5 + h * u.h5;
-#end
-    for (var s0 = begin; s0 < end; s0 += ${BN}u) {
-#if CAP
-#for H 0 R
-#for C 0 4 * NS
-        var slope_${C}_${H} = vec4<f32>();
-#end
-#end
-#end
-#for W 0 2
-        // W = 0: q k^T, then weights. W = 1: do v^T, then the scores' gradients.
-#for H 0 R
-#for C 0 4 * NS
-        var a${W}_${C}_${H} = vec4<f32>();
-#end
-#end
-        {
-#for I 0 (BM * KD / 4 + WG - 1) / WG
-            let x_row${I} = x_at${W} + min(row0 + (t + ${I * WG}u) / ${KD / 4}u, n_rows - 1u) * x_step${SIDE}_${W}();
-            var x_next${I} = x${SIDE}_${W}(x_row${I}, 4u * (t % ${KD / 4}u));
-#end
-#for I 0 (BN * KD / 4 + WG - 1) / WG
-            let y_row${I} = y_at${W} + min(s0 + (t + ${I * WG}u) / ${KD / 4}u, n_columns - 1u) * y_step${SIDE}_${W}();
-            var y_next${I} = y${SIDE}_${W}(y_row${I}, 4u * (t % ${KD / 4}u));
-#end
-#if W == 0
-            let depth = u.depth;
-#else
-            let depth = u.width;
-#end
-            for (var d = 0u; d < depth; d += ${KD}u) {
-                workgroupBarrier();
-#for I 0 (BM * KD / 4 + WG - 1) / WG
-                if (t < ${BM * KD / 4 - I * WG}u) {
-                    let row = (t + ${I * WG}u) / ${KD / 4}u;
-                    let at = 4u * (t % ${KD / 4}u) * ${BM / 4 + 1}u + row / 4u;
-#for K 0 4
-                    xs[at + ${K * (BM / 4 + 1)}u][row % 4u] = x_next${I}[${K}];
-#end
-                }
-#end
-#for I 0 (BN * KD / 4 + WG - 1) / WG
-                if (t < ${BN * KD / 4 - I * WG}u) {
-                    let row = (t + ${I * WG}u) / ${KD / 4}u;
-                    let at = 4u * (t % ${KD / 4}u) * ${BN / 4 + 1}u + row / 4u;
-#for K 0 4
-                    ys[at + ${K * (BN / 4 + 1)}u][row % 4u] = y_next${I}[${K}];
-#end
-                }
-#end
-                workgroupBarrier();
-                if (d + ${KD}u < depth) {
-#for I 0 (BM * KD / 4 + WG - 1) / WG
-                    x_next${I} = x${SIDE}_${W}(x_row${I}, d + ${KD}u + 4u * (t % ${KD / 4}u));
-#end
-#for I 0 (BN * KD / 4 + WG - 1) / WG
-                    y_next${I} = y${SIDE}_${W}(y_row${I}, d + ${KD}u + 4u * (t % ${KD / 4}u));
-#end
-                }
-#for K 0 KD
-                {
-#for H 0 R
-                    let x${H} = xs[${K * (BM / 4 + 1) + H * TY}u + ty];
-#end
-#for J 0 NS
-                    let y${J} = ys[${K * (BN / 4 + 1) + J * TX}u + tx];
-#for C 0 4
-#for H 0 R
-                    a${W}_${4 * J + C}_${H} += x${H} * y${J}[${C}];
-#end
-#end
-#end
-                }
-#end
-            }
-        }
-#if W == 0
-#if MASK || SEGMENTS
-        let all_seen = false;
-#else
-        let all_seen = i32(s0) >= whole_from && i32(s0 + ${BN}u) <= whole_to;
-#end
-#for H 0 R
-#for C 0 4 * NS
-        {
-#if SIDE == 0
-            let lse = lse${H};
-#else
-            let lse = statistic(stat, s0 + ${C / 4 * 4 * TX + C % 4}u + 4u * tx, -HIDDEN);
-#end
-            var score = u.q_factor * a0_${C}_${H};
-#if CAP
-            score = tanh(score);
-            slope_${C}_${H} = 1.0 - score * score;
-            score *= u.cap;
-#end
-            if (!all_seen) {
-                let row = vec4<i32>(0, 1, 2, 3) + i32(row0 + 4u * (ty + ${H * TY}u));
-                let column = vec4<i32>(i32(s0 + ${C / 4 * 4 * TX + C % 4}u + 4u * tx));
-#if SIDE == 0
-                score = masked(score, b, h, row, column, len);
-#else
-                score = masked(score, b, h, column, row, len);
-#end
-            }
-            a0_${C}_${H} = exp2(score - lse);
-        }
-#end
-#end
-#else
-#for H 0 R
-#for C 0 4 * NS
-        {
-#if SIDE == 0
-            let delta = delta${H};
-#else
-            let delta = statistic(u.all_rows + stat, s0 + ${C / 4 * 4 * TX + C % 4}u + 4u * tx, 0.0);
-#end
-            a1_${C}_${H} = a0_${C}_${H} * (a1_${C}_${H} - delta);
-#if CAP
-            a1_${C}_${H} *= slope_${C}_${H};
-#end
-#if KEEP
-            let query = s0 + ${C / 4 * 4 * TX + C % 4}u + 4u * tx;
-            let key = row0 + 4u * (ty + ${H * TY}u);
-            if (d0 == 0u && query < u.rows && key < u.keys) { st4_tmp(u.kept_at + (stat + query) * u.kept_row + key, 4u, a1_${C}_${H}); }
-#end
-        }
-#end
-#end
-#end
-#if SIDE + W > 0
-        // Column 4 (tx + J TX) + c lies at place J 4 TX + c TX + tx: no two threads store into one bank.
-        workgroupBarrier();
-#for H 0 R
-#for C 0 4 * NS
-        ps[(${C * TX}u + tx) * ${BM / 4 + 1}u + ty + ${H * TY}u] = a${W}_${C}_${H};
-#end
-#end
-        {
-#for I 0 (OC * KD / 4 + WG - 1) / WG
-            let place${I} = (t + ${I * WG}u) / ${OC / 4}u;
-            let z_d${I} = d0 + 4u * ((t + ${I * WG}u) % ${OC / 4}u);
-            var z_next${I} = z${SIDE}_${W}(y_at${1 - W}, place_at(s0, place${I}), z_d${I}, end);
-#end
-            for (var p = 0u; p < ${BN}u; p += ${KD}u) {
-                workgroupBarrier();
-#for I 0 (OC * KD / 4 + WG - 1) / WG
-                if (t < ${OC * KD / 4 - I * WG}u) { ys[t + ${I * WG}u] = z_next${I}; }
-#end
-                workgroupBarrier();
-                if (p + ${KD}u < ${BN}u) {
-#for I 0 (OC * KD / 4 + WG - 1) / WG
-                    z_next${I} = z${SIDE}_${W}(y_at${1 - W}, place_at(s0, p + ${KD}u + place${I}), z_d${I}, end);
-#end
-                }
-#for K 0 KD
-                {
-#for H 0 R
-                    let x${H} = ps[(p + ${K}u) * ${BM / 4 + 1}u + ty + ${H * TY}u];
-#end
-#for J 0 NO
-                    let y${J} = ys[${K * OC / 4 + J * TX}u + tx];
-#for C 0 4
-#for H 0 R
-                    o${W}_${4 * J + C}_${H} += x${H} * y${J}[${C}];
-#end
-#end
-#end
-                }
-#end
-            }
-        }
-#end
-#end
-    }
-#if SIDE == 1
-    }
-#end
-#for W 1 - SIDE 2
-#for H 0 R
-#for I 0 4
-    {
-        let row = row0 + 4u * (ty + ${H * TY}u) + ${I}u;
-#for J 0 NO
-        {
-            let d = d0 + 4u * (tx + ${J * TX}u);
-            let x = vec4<f32>(o${W}_${4 * J}_${H}[${I}], o${W}_${4 * J + 1}_${H}[${I}], o${W}_${4 * J + 2}_${H}[${I}], o${W}_${4 * J + 3}_${H}[${I}]);
-#if SIDE == 0
-            if (row < u.rows && d < u.depth) { st4_o0(((b * u.rows + row) * u.heads + h) * u.depth + d, u.depth - d, u.scale * x); }
-#else
-#if W == 1
-            if (row < u.keys && d < u.depth) { st4_o1(((b * u.keys + row) * u.kv_heads + kv_head) * u.depth + d, u.depth - d, u.scale * x); }
-#else
-            if (row < u.keys && d < u.width) { st4_o2(((b * u.keys + row) * u.kv_heads + kv_head) * u.width + d, u.width - d, x); }
-#end
-#end
-        }
-#end
-    }
-#end
-#end
-#end
-}
-
-// The sides of product W: x of rows, y of columns, four elements of a row; z: as y of the other product, 0 behind the last column.
-#for W 0 2
-#for X SIDE * (1 + W) + (1 - SIDE) * 5 * W SIDE * (1 + W) + (1 - SIDE) * 5 * W + 1
-fn x_step${SIDE}_${W}() -> u32 { return u.t${X}; }
-fn x${SIDE}_${W}(row: u32, d: u32) -> vec4<f32> { return four${X}(row, d); }
-#end
-#for Y (1 - SIDE) * (1 + W) + SIDE * 5 * W (1 - SIDE) * (1 + W) + SIDE * 5 * W + 1
-fn y_step${SIDE}_${W}() -> u32 { return u.t${Y}; }
-fn y${SIDE}_${W}(row: u32, d: u32) -> vec4<f32> { return four${Y}(row, d); }
-fn z${SIDE}_${1 - W}(at: u32, column: u32, d: u32, end: u32) -> vec4<f32> {
-    if (column >= end) { return vec4<f32>(); }
-    return four${Y}(at + column * u.t${Y}, d);
-}
-#end
-#end
-#end
-
-#if KEEP
-// Four ds of a query; 0 where grad1 had no tile.
-fn kept(at: u32, query: u32, key: u32, len: i32) -> vec4<f32> {
-    let first = key / ${BM}u * ${BM}u;
-    let last = i32(min(first + ${BM}u, u.keys)) - 1;
-    if (i32(query) < first_row(i32(first), len) || i32(query) >= end_row(i32(first), last, len)) { return vec4<f32>(); }
-    return ld4_tmp(at + query * u.kept_row + key, 4u);
-}
-
-fn key_row(at: u32, key: u32, d: u32, end: u32) -> vec4<f32> {
-    if (key >= end) { return vec4<f32>(); }
-    return four1(at + key * u.t1, d);
-}
-
-@compute @workgroup_size(${WG}) fn grad_q(${ARGS}) {
-    ${BEGIN}
-    let d0 = group / u.tiles0 % u.columns0 * ${OC}u;
-    let tx = t / 32u % ${TX / 8}u * 8u + t % 8u;
-    let ty = t / ${4 * TX}u * 4u + t / 8u % 4u;
-    let row0 = (u.tiles0 - 1u - group % u.tiles0) * ${BM}u;
-    let h = group / u.tiles0 / u.columns0 % u.heads;
-    let b = group / u.tiles0 / u.columns0 / u.heads;
-    if (t == 0u) { len_ = keys_of(b); }
-    let len = workgroupUniformLoad(&len_);
-    let begin = u32(first_key(i32(row0), len)) / 4u * 4u;
-    let end = u32(end_key(i32(min(row0 + ${BM}u, u.rows)) - 1, len));
-    let x_at = u.kept_at + (b * u.heads + h) * u.rows * u.kept_row;
-    let y_at = b * u.b1 + h / u.share * u.h1;
-#for H 0 R
-#for C 0 4 * NO
-    var o${C}_${H} = vec4<f32>();
-#end
-#end
-#for I 0 (BM * KD / 4 + WG - 1) / WG
-    let x_row${I} = min(row0 + (t + ${I * WG}u) / ${KD / 4}u, u.rows - 1u);
-    var x_next${I} = kept(x_at, x_row${I}, begin + 4u * (t % ${KD / 4}u), len);
-#end
-#for I 0 (OC * KD / 4 + WG - 1) / WG
-    let place${I} = (t + ${I * WG}u) / ${OC / 4}u;
-    let y_d${I} = d0 + 4u * ((t + ${I * WG}u) % ${OC / 4}u);
-    var y_next${I} = key_row(y_at, begin + place${I}, y_d${I}, end);
-#end
-    for (var s0 = begin; s0 < end; s0 += ${KD}u) {
-        workgroupBarrier();
-#for I 0 (BM * KD / 4 + WG - 1) / WG
-        if (t < ${BM * KD / 4 - I * WG}u) {
-            let row = (t + ${I * WG}u) / ${KD / 4}u;
-            let at = 4u * (t % ${KD / 4}u) * ${BM / 4 + 1}u + row / 4u;
-#for K 0 4
-            xs[at + ${K * (BM / 4 + 1)}u][row % 4u] = x_next${I}[${K}];
-#end
-        }
-#end
-#for I 0 (OC * KD / 4 + WG - 1) / WG
-        if (t < ${OC * KD / 4 - I * WG}u) { ys[t + ${I * WG}u] = y_next${I}; }
-#end
-        workgroupBarrier();
-        if (s0 + ${KD}u < end) {
-#for I 0 (BM * KD / 4 + WG - 1) / WG
-            x_next${I} = kept(x_at, x_row${I}, min(s0 + ${KD}u + 4u * (t % ${KD / 4}u), u.kept_row - 4u), len);
-#end
-#for I 0 (OC * KD / 4 + WG - 1) / WG
-            y_next${I} = key_row(y_at, s0 + ${KD}u + place${I}, y_d${I}, end);
-#end
-        }
-#for K 0 KD
-        {
-#for H 0 R
-            let x${H} = xs[${K * (BM / 4 + 1) + H * TY}u + ty];
-#end
-#for J 0 NO
-            let y${J} = ys[${K * OC / 4 + J * TX}u + tx];
-#for C 0 4
-#for H 0 R
-            o${4 * J + C}_${H} += x${H} * y${J}[${C}];
-#end
-#end
-#end
-        }
-#end
-    }
-#for H 0 R
-#for I 0 4
-    {
-        let row = row0 + 4u * (ty + ${H * TY}u) + ${I}u;
-#for J 0 NO
-        {
-            let d = d0 + 4u * (tx + ${J * TX}u);
-            let x = vec4<f32>(o${4 * J}_${H}[${I}], o${4 * J + 1}_${H}[${I}], o${4 * J + 2}_${H}[${I}], o${4 * J + 3}_${H}[${I}]);
-            if (row < u.rows && d < u.depth) { st4_o0(((b * u.rows + row) * u.heads + h) * u.depth + d, u.depth - d, u.scale * x); }
-        }
-#end
-    }
-#end
-#end
-}
-#end
 
 // Queries [first, end) that may see key `key`, or one of the keys from `key` to `last`.
 fn first_row(key: i32, len: i32) -> i32 {
@@ -437,11 +57,191 @@ fn end_row(key: i32, last: i32, len: i32) -> i32 {
     return i32(u.rows);
 #end
 }
-// lse or delta of a row, of four rows.
-fn statistic(at: u32, row: u32, beyond: f32) -> f32 {
-    if (row >= u.rows) { return beyond; }
-    return ld_tmp(at + row);
+
+// Of a round: its first unit (key head of a batch, b * kv_heads + g) and its first strip; what of tmp a strip's rows have.
+fn first_unit() -> u32 { return u.round / u.turns * u.units; }
+fn first_strip() -> u32 { return u.round % u.turns * u.strips; }
+fn blocks_of(strip: u32) -> u32 { return u.blocks + u.more * strip; } // blocks of keys of its rows
+fn block_at(strip: u32) -> u32 { return strip * u.blocks + u.more * (strip * (strip - 1u) / 2u); }
+fn strip_at(strip: u32) -> u32 { return ${BM * BM}u * (block_at(strip) - block_at(first_strip())); }
+fn row_at(query: u32) -> u32 { return strip_at(query / ${BM}u) + query % ${BM}u * ${BM}u * blocks_of(query / ${BM}u); }
+
+// What a group works for: heads, where their operands begin, and the head's w and ds.
+var<private> b_: u32;
+var<private> h_: u32;
+var<private> row0_: u32; // its tile's first row
+var<private> q_: u32;
+var<private> k_: u32;
+var<private> v_: u32;
+var<private> do_: u32;
+var<private> w_: u32;
+var<private> step_: u32; // from row to row of ds, where a tile has one strip
+var<private> first_: u32; // query, or key, where a sum begins
+var<private> each_: u32; // steps of a head
+var<private> last_: u32; // key
+var<private> see_all_: bool;
+var<workgroup> row_: array<vec2<f32>, ${BM}>; // lse and delta
+
+fn open(unit: u32, h: u32) {
+    b_ = unit / u.kv_heads;
+    h_ = unit % u.kv_heads * u.share + h;
+    q_ = b_ * u.b0 + h_ * u.h0;
+    k_ = b_ * u.b1 + unit % u.kv_heads * u.h1;
+    v_ = b_ * u.b2 + unit % u.kv_heads * u.h2;
+    do_ = b_ * u.b5 + h_ * u.h5;
+    w_ = u.w_at + ((unit - first_unit()) * u.share + h) * u.cells;
 }
-fn statistics(at: u32, row: u32, beyond: f32) -> vec4<f32> {
-    return vec4<f32>(statistic(at, row, beyond), statistic(at, row + 1u, beyond), statistic(at, row + 2u, beyond), statistic(at, row + 3u, beyond));
+
+// scores = q k^T. Rows and columns are queries and keys.
+fn a_scores(row: u32, d: u32) -> vec4<f32> { return four0(q_ + min(row, u.rows - 1u) * u.t0, d); }
+fn b_scores(key: u32, d: u32) -> vec4<f32> { return four1(k_ + min(key, u.keys - 1u) * u.t1, d); }
+fn store_scores(row: u32, key: u32, v: vec4<f32>) {
+    var score = u.q_factor * v;
+    let at = w_ + (row - row0_) * step_ + key;
+#if CAP
+    score = tanh(score);
+    let slope = 1.0 - score * score;
+    score *= u.cap;
+#end
+    if (!see_all_) { score = masked(score, b_, h_, vec4<i32>(i32(row)), vec4<i32>(0, 1, 2, 3) + i32(key), len_); }
+    let w = exp2(score - row_[row - row0_].x);
+    st4_tmp(at, 4u, w);
+#if CAP
+    st4_tmp(at + u.ds_far, 4u, w * slope);
+#end
+}
+#let P scores
+#let LAYOUT 0
+#let OLD 0
+#include attention_product
+// dw = do v^T.
+fn a_dw(row: u32, d: u32) -> vec4<f32> { return four5(do_ + min(row, u.rows - 1u) * u.t5, d); }
+fn b_dw(key: u32, d: u32) -> vec4<f32> { return four2(v_ + min(key, u.keys - 1u) * u.t2, d); }
+#if CAP
+fn old_dw(row: u32, key: u32) -> vec4<f32> { return ld4_tmp(w_ + u.ds_far + (row - row0_) * step_ + key, 4u); }
+#else
+fn old_dw(row: u32, key: u32) -> vec4<f32> { return ld4_tmp(w_ + (row - row0_) * step_ + key, 4u); }
+#end
+fn store_dw(row: u32, key: u32, v: vec4<f32>, w: vec4<f32>) {
+    st4_tmp(w_ + u.ds_far + (row - row0_) * step_ + key, 4u, w * (v - row_[row - row0_].y));
+}
+#let P dw
+#let LAYOUT 0
+#let OLD 1
+#include attention_product
+// dq = ds k. Rows are those of the strip.
+fn a_dq(row: u32, key: u32) -> vec4<f32> { return ld4_tmp(w_ + u.ds_far + row * step_ + first_ + key, 4u); }
+fn b_dq(key: u32, d: u32) -> vec4<f32> { return four1(k_ + min(first_ + key, last_) * u.t1, d); }
+fn store_dq(row: u32, d: u32, v: vec4<f32>) {
+    if (row0_ + row < u.rows) { st4_o0(((b_ * u.rows + row0_ + row) * u.heads + h_) * u.depth + d, u.depth - d, u.scale * v); }
+}
+#let P dq
+#let LAYOUT 1
+#let OLD 0
+#include attention_product
+// dk = ds^T q, dv = w^T do. Rows are keys; what is added up: queries, each_ of a head.
+#if SHARED
+fn head_of(i: u32) -> u32 { return i / each_; }
+fn query_of(i: u32) -> u32 { return first_ + i % each_; }
+#else
+fn head_of(i: u32) -> u32 { return 0u; }
+fn query_of(i: u32) -> u32 { return first_ + i; }
+#end
+fn a_dk(i: u32, key: u32) -> vec4<f32> { return ld4_tmp(w_ + u.ds_far + head_of(i) * u.cells + row_at(query_of(i)) + key, 4u); }
+fn b_dk(i: u32, d: u32) -> vec4<f32> { return four0(q_ + head_of(i) * u.h0 + min(query_of(i), u.rows - 1u) * u.t0, d); }
+fn store_dk(key: u32, d: u32, v: vec4<f32>) {
+    if (key >= u.keys) { return; }
+    let at = ((b_ * u.keys + key) * u.kv_heads + h_ / u.share) * u.depth + d;
+    if (first_strip() == 0u) { st4_o1(at, u.depth - d, u.scale * v); } else { st4_o1(at, u.depth - d, ld4_o1(at, u.depth - d) + u.scale * v); }
+}
+#let P dk
+#let LAYOUT 2
+#let OLD 0
+#include attention_product
+fn a_dv(i: u32, key: u32) -> vec4<f32> { return ld4_tmp(w_ + head_of(i) * u.cells + row_at(query_of(i)) + key, 4u); }
+fn b_dv(i: u32, d: u32) -> vec4<f32> { return four5(do_ + head_of(i) * u.h5 + min(query_of(i), u.rows - 1u) * u.t5, d); }
+fn store_dv(key: u32, d: u32, v: vec4<f32>) {
+    if (key >= u.keys) { return; }
+    let at = ((b_ * u.keys + key) * u.kv_heads + h_ / u.share) * u.width + d;
+    if (first_strip() == 0u) { st4_o2(at, u.width - d, v); } else { st4_o2(at, u.width - d, ld4_o2(at, u.width - d) + v); }
+}
+#let P dv
+#let LAYOUT 2
+#let OLD 0
+#include attention_product
+
+// A group a tile of BM queries and BN keys.
+@compute @workgroup_size(${TT}) fn scores(${ARGS}) {
+    ${BEGIN}
+    let key0 = group % u.key_tiles * ${BN}u;
+    let strip = first_strip() + group / u.key_tiles % u.strips;
+    let head = group / u.key_tiles / u.strips;
+    let unit = first_unit() + head / u.share;
+    row0_ = strip * ${BM}u;
+    if (unit >= u.all_units || row0_ >= u.rows) { return; }
+    open(unit, head % u.share);
+    if (t == 0u) { len_ = keys_of(b_); }
+    for (var i = t; i < ${BM}u; i += ${TT}u) {
+        let at = (b_ * u.heads + h_) * u.rows + row0_ + i;
+        var both = vec2<f32>(-HIDDEN, 0.0); // rows beyond the last
+        if (row0_ + i < u.rows) { both = vec2<f32>(ld_tmp(at), ld_tmp(u.all_rows + at)); }
+        row_[i] = both;
+    }
+    let len = workgroupUniformLoad(&len_);
+    let last_row = i32(min(row0_ + ${BM}u, u.rows)) - 1;
+    let first = first_key(i32(row0_), len);
+    let end = end_key(last_row, len);
+    // Whole blocks of BM keys of which a key is seen: gradients reads all of them.
+    if (i32(key0 / ${BM}u * ${BM}u) >= end || i32((key0 / ${BM}u + 1u) * ${BM}u) <= first) { return; }
+    step_ = ${BM}u * blocks_of(strip);
+    w_ += strip_at(strip);
+#if MASK || SEGMENTS
+    see_all_ = false;
+#else
+    see_all_ = i32(key0) >= first_key(last_row, len) && i32(key0 + ${BN}u) <= end_key(i32(row0_), len);
+#end
+    product_scores(vec2<u32>(row0_, key0), 0u, u.depth, t);
+    product_dw(vec2<u32>(row0_, key0), 0u, u.width, t);
+}
+
+// A group a tile of dq, dk or dv. What has most to do comes first: late queries, early keys.
+@compute @workgroup_size(${TT}) fn gradients(${ARGS}) {
+    ${BEGIN}
+    let of_q = u.share * u.columns_k;
+    let lanes = of_q + u.columns_k + u.columns_v; // of a unit
+    let level = group / (u.units * lanes);
+    let unit = first_unit() + group % u.units;
+    let lane = group / u.units % lanes;
+    if (unit >= u.all_units) { return; }
+    open(unit, 0u);
+    if (t == 0u) { len_ = keys_of(b_); }
+    let len = workgroupUniformLoad(&len_);
+    if (lane >= u.columns_k + u.columns_v) {
+        let column = (lane - u.columns_k - u.columns_v) % u.columns_k * ${BN}u;
+        let strips = (u.rows + ${BM - 1}u) / ${BM}u - first_strip();
+        if (level >= min(strips, u.strips)) { return; }
+        let strip = first_strip() + min(strips, u.strips) - 1u - level;
+        open(unit, (lane - u.columns_k - u.columns_v) / u.columns_k);
+        row0_ = strip * ${BM}u;
+        step_ = ${BM}u * blocks_of(strip);
+        w_ += strip_at(strip);
+        let first = u32(first_key(i32(row0_), len));
+        let end = max(u32(end_key(i32(min(row0_ + ${BM}u, u.rows)) - 1, len)), first);
+        first_ = first / ${BK}u * ${BK}u;
+        last_ = max(end, 1u) - 1u;
+        product_dq(vec2<u32>(0u, column), u.depth, select(0u, end - first_, end > first), t);
+        return;
+    }
+    let key0 = level * ${BM}u;
+    if (key0 >= u.keys) { return; }
+    let last_key = i32(min(key0 + ${BM}u, u.keys)) - 1;
+    let first = max(u32(first_row(i32(key0), len)), first_strip() * ${BM}u);
+    let end = max(min(u32(end_row(i32(key0), last_key, len)), (first_strip() + u.strips) * ${BM}u), first);
+    first_ = first / ${BK}u * ${BK}u;
+    each_ = select(0u, (end - first_ + ${BK - 1}u) / ${BK}u * ${BK}u, end > first);
+    if (lane < u.columns_k) {
+        product_dk(vec2<u32>(key0, lane * ${BN}u), u.depth, each_ * u.share, t);
+    } else {
+        product_dv(vec2<u32>(key0, (lane - u.columns_k) * ${BN}u), u.width, each_ * u.share, t);
+    }
 }
