@@ -162,8 +162,9 @@ enum { SHAPES = sizeof shapes / sizeof *shapes, FORWARD = 2 };
 static void defaults(void **state) { check(*state, NULL, 0, SHAPES); }
 static void other_tiles(void **state) { /* the software driver's default is none of these */
     check(*state, "small", 0, 1);
-    check(*state, "64", FORWARD, FORWARD + 1);
-    check(*state, "128", FORWARD + 1, FORWARD + 2);
+    check(*state, "64", 0, 1);
+    check(*state, "128", 1, 2);
+    check(*state, "large", FORWARD, FORWARD + 2);
 }
 /* Where there is no room to keep all weights and scores' gradients at once: rounds of some heads, and of some strips of one head's queries. */
 static void rounds(void **state) {

@@ -274,7 +274,7 @@ static bool small_64(const ry_node *n, const ry_caps *caps) {
     return columns_of(n) <= 64 && n->src[ATT_Q]->spec.dim[1] > FEW_QUERIES;
 }
 static const ry_variant variants[] = {ATTENTION_SOFTWARE,
-                                      {"64", to_64, ATTENTION_TILES(8, 16, 1, 2, 2, 8)},
+                                      {"64", to_64, ATTENTION_TILES(16, 8, 2, 1, 1, 8)},
                                       {"96", to_96, ATTENTION_TILES(8, 16, 2, 2, 3, 8)},
                                       {"256", above_128, ATTENTION_TILES(16, 8, 2, 1, 4, 8)},
                                       {"128", above_64, ATTENTION_TILES(16, 8, 2, 1, 2, 8)},

@@ -42,7 +42,7 @@ static ry_status infer(const ry_node *n, ry_spec out[RY_MAX_OUT]) {
 }
 
 enum { KEYS = 256, QUERIES = 64, LD = QUERIES }; /* a tile, and its row step: whole vectors */
-enum { ENOUGH_PARTS = 48, MOST_PARTIAL_BYTES = 64 << 20, MOST_KEPT_BYTES = 512 << 20 };
+enum { ENOUGH_PARTS = 48, MOST_PARTIAL_BYTES = 64 << 20, MOST_KEPT_BYTES = 256 << 20 };
 
 /* Parts of one key head. */
 static int64_t splits_of(const attention_job *j) {
@@ -292,30 +292,25 @@ static ry_status cpu(const ry_cpu *c) {
 
 /* ---- on GPUs ---- */
 
-/* Variants by the wider of k and v, and by whether a strip of queries has room: weights and gradients of its scores, of all heads that
- * share their keys. BM queries or keys, BN columns (no more than BM), TM x TN of them a thread, BK deep. */
-static int64_t columns_of(const ry_node *n) {
-    int64_t k = n->src[ATT_K]->spec.dim[3], v = n->src[ATT_V]->spec.dim[3];
-    return k > v ? k : v;
-}
+/* Cells of weights and of scores' gradients that a round may keep. */
 static int64_t cells_allowed(const ry_caps *caps) {
     int64_t most = caps->max_binding < MOST_KEPT_BYTES ? (int64_t)caps->max_binding : MOST_KEPT_BYTES;
     return most / (int64_t)sizeof(float);
 }
-static bool room(const ry_node *n, const ry_caps *caps, int64_t rows) {
+/* Whether there is room for a strip of 64 queries of all heads that share their keys; with 32 there is for twice as many keys. */
+static bool large(const ry_node *n, const ry_caps *caps) {
+    enum { ROWS = 64 };
     const ry_spec *q = &n->src[ATT_Q]->spec, *k = &n->src[ATT_K]->spec;
-    int64_t share = k->dim[2] ? q->dim[2] / k->dim[2] : 1, kept = 2 * share * rows * (k->dim[1] + rows);
-    return attention_large(n, caps, 10240) && kept + 3 * ry_count(&n->src[LSE]->spec) + q->dim[0] * (k->dim[1] + 1) + 64 <= cells_allowed(caps);
+    int64_t share = k->dim[2] ? q->dim[2] / k->dim[2] : 1, kept = 2 * share * ROWS * (k->dim[1] + ROWS);
+    return attention_large(n, caps, 8192) && kept + 3 * ry_count(&n->src[LSE]->spec) + q->dim[0] * (k->dim[1] + 1) + 64 <= cells_allowed(caps);
 }
-static bool to_64(const ry_node *n, const ry_caps *caps) { return columns_of(n) <= 64 && room(n, caps, 64); }
-static bool above_64(const ry_node *n, const ry_caps *caps) { return columns_of(n) > 64 && room(n, caps, 128); }
+/* BM queries or keys, BN columns (no more than BM), TM x TN of them a thread, BK deep. */
 #define TILES(bm, bn, tm, tn, bk)                                             \
     {                                                                         \
         {"BM", bm}, {"BN", bn}, {"TM", tm}, {"TN", tn}, { "BK", bk }          \
     }
 static const ry_variant variants[] = {{"software", attention_software, TILES(32, 32, 4, 4, 8)},
-                                      {"64", to_64, TILES(64, 64, 8, 8, 8)},
-                                      {"128", above_64, TILES(128, 128, 8, 8, 8)},
+                                      {"large", large, TILES(64, 64, 8, 8, 8)},
                                       {"small", NULL, TILES(32, 32, 4, 4, 8)},
                                       {0}};
 
