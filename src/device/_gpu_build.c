@@ -291,6 +291,11 @@ static ry_status build_step(ry_device *d, ry_program *p, gpu_step *s, ry_launch 
             st = ry_fail_node(n, RY_EUNSUPPORTED, "needs %u storage buffers; the device binds %u", bindings, d->caps.max_bindings);
             break;
         }
+        int64_t most = g->lim.maxComputeWorkgroupsPerDimension;
+        if (s->dispatch[k].groups > most * most) {
+            st = ry_fail_node(n, RY_EUNSUPPORTED, "needs %lld workgroups; the device runs %lld by %lld", (long long)s->dispatch[k].groups, (long long)most, (long long)most);
+            break;
+        }
         st = gpu_layout_get(g, &lay, mask, s->k.read_only);
         if (st == RY_OK) st = gpu_pipeline_get(s->mod, &s->pipe[k], s->dispatch[k].entry, lay);
         if (st != RY_OK) break;
@@ -436,19 +441,21 @@ ry_status gpu_build(ry_device *d, ry_program *p) {
         else st = RY_ENOMEM;
     }
     if (st == RY_OK && fresh.n) st = gpu_compile(g, fresh.at, fresh.n);
+    const gpu_module *bad = NULL; /* the last that failed: the message is of it */
     for (size_t k = 0; k < fresh.n; k++) {
         gpu_module *m = fresh.at[k];
         m->queued = false;
         if (m->n_made == m->n_pipe) continue;
-        for (size_t i = 0; i < x->step.n && st != RY_OK; i++)
-            if (x->step.at[i].mod == m) {
-                char message[1024];
-                snprintf(message, sizeof message, "%s", ry_message());
-                st = ry_fail_node(x->step.at[i].node, st, "its kernel does not compile: %s", message);
-                break;
-            }
+        bad = m;
         m->n_pipe = m->n_made; /* tried again by the next program */
     }
+    for (size_t i = 0; i < x->step.n && st != RY_OK && bad; i++)
+        if (x->step.at[i].mod == bad) {
+            char message[1024];
+            snprintf(message, sizeof message, "%s", ry_message());
+            st = ry_fail_node(x->step.at[i].node, st, "its kernel does not compile: %s", message);
+            break;
+        }
     os_mutex_unlock(g->lock);
     if (st == RY_OK && x->uniform_bytes) {
         x->uniform = gpu_buffer_new(g, gpu_round_up(x->uniform_bytes + UNIFORM_TAIL, GPU_WHOLE), WGPUBufferUsage_Uniform | WGPUBufferUsage_CopyDst);

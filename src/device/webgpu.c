@@ -74,6 +74,9 @@ static ry_status open_gpu(ry_device *d, size_t i, const ry_device_options *o) {
         .max_binding = (size_t)(g->lim.maxStorageBufferBindingSize < SIZE_MAX / 2 ? g->lim.maxStorageBufferBindingSize : SIZE_MAX / 2) / GPU_WHOLE * GPU_WHOLE,
         .max_buffer = gpu_piece_bytes(g)};
     if (d->caps.max_bindings > RY_OPERANDS) d->caps.max_bindings = RY_OPERANDS;
+    if (d->caps.max_invocations < 256 || d->caps.shared_bytes < 16384)
+        RY_GO(st, fail, ry_fail(RY_EUNSUPPORTED, "webgpu: this device gives a workgroup %u invocations and %u bytes of shared memory; kernels count on what WebGPU promises, 256 and 16384",
+                                d->caps.max_invocations, d->caps.shared_bytes));
     return RY_OK;
 fail:
     close_gpu(d);

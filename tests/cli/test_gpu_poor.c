@@ -39,6 +39,21 @@ static void test_tiny_bindings(void **state) {
     same_files("cpu.said", "webgpu.said");
 }
 
+/* What cannot be done is one line that names the limit. */
+static void test_too_poor(void **state) {
+    static const char *const limits[][2] = {{"invocations=128", "kernels count on what WebGPU promises, 256 and 16384"},
+                                            {"shared=8192", "kernels count on what WebGPU promises"},
+                                            {"groups=2", "workgroups; the device runs 2 by 2"},
+                                            {"buffers=4", "storage buffers; the device binds 4"},
+                                            {"binding=512", "(model."}};
+    (void)state;
+    enter("gpu_too_poor");
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        assert_run(0, "! RUSTY_WEBGPU_LIMITS=%s " TRAIN "-o out 2> all.txt && grep rusty: all.txt > why.txt && test $(wc -l < why.txt) = 1", limits[i][0]);
+        assert_in("why.txt", limits[i][1]);
+    }
+}
+
 static void test_reports(void **state) {
     (void)state;
     enter("gpu_reports");
@@ -54,6 +69,6 @@ static void test_reports(void **state) {
 
 int main(void) {
     if (!gpu_is_here("gpu_poor_here")) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_poor_devices), cmocka_unit_test(test_tiny_bindings), cmocka_unit_test(test_reports)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_poor_devices), cmocka_unit_test(test_tiny_bindings), cmocka_unit_test(test_too_poor), cmocka_unit_test(test_reports)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
