@@ -2,7 +2,7 @@
 //
 // A group makes ROWS rows of one weight (TOGETHER: of each of them) for all m rows of x: LANES threads stand along k for R of the rows, a unit of
 // sixteen elements each: four quads, NEAR and FAR apart as the weight's dtype has them (ry_dtype_text), so that a block's words are read whole.
-// The text is kept short: a chip that goes through other kernels in between fetches each instruction from far away.
+// Few rows a thread: written out in larger numbers they were no faster, nor were shorter texts that go through rows in a loop (H200).
 #for J 0 NW
 const NEAR${J} = ${(J == 0) * NEAR0 + (J == 1) * NEAR1 + (J == 2) * NEAR2}u;
 const FAR${J} = ${(J == 0) * FAR0 + (J == 1) * FAR1 + (J == 2) * FAR2}u;
