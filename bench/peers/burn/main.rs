@@ -12,9 +12,9 @@
 //!     common: [--warm 1] [--runs 9]; several parts may stand in one line
 //!
 //! Prints JSON lines. The first call or step stands apart: it holds compilation of kernels and Burn's autotuning. Then warm-up, then
-//! medians of runs; a run is many calls and one `Device::sync`. After each call `Device::flush` hands it to the GPU, so fusion cannot
-//! merge calls that are measured apart; an output lives past its flush, so its write stays. GB/s counts each operand read once and
-//! each result written once. `max_err` of a product is the largest |c - exact| / (|row| |column|) of nine entries: f32 gives about
+//! medians of runs; a run is many calls and one `Device::sync`. A run's products are all kept until then. After each call of another
+//! operator `Device::flush` hands it to the GPU, so fusion cannot merge calls that are measured apart; an output lives past its flush,
+//! so its write stays. GB/s counts each operand read once and each result written once. `max_err` of a product is the largest |c - exact| / (|row| |column|) of nine entries: f32 gives about
 //! 1e-8, TF32 or f16 1e-5.
 //!
 //! The model is the Llama of bench/shapes/gpt2_124m.yaml: RMSNorm, rope on halves, gated MLP with SiLU, no bias, head tied to the
@@ -82,18 +82,22 @@ fn sync(d: &Device) {
     d.sync().expect("sync");
 }
 
-/// Milliseconds of the first call, and of one call after warm-up (median of runs).
-fn measure<T>(d: &Device, o: &Opts, mut f: impl FnMut() -> T) -> (f64, f64) {
+/// Milliseconds of the first call, and of one call after warm-up (median of runs). apart: each call is handed over alone.
+fn measure<T>(d: &Device, o: &Opts, apart: bool, mut f: impl FnMut() -> T) -> (f64, f64) {
     let mut run = |calls: usize| {
         sync(d);
         let s = Instant::now();
-        let mut last = None;
+        let mut kept = vec![];
         for _ in 0..calls {
-            last = Some(f());
-            d.flush().expect("flush");
+            if apart {
+                kept.clear();
+            }
+            kept.push(f());
+            if apart {
+                d.flush().expect("flush");
+            }
         }
         sync(d);
-        drop(last);
         ms(s) / calls as f64
     };
     let first = run(1);
@@ -114,7 +118,7 @@ fn matmul(d: &Device, o: &Opts, sizes: &[usize]) {
     for &n in sizes {
         let x = Tensor::<2>::random([n, n], Distribution::Normal(0.0, 1.0), d);
         let y = Tensor::<2>::random([n, n], Distribution::Normal(0.0, 1.0), d);
-        let (first, ms) = measure(d, o, || x.clone().matmul(y.clone()));
+        let (first, ms) = measure(d, o, false, || x.clone().matmul(y.clone()));
         let z = x.clone().matmul(y.clone());
         sync(d);
         let mut err = 0f64;
@@ -141,10 +145,10 @@ fn ops(d: &Device, o: &Opts) {
         let gbs = (operands * r * c * 4) as f64 / ms * 1e-6;
         println!("{{\"peer\":\"{PEER}\",\"part\":\"ops\",\"op\":\"{name}\",\"shape\":\"{r}x{c}\",\"ms\":{ms:.5},\"gb_s\":{gbs:.1},\"first_ms\":{first:.1}}}");
     };
-    say("add", 3, measure(d, o, || x.clone() + y.clone()));
-    say("silu", 2, measure(d, o, || silu(x.clone())));
-    say("softmax", 2, measure(d, o, || softmax(x.clone(), 1)));
-    say("rms_norm", 2, measure(d, o, || norm.forward(x.clone())));
+    say("add", 3, measure(d, o, true, || x.clone() + y.clone()));
+    say("silu", 2, measure(d, o, true, || silu(x.clone())));
+    say("softmax", 2, measure(d, o, true, || softmax(x.clone(), 1)));
+    say("rms_norm", 2, measure(d, o, true, || norm.forward(x.clone())));
 }
 
 /// What every layer shares: cosines and sines of the positions, [tokens, head], and the mask of later tokens, [1, 1, tokens, tokens].
