@@ -565,7 +565,7 @@ typedef struct ry_session ry_session;
 typedef struct ry_session_options {
     int64_t context; /* positions of a sequence at most; 0: the model's */
     int64_t batch;   /* sequences, each of its own length; 0: one */
-    ry_dtype cache;  /* f32 (0), f16, bf16; q8_0 on the CPU */
+    ry_dtype cache;  /* f32 (0), f16, bf16, q8_0 */
 } ry_session_options;
 RY_API ry_status ry_session_open(ry_session **out, ry_model *m, const ry_session_options *o);
 RY_API void ry_session_close(ry_session *s);

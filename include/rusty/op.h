@@ -114,7 +114,7 @@ typedef struct ry_variant {
     struct { const char *name; int value; } knobs[16];
 } ry_variant;
 /* One text serves a node's dispatches; each names an entry of it. They run in order, and each sees what those before it wrote. */
-enum { RY_MAX_DISPATCH = 32, RY_MAX_UNIFORM = 192, RY_MAX_KNOB = 24 }; /* 12 sources walked over 8 dims */
+enum { RY_MAX_DISPATCH = 32, RY_MAX_UNIFORM = 192, RY_MAX_KNOB = 40 }; /* 12 sources walked over 8 dims */
 enum { RY_OPERAND_OUT = RY_MAX_SRC, RY_OPERAND_SCRATCH = RY_MAX_SRC + RY_MAX_OUT, RY_OPERANDS };
 #define RY_USES_SRC(i) (1u << (i))
 #define RY_USES_OUT(j) (1u << (RY_OPERAND_OUT + (j)))

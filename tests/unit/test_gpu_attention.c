@@ -128,6 +128,10 @@ static const shape shapes[] = {
     {1, 3, 300, 6, 2, 80, 80, CAUSAL | LENGTH | NO_GRAD, 0, 2, RY_F32},
     {2, 2, 300, 4, 2, 30, 27, CAUSAL | MASK | SEGMENTS | LENGTH | NO_GRAD, 0, 0, RY_F32},
     {2, 1, 900, 20, 2, 16, 16, CAUSAL | NO_GRAD, 0, 0, RY_F32},
+    {2, 2, 300, 4, 2, 32, 28, CAUSAL | MASK | SEGMENTS | LENGTH | NO_GRAD, 0, 0, RY_F32},
+    {3, 4, 70, 6, 2, 48, 80, CAUSAL | SEGMENTS | LENGTH | NO_GRAD, 0, 0, RY_F32},
+    {1, 2, 90, 3, 3, 256, 192, CAUSAL | MASK | NO_GRAD, 30, 0, RY_BF16},
+    {1, 1, 4000, 6, 2, 64, 64, CAUSAL | LENGTH | NO_GRAD, 0, 0, RY_F32}, /* in parts */
 };
 
 /* Shapes [from, to) with the kernels' variant of that name, where it may be; NULL: the default. */

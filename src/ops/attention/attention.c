@@ -287,6 +287,43 @@ static bool is_split(const attention_job *j, const ry_caps *caps) {
            j->Dv <= 4 * SPLIT_THREADS && caps->max_invocations >= SPLIT_THREADS;
 }
 
+/* One group reads all keys of a query: what a second kernel costs is worth a megabyte that a multiprocessor reads (an H200). The more queries
+ * there are, the better they fill the chip with the keys cut into parts that they share. */
+enum { ONE_BYTES = 1 << 20, ONE_GROUPS = 128, ONE_THREADS = 1024, ONE_LANES = 4, ONE_MOST_LANES = 64, ONE_QUADS = 2 };
+
+static int64_t quads_of(int64_t n, int64_t lanes) { return (n + 4 * lanes - 1) / (4 * lanes); }
+/* Threads of the group and those that share a key, so that all fits; 0: nothing does. */
+static int64_t one_threads(const attention_job *j, const ry_caps *caps, int64_t *lanes) {
+    int64_t wide = j->D > j->Dv ? j->D : j->Dv;
+    for (int64_t threads = ONE_THREADS; threads >= 64; threads /= 2)
+        for (*lanes = ONE_LANES; *lanes <= ONE_MOST_LANES && threads <= caps->max_invocations; *lanes *= 2) {
+            int64_t quads = quads_of(j->Dv, *lanes), cells = threads * quads + (2 * quads_of(j->D, *lanes) + quads) * *lanes;
+            if (quads_of(wide, *lanes) <= ONE_QUADS && 16 * (cells + 1) + 12 * threads <= caps->shared_bytes) return threads;
+        }
+    return 0;
+}
+bool attention_is_one(const attention_job *j, const ry_caps *caps, int64_t least) {
+    double groups = (double)(j->B * j->H * j->T), bytes = (double)j->S * (double)(ry_bytes_of(j->k.dtype, j->D) + ry_bytes_of(j->v.dtype, j->Dv));
+    int64_t lanes;
+    if (groups > ONE_GROUPS) bytes *= groups / ONE_GROUPS;
+    return bytes <= ONE_BYTES && groups < 1 << 20 && j->T <= FEW_QUERIES && j->D && j->Dv && j->D % 4 == 0 && j->Dv % 4 == 0 && one_threads(j, caps, &lanes) >= least;
+}
+void attention_launch_one(ry_launch *l, const attention_job *j) {
+    int64_t lanes, threads = one_threads(j, l->caps, &lanes);
+    ry_launch_knob_set(l, "WG", (int)threads);
+    ry_launch_knob_set(l, "LANES", (int)lanes);
+    ry_launch_knob_set(l, "KQ", (int)quads_of(j->D, lanes));
+    ry_launch_knob_set(l, "VQ", (int)quads_of(j->Dv, lanes));
+    ry_launch_knob_set(l, "ENDS", j->D % (4 * lanes) || j->Dv % (4 * lanes));
+    ry_launch_knob_set(l, "ONE_ROW", j->T == 1);
+    ry_launch_knob_set(l, "ONE_BATCH", j->B == 1);
+    ry_launch_knob_set(l, "STEP", 0);
+    ry_launch_knob_set(l, "OUT_O", 0);
+    ry_launch_f32(l, "by_rows", 1 / (double)j->T);
+    ry_launch_f32(l, "by_heads", 1 / (double)j->H);
+    ry_launch_f32(l, "by_share", (double)j->G / (double)j->H);
+}
+
 static ry_status launch_split(const attention_job *j, ry_launch *l) {
     int64_t share = j->H / j->G, rows = j->T * share, most = l->caps->shared_bytes >= 28672 ? 8 : 4;
     int64_t each = rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 || most == 4 ? 4 : 8, chunks = (rows + each - 1) / each;
@@ -325,7 +362,16 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_knob_set(l, "OC", wide);
     ry_launch_knob_set(l, "ENDS", j.D == 0 || j.D % deep || j.D % wide || j.Dv % deep || j.Dv % wide);
     bool split = j.B > 0 && j.H > 0 && is_split(&j, l->caps);
-    ry_launch_knob_set(l, "SPLIT", split);
+    bool nine = n->n_src == OPTIONS + ATT_OPTIONS && n->src[OPTIONS + ATT_MASK] && n->src[OPTIONS + ATT_SEG_Q]; /* storages, with the length */
+    bool one = split && !nine && attention_is_one(&j, l->caps, 1);
+    ry_launch_knob_set(l, "ONE", one);
+    ry_launch_knob_set(l, "SPLIT", split && !one);
+    if (one) {
+        attention_launch_one(l, &j);
+        l->vec |= RY_USES_OUT(0);
+        ry_launch_run(l, "one", j.B * j.H * j.T, ~RY_USES_SCRATCH);
+        return RY_OK;
+    }
     if (split) {
         if (j.Dv % 4 == 0) l->vec |= RY_USES_OUT(0);
         return launch_split(&j, l);
@@ -336,8 +382,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_u32(l, "columns", columns);
     if (j.Dv % 4 == 0) l->vec |= RY_USES_OUT(0);
     uint32_t uses = ~RY_USES_SCRATCH;
-    if (n->n_src == OPTIONS + ATT_OPTIONS && n->src[OPTIONS + ATT_MASK] &&
-        n->src[OPTIONS + ATT_SEG_Q]) { /* nine storages */
+    if (nine) {
         attention_launch_pack(l, n, &j, OPTIONS, 0);
         uses =
             ~(RY_USES_SRC(OPTIONS + ATT_SEG_Q) | RY_USES_SRC(OPTIONS + ATT_SEG_K) | RY_USES_SRC(OPTIONS + ATT_LENGTH));
@@ -500,6 +545,7 @@ static const ry_op attention_row = {
     .wgsl = "attention/attention.wgsl",
     .variants = variants,
     .launch = launch,
+    .join = attention_step_join,
     .cost = cost,
     .tol = 1e-5f,
     .samples = samples};

@@ -2,6 +2,7 @@
  * composed form.  Private to this folder. */
 #ifndef RY_OPS_ATTENTION_H
 #define RY_OPS_ATTENTION_H
+#include "core/join.h"
 #include "ops/product.h"
 
 typedef struct attention_args {
@@ -95,5 +96,10 @@ bool attention_software(const ry_node *n, const ry_caps *caps);
         "software", attention_software, ATTENTION_TILES(8, 8, 1, 1, 2, 4) \
     } /* short texts: compiling takes longest there */
 
-extern const ry_op attention_grad_row;
+/* One group, of `least` threads at least, reads all keys of a query (_attention_one.wgsl): does that pay, and the knobs of it. */
+bool attention_is_one(const attention_job *j, const ry_caps *caps, int64_t least);
+void attention_launch_one(ry_launch *l, const attention_job *j);
+bool attention_step_join(ry_joiner *j, ry_node *n); /* n: an attention node; did it? */
+
+extern const ry_op attention_grad_row, attention_step_row;
 #endif

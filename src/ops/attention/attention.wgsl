@@ -2,6 +2,9 @@
 // q [B,T,H,D], k [B,S,G,D], v [B,S,G,Dv] -> o [B,T,H,Dv], log-sum-exp [B,H,T].
 #include attention
 
+#if ONE
+#include attention_one
+#end
 #if SPLIT
 // Few queries, many keys. A group takes ROWS rows (a row: a query of one of the heads that share their keys) and one of `splits` parts of
 // the keys: its result lies in tmp, [row][split][Dv], with greatest score and sum of weights behind all of them; `join` adds them up.
@@ -222,7 +225,8 @@ fn place_of(b: u32, kv_head: u32, row: u32, group: u32) -> u32 {
     }
     if (t == 0u) { st_o1(group, select(LN2 * top + log(all), bitcast<f32>(u.minus_inf), all <= 0.0)); }
 }
-#else
+#end
+#if !ONE && !SPLIT
 #include attention_tile
 // The key, or query, whose weights lie at place p of a tile that begins at s0.
 fn place_at(s0: u32, p: u32) -> u32 { return s0 + p / ${4 * TX}u * ${4 * TX}u + 4u * (p % ${TX}u) + p / ${TX}u % 4u; }
