@@ -231,14 +231,14 @@ static int run(const app_verb *v, int argc, char **argv) {
     char prompt[96] = "";
     ry_data_options how = {.seq_len = CONTEXT, .hold_out = 0.05}, hold = {.seq_len = CONTEXT, .hold_out = 0.05, .held_part = true};
     app_banner();
-    ry_status st = app_device(&d, &c);
-    if (st != RY_OK) return app_fail(st);
+    ry_status st = read_text(&text, file);
+    if (st == RY_OK) st = app_device(&d, &c);
+    if (st != RY_OK) goto failed;
     app_describe(d);
     puts("\nMatrix products, checked against double precision:");
     const int64_t sizes[] = {512, 512, 512, 1024, 1024, 1024, 2048, 2048, 2048};
     code = app_matmul_table(d, sizes, 3, RY_F32, "NN", APP_TUNE_SECONDS, false);
     if (code != APP_OK) goto done;
-    RY_GO(st, failed, read_text(&text, file));
     RY_GO(st, failed, ry_tokenizer_bytes(&tok));
     RY_GO(st, failed, ry_data_text(&train, text.at, text.n, tok, &how));
     RY_GO(st, failed, ry_data_text(&held, text.at, text.n - text.n / 20 + (text.n / 20 < 65536 ? text.n / 20 : 65536), tok, &hold));

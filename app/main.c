@@ -13,7 +13,7 @@ static void on_log(void *ud, ry_log_level level, const char *line) {
 
 static int usage(FILE *f, int code) {
     fprintf(f, "rusty %s: trains, tunes and runs language models\nusage: rusty VERB [options]\n\n", ry_version());
-    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) fprintf(f, "  %-9s %s\n", verbs[i]->name, verbs[i]->summary);
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) fprintf(f, "  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
     fprintf(f, "\nrusty VERB --help shows a verb's options and an example.\n");
     return code;
 }
@@ -36,6 +36,6 @@ int main(int argc, char **argv) {
             }
             return code;
         }
-    fprintf(stderr, "rusty: there is no verb '%s'\n", argv[1]);
-    return usage(stderr, APP_USAGE);
+    fprintf(stderr, "rusty: there is no verb '%s'; rusty --help lists them\n", argv[1]);
+    return APP_USAGE;
 }

@@ -229,8 +229,9 @@ static ry_status inspect_file(inspector *v, const char *path) {
     if (inspect_ends(path, ".json")) return inspect_json(v, path);
     os_map m;
     RY_TRY(os_map_open(&m, path));
-    bool gguf = m.bytes >= 4 && !memcmp(m.data, "GGUF", 4);
+    bool gguf = m.bytes >= 4 && !memcmp(m.data, "GGUF", 4), other = !inspect_ends(path, ".safetensors") && (m.bytes < 9 || ((const char *)m.data)[8] != '{');
     os_map_close(&m);
+    if (other && !gguf) RY_FAIL(RY_EFORMAT, "%s: neither a safetensors nor a GGUF file", path);
     return gguf ? inspect_gguf(v, path) : inspect_tensors_at(v, path);
 }
 

@@ -160,7 +160,7 @@ static void visit_sample(const visit *v, const ry_op *op, const ry_sample *s, ry
 ry_status ry_doctor_run(ry_device *d, const char *filter, void (*row)(void *ud, const ry_doctor_row *r), void *ud, int64_t *wrong) {
     ry_device_info info;
     int64_t unused;
-    bool agrees;
+    bool agrees, found = false;
     ry_status st = RY_OK;
     visit v = {.dev = d, .row = row, .ud = ud, .wrong = wrong ? wrong : &unused, .agrees = &agrees};
     if (!d) RY_FAIL(RY_EARG, "doctor needs a device");
@@ -173,6 +173,7 @@ ry_status ry_doctor_run(ry_device *d, const char *filter, void (*row)(void *ud, 
     for (size_t i = 0; (op = ry_op_at(i)) != NULL && st == RY_OK; i++) {
         int64_t before = *v.wrong;
         if (filter && strncmp(op->name, filter, strlen(filter)) != 0) continue;
+        found = true;
         agrees = false;
         for (const ry_sample *s = op->samples; s && s->name; s++) {
             if (s->flags & RY_SAMPLE_BENCH) continue;
@@ -182,5 +183,6 @@ ry_status ry_doctor_run(ry_device *d, const char *filter, void (*row)(void *ud, 
         st = tune_trust(d->tuning, op, agrees && *v.wrong == before);
     }
     ry_device_close(v.other);
+    if (st == RY_OK && !found) RY_FAIL(RY_EARG, "doctor: no operator has a name that begins with '%s'", filter ? filter : "");
     return st;
 }

@@ -56,6 +56,12 @@ static void test_wrong(void **state) {
         assert_run(2, "$R run -m m --device cpu -p a %s", numbers[i][0]);
         assert_in("err.txt", numbers[i][1]);
     }
+    assert_run(2, "$R runs -m m");
+    assert_in("err.txt", "there is no verb 'runs'; rusty --help lists them");
+    assert_run(1, "$R inspect text.txt");
+    assert_in("err.txt", "text.txt: neither a safetensors nor a GGUF file");
+    assert_run(1, "$R doctor --device cpu --ops nosuch");
+    assert_in("err.txt", "no operator has a name that begins with 'nosuch'");
     assert_run(1, "printf '/params top-p 7\\n/quit\\n' | " CHAT);
     assert_in("err.txt", "top-p must be above 0 and at most 1, it is 7");
     /* Without its tokenizer, whose way of cutting GGUF does not know. */

@@ -238,6 +238,29 @@ static void gguf_refused(const char *model, const char *pre, bool scores, ry_sta
     gguf_close(f);
 }
 
+/* A padding id of -1, as some converters write it: there is none, for the chat template too. */
+static void test_gguf_padding(void **state) {
+    (void)state;
+    make_gguf m;
+    ry_template *t;
+    ry_tokenizer *tok;
+    char *text;
+    size_t n;
+    gguf_small(&m, "gpt2", "llama-bpe", true);
+    m.at[16] += 2; /* values */
+    mk_value(&m, "tokenizer.ggml.padding_token_id", GGUF_U32, UINT32_MAX, 4);
+    mk_string(&m, "tokenizer.chat_template", "{{ eos_token }} {{ pad_token is defined }}");
+    write_file("padding.gguf", m.at, m.n);
+    assert_ok(ry_tokenizer_open(&tok, "padding.gguf"));
+    assert_int_equal(ry_token_special(tok, RY_PAD), -1);
+    assert_ok(ry_template_open(&t, "padding.gguf"));
+    assert_ok(ry_template_render(t, &(ry_template_args){.messages = "[]"}, &text, &n, NULL, NULL));
+    assert_string_equal(text, "</s> False");
+    ry_free(text);
+    ry_template_close(t);
+    ry_tokenizer_close(tok);
+}
+
 static void test_gguf(void **state) {
     (void)state;
     make_gguf m;
@@ -377,6 +400,7 @@ int main(void) {
         cmocka_unit_test(test_sentencepiece_bpe),   cmocka_unit_test(test_sentencepiece_others), cmocka_unit_test(test_sentencepiece_folder),
         cmocka_unit_test(test_sentencepiece_wrong), cmocka_unit_test(test_tiktoken),             cmocka_unit_test(test_tekken),
         cmocka_unit_test(test_vocab_and_merges),    cmocka_unit_test(test_gguf),                 cmocka_unit_test(test_train),
+        cmocka_unit_test(test_gguf_padding),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -177,8 +177,8 @@ static ry_status open_gguf(ry_template *t, const char *path) {
         char key[64];
         int64_t id = -1;
         snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", ids[i][0]);
-        RY_GO(st, done, gguf_int(&id, f, key, 0, INT32_MAX, false));
-        if (id < 0 || (size_t)id >= n || ry_json_find(t->tokens, ids[i][1])) continue;
+        RY_GO(st, done, gguf_int(&id, f, key, -1, UINT32_MAX, false));
+        if (id < 0 || (uint64_t)id >= n || ry_json_find(t->tokens, ids[i][1])) continue;
         RY_GO(st, done, ry_json_put(t->tokens, ids[i][1], ry_json_new_text_n(tokens[id].at, tokens[id].n)));
     }
 done:
