@@ -302,12 +302,13 @@ static bool large(const ry_node *n, const ry_caps *caps) {
     enum { ROWS = 64 };
     const ry_spec *q = &n->src[ATT_Q]->spec, *k = &n->src[ATT_K]->spec;
     int64_t share = k->dim[2] ? q->dim[2] / k->dim[2] : 1, kept = 2 * share * ROWS * (k->dim[1] + ROWS);
-    return attention_large(n, caps, 8192) && kept + 3 * ry_count(&n->src[LSE]->spec) + q->dim[0] * (k->dim[1] + 1) + 64 <= cells_allowed(caps);
+    return attention_large(n, caps, 8192) &&
+           kept + 3 * ry_count(&n->src[LSE]->spec) + q->dim[0] * (k->dim[1] + 1) + 64 <= cells_allowed(caps);
 }
 /* BM queries or keys, BN columns (no more than BM), TM x TN of them a thread, BK deep. */
-#define TILES(bm, bn, tm, tn, bk)                                             \
-    {                                                                         \
-        {"BM", bm}, {"BN", bn}, {"TM", tm}, {"TN", tn}, { "BK", bk }          \
+#define TILES(bm, bn, tm, tn, bk)                                    \
+    {                                                                \
+        {"BM", bm}, {"BN", bn}, {"TM", tm}, {"TN", tn}, { "BK", bk } \
     }
 static const ry_variant variants[] = {{"software", attention_software, TILES(32, 32, 4, 4, 8)},
                                       {"large", large, TILES(64, 64, 8, 8, 8)},
@@ -335,8 +336,9 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     /* Cells of w and of ds: strip i of bm queries has blocks + more * i blocks of bm keys. A round has some heads, or some strips of one. */
     bool less = j.causal && j.S >= j.T;
     int64_t share = j.G ? j.H / j.G : 1, all_units = j.B * j.G, all_strips = div_up(j.T, bm), all = j.B * j.H * j.T,
-            kept_at = (2 * all + j.B * (j.T + j.S + 1) + 3) / 4 * 4, most = (cells_allowed(l->caps) - kept_at) / (2 * share),
-            more = less ? 1 : 0, blocks = less ? 1 + div_up(j.S - j.T, bm) : div_up(j.S, bm), strips = all_strips + 1, cells;
+            kept_at = (2 * all + j.B * (j.T + j.S + 1) + 3) / 4 * 4,
+            most = (cells_allowed(l->caps) - kept_at) / (2 * share), more = less ? 1 : 0,
+            blocks = less ? 1 + div_up(j.S - j.T, bm) : div_up(j.S, bm), strips = all_strips + 1, cells;
     do { /* the last strips have most */
         strips--;
         int64_t others = all_strips - strips;
@@ -367,7 +369,8 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     uint32_t factors = RY_USES_SRC(ATT_Q) | RY_USES_SRC(ATT_K) | RY_USES_SRC(UP) | RY_USES_SCRATCH;
     ry_launch_run(l, "prepare", div_up(all, threads / 8),
                   RY_USES_SRC(OUT) | RY_USES_SRC(UP) | RY_USES_SRC(LSE) | RY_USES_SRC(UP_LSE) | RY_USES_SCRATCH);
-    ry_launch_run(l, "scores", units * share * strips * key_tiles, factors | RY_USES_SRC(ATT_V) | RY_USES_SRC(OPTIONS + ATT_MASK));
+    ry_launch_run(l, "scores", units * share * strips * key_tiles,
+                  factors | RY_USES_SRC(ATT_V) | RY_USES_SRC(OPTIONS + ATT_MASK));
     ry_launch_run(l, "gradients", units * ((share + 1) * columns_k + columns_v) * levels,
                   factors | RY_USES_OUT(ATT_Q) | RY_USES_OUT(ATT_K) | RY_USES_OUT(ATT_V));
     return RY_OK;
