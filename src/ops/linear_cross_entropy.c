@@ -363,7 +363,8 @@ enum {
     SOFTWARE_CHUNK_BYTES = 2 << 20, /* the same where a CPU computes */
     SOFTWARE_GROUPS = 16,
     GPU_LEAST_K = 256, /* of a part of dx */
-    GPU_UNIT = 8,      /* of rows, and of a row of logits: quads, and no more kinds of kernels than must be */
+    GPU_UNIT = 8,      /* of rows: no more kinds of kernels than must be */
+    GPU_LINE = 128,    /* rows of logits begin at multiples of so many: of whole lines of a cache */
     MOST_WINDOWS = 10  /* of classes, where w or its gradient is larger than a binding: three dispatches each */
 };
 
@@ -382,7 +383,7 @@ static int64_t chunk_rows(const ry_caps *caps, int64_t R, int64_t ld) {
 /* May tiles be so large? Where logits and dw have enough of them. */
 static bool tiles_fit(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int db) {
     const int64_t R = n->src[X]->spec.dim[0], C = n->src[X]->spec.dim[1], V = n->src[W]->spec.dim[0],
-                  rows = chunk_rows(caps, R, up_to(V, GPU_UNIT)), busy = busy_of(caps);
+                  rows = chunk_rows(caps, R, up_to(V, GPU_LINE)), busy = busy_of(caps);
     return gemm_fits(caps, bm, bn, bk, tm, tn, db, most(V, C)) &&
            (bm <= 64 || (div_up(rows, bm) * div_up(V, bn) >= busy && div_up(V, bm) * div_up(C, bn) >= busy));
 }
@@ -399,7 +400,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     const lce_args *a = n->args;
     const int64_t R = n->src[X]->spec.dim[0], C = n->src[X]->spec.dim[1], V = n->src[W]->spec.dim[0];
     const bool dw = a->with_grad && ry_is_float(n->src[W]->spec.dtype);
-    const int64_t ld = up_to(V, GPU_UNIT), wide = up_to(C, 4), rows = chunk_rows(l->caps, R, ld),
+    const int64_t ld = up_to(V, GPU_LINE), wide = up_to(C, 4), rows = chunk_rows(l->caps, R, ld),
                   rounds = rows ? most(1, div_up(R, rows)) : 1, last = R - (rounds - 1) * rows;
     const int bm = gemm_knob(v, "BM"), bn = gemm_knob(v, "BN"), bk = gemm_knob(v, "BK");
     const int64_t piece = least(ry_launch_part(l->caps, n->src[W]), dw ? ry_launch_part(l->caps, &n->out[DW]) : V),
@@ -412,7 +413,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     const int64_t per_split = most(1, div_up(steps, splits));
     splits = most(1, div_up(steps, per_split));
     row_deal d = row_launch(l, rows, V, 0);
-    const int64_t z_at = up_to(R, 4), dx_at = z_at + rows * ld;
+    const int64_t z_at = up_to(R, GPU_LINE), dx_at = z_at + rows * ld;
     l->rounds = rounds;
     l->scratch = ry_mem_size((size_t)(dx_at + (a->with_grad && splits > 1 ? splits * rows * wide : 0) + 4), sizeof(float), 0);
     l->vec = RY_USES_SCRATCH;
