@@ -83,10 +83,13 @@ static ry_status find_bindings(const ry_device *d, const ry_program *p, const ry
         }
         s->k.binding[i] = b;
     }
-    /* What nothing writes is bound for reading, which lets a driver keep it in faster caches; not in the slab, whose buffer others of
-     * the same dispatch write: usage counts by whole buffers. */
+    /* What nothing writes is bound for reading, which lets a driver keep it in faster caches, and steps that only read the same need not
+     * wait for each other (AdamW's). In the slab only where the step writes nothing there: usage counts by whole buffers. */
+    bool slab = s->k.binding[RY_OPERAND_SCRATCH] >= 0;
+    for (int i = RY_OPERAND_OUT; i < RY_OPERAND_SCRATCH; i++)
+        slab |= s->k.binding[i] >= 0 && p->plan->storages[storage[s->k.binding[i]]].where == PLAN_SLAB;
     for (int i = 0; i < RY_OPERAND_OUT; i++)
-        if (s->k.binding[i] >= 0 && p->plan->storages[storage[s->k.binding[i]]].where != PLAN_SLAB) s->k.read_only |= 1u << s->k.binding[i];
+        if (s->k.binding[i] >= 0 && (!slab || p->plan->storages[storage[s->k.binding[i]]].where != PLAN_SLAB)) s->k.read_only |= 1u << s->k.binding[i];
     for (int i = RY_OPERAND_OUT; i < RY_OPERANDS; i++)
         if (s->k.binding[i] >= 0) s->k.read_only &= ~(1u << s->k.binding[i]);
     RY_TRY(check_parts(n, l, s));
