@@ -89,8 +89,9 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     enum { HEADS = 4, THREADS = 256 };
     const rope_args *a = n->args;
     const ry_spec *s = &n->out[0].spec, *p = &n->src[POS]->spec;
+    const int64_t heads = s->dim[2] < 1 ? 1 : s->dim[2] < HEADS ? s->dim[2] : HEADS; /* of a thread */
     int64_t D = s->dim[3], rotary = rotary_of(n), half = rotary / 2, pair_units = (half + 3) / 4,
-            units = pair_units + (D - rotary + 3) / 4, chunks = (s->dim[2] + HEADS - 1) / HEADS,
+            units = pair_units + (D - rotary + 3) / 4, chunks = (s->dim[2] + heads - 1) / heads,
             threads = s->dim[0] * s->dim[1] * units * chunks;
     double scale = rope_scale_of(a);
     ry_launch_rows(l, "x_row", n, X);
@@ -99,7 +100,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     else
         l->vec &= ~RY_USES_SRC(X);
     if (half % 4) l->vec &= ~RY_USES_SRC(FREQ);
-    ry_launch_knob_set(l, "HEADS", HEADS);
+    ry_launch_knob_set(l, "HEADS", (int)heads);
     ry_launch_knob_set(l, "WG", THREADS);
     ry_launch_u32(l, "threads", threads);
     ry_launch_u32(l, "units", units);

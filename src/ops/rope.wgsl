@@ -22,25 +22,33 @@
     let p = 4u * unit;
     let n = u.half - p;
     let by = turn_by(ld_s1(at % u.positions), ld4_s2(p, n));
-    for (var h = first; h < last; h++) {
-        let row = at * u.heads + h;
-        let x = x_row(row);
-        let y = row * u.len;
+    // All heads are read before the first is written, which may be in place.
+#for h 0 HEADS
+    let row${h} = at * u.heads + min(first + ${h}u, u.heads - 1u);
+    let x${h} = x_row(row${h});
 #if interleaved
-        let lo = ld4_s0(x + 2u * p, 2u * n);
-        var hi = vec4<f32>();
-        if (n > 2u) { hi = ld4_s0(x + 2u * p + 4u, 2u * n - 4u); }
-        let a = vec4<f32>(lo.xz, hi.xz);
-        let b = vec4<f32>(lo.yw, hi.yw);
-        let c = a * by.c - b * by.s;
-        let d = b * by.c + a * by.s;
+    let from${h} = ld4_s0(x${h} + 2u * p, 2u * n);
+    var then${h} = vec4<f32>();
+    if (n > 2u) { then${h} = ld4_s0(x${h} + 2u * p + 4u, 2u * n - 4u); }
+    let low${h} = vec4<f32>(from${h}.xz, then${h}.xz);
+    let high${h} = vec4<f32>(from${h}.yw, then${h}.yw);
+#else
+    let low${h} = ld4_s0(x${h} + p, n);
+    let high${h} = ld4_s0(x${h} + u.half + p, n);
+#end
+#end
+#for h 0 HEADS
+    if (first + ${h}u < last) {
+        let y = row${h} * u.len;
+        let c = low${h} * by.c - high${h} * by.s;
+        let d = high${h} * by.c + low${h} * by.s;
+#if interleaved
         st4_o0(y + 2u * p, 2u * n, vec4<f32>(c.x, d.x, c.y, d.y));
         if (n > 2u) { st4_o0(y + 2u * p + 4u, 2u * n - 4u, vec4<f32>(c.z, d.z, c.w, d.w)); }
 #else
-        let a = ld4_s0(x + p, n);
-        let b = ld4_s0(x + u.half + p, n);
-        st4_o0(y + p, n, a * by.c - b * by.s);
-        st4_o0(y + u.half + p, n, b * by.c + a * by.s);
+        st4_o0(y + p, n, c);
+        st4_o0(y + u.half + p, n, d);
 #end
     }
+#end
 }
