@@ -145,7 +145,7 @@ static ry_status rms_norm_grad_launch(const ry_node *n, const ry_variant *v, ry_
     ry_launch_u32(l, "wide", wide);
     ry_launch_run(l, "main", len ? walkers / d.together : 0, 0);
     if (!n->src[2]) return RY_OK;
-    l->scratch = ry_mem_size((size_t)line_max(walkers, 1), (d.per ? (size_t)wide : 1) * sizeof(float), 0);
+    l->scratch = ry_mem_size((size_t)line_max(d.per ? walkers / d.together : walkers, 1), (d.per ? (size_t)wide : 1) * sizeof(float), 0);
     ry_launch_run(l, "columns", line_div_up(len, ROW_COLUMNS), 0);
     return RY_OK;
 }

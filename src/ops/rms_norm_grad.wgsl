@@ -1,6 +1,6 @@
 // rms_norm_grad.wgsl - with t = gy w:  gx = r t - r^3 mean(t x) x,  gw = sum over rows of r gy x.
-// LANES threads walk over every u.walkers-th row (row_launch.h) with sums for gw in registers, which go to tmp [walkers, wide]; `columns`
-// adds them up. Rows too long for registers (PER 0) are read again, and leave r in tmp for `columns`.
+// LANES threads walk over every u.walkers-th row (row_launch.h) with sums for gw in registers; a group's add up and go to tmp
+// [groups, wide]; `columns` adds them up. Rows too long for registers (PER 0) are read again, and leave r in tmp for `columns`.
 #include reduce
 #if HAS_S2
 #include columns
@@ -14,6 +14,9 @@ fn weighted(v: vec4<f32>, i: u32) -> vec4<f32> {
 #end
 }
 #if PER
+#if HAS_S2 && WG > LANES
+var<workgroup> ours_: array<vec4<f32>, ${WG}>;
+#end
 @compute @workgroup_size(${WG}) fn main(${ARGS}) {
     ${BEGIN}
     let lane = t % ${LANES}u;
@@ -50,7 +53,13 @@ fn weighted(v: vec4<f32>, i: u32) -> vec4<f32> {
     }
 #if HAS_S2
 #for k 0 PER
-    if (i${k} < u.wide) { st4_tmp(walker * u.wide + i${k}, 4u, sum${k}); }
+#if WG > LANES
+    workgroupBarrier();
+    ours_[t] = sum${k};
+    workgroupBarrier();
+    for (var other = t + ${LANES}u; t < ${LANES}u && other < ${WG}u; other += ${LANES}u) { sum${k} += ours_[other]; }
+#end
+    if (t < ${LANES}u && i${k} < u.wide) { st4_tmp(group * u.wide + i${k}, 4u, sum${k}); }
 #end
 #end
 }
@@ -80,7 +89,7 @@ fn weighted(v: vec4<f32>, i: u32) -> vec4<f32> {
     ${BEGIN}
     let i = 4u * min(8u * group + t % 8u, (u.len - 1u) / 4u);
 #if PER
-    let sum = column_sum(i, u.wide, u.walkers, t);
+    let sum = column_sum(i, u.wide, u.walkers / ${WG / LANES}u, t);
 #else
     var part = vec4<f32>();
     for (var row = t / 8u; row < u.rows; row += ${CG / 8}u) {
