@@ -30,6 +30,74 @@ bool gemm_fits(const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int 
     return threads <= caps->max_invocations && bytes <= caps->shared_bytes && depth / bk < LONGEST;
 }
 
+/* ---- time ---- */
+
+enum {
+    CHIP = 132,      /* multiprocessors */
+    LEAST_K = 128,   /* of a part */
+    MOST_PARTS = 16, /* of a tile */
+    MOST_LEAD = 6    /* times the other part's K */
+};
+static const double WORTH = 0.98,     /* of the time of whole tiles: less of a gain is none */
+    IDLE = 0.2,       /* one group alone on a multiprocessor is so much slower, as a part of its time */
+    GROUP_S = 2.5e-6,                 /* until a group multiplies, and after */
+    SUM_S = 4e-6, SUM_BYTES_S = 4e12; /* of the dispatch that adds up parts: its own, and what it moves */
+
+static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* Of `groups` that take `full` seconds where all multiprocessors are full of them. */
+static double waves(const gemm_speed *t, int64_t groups, double full) {
+    const int64_t slots = CHIP * t->at_once, left = groups % slots, fullest = div_up(left, CHIP);
+    double s = (double)(groups / slots) * (full + GROUP_S);
+    return left ? s + full * ((double)fullest + IDLE) / (t->at_once + IDLE) + GROUP_S : s;
+}
+
+static gemm_deal deal(const gemm_speed *t, int64_t whole, int64_t shared, int64_t depth, int64_t lead, int64_t others) {
+    const int64_t steps = div_up(depth, t->bk), unit = div_up(steps, lead + others);
+    gemm_deal d = {whole, shared, 1, lead * unit, unit, 0};
+    if (steps > d.lead) d.parts += div_up(steps - d.lead, unit);
+    return d;
+}
+static void shorter(gemm_deal *best, gemm_deal d, double seconds) {
+    d.seconds = seconds;
+    if (seconds < best->seconds * (best->parts > 1 ? 1 : WORTH)) *best = d;
+}
+
+gemm_deal gemm_deal_of(const gemm_speed *t, int64_t tiles, int64_t depth, bool may_share) {
+    const int64_t slots = CHIP * t->at_once;
+    const double full = 2.0 * t->bm * t->bn * (double)depth * (double)slots / (t->tflops * 1e12);
+    gemm_deal best = {tiles, 0, 1, 0, 0, waves(t, tiles, full)};
+    for (int back = 0; back < 2 && may_share; back++) { /* the last wave, or the last two */
+        const int64_t whole = tiles / slots * slots - back * slots, rest = tiles - whole;
+        if (whole < 0 || rest <= 0) break;
+        const double before = waves(t, whole, full) + SUM_S, sum = 8.0 * t->bm * t->bn * (double)rest / SUM_BYTES_S;
+        for (int64_t s = 2; s <= MOST_PARTS && depth / s >= LEAST_K; s++)
+            shorter(&best, deal(t, whole, rest, depth, 1, s - 1), before + waves(t, rest * s, full / (double)s) + sum * (double)s);
+        /* One long part each, and the short ones in a row on what is left. */
+        for (int64_t lead = 2; lead <= MOST_LEAD && depth / (lead + 1) >= LEAST_K; lead++)
+            if (rest + div_up(rest, lead) <= slots)
+                shorter(&best, deal(t, whole, rest, depth, lead, 1),
+                        before + waves(t, rest + div_up(rest, lead), full * (double)lead / (double)(lead + 1)) + GROUP_S + sum * 2);
+    }
+    return best;
+}
+
+gemm_deal gemm_deal_even(const gemm_speed *t, int64_t tiles, int64_t depth, int64_t parts) {
+    return parts > 1 ? deal(t, 0, tiles, depth, 1, parts - 1) : (gemm_deal){tiles, 0, 1, 0, 0, 0};
+}
+
+size_t gemm_deal_bytes(const gemm_speed *t, const gemm_deal *d) {
+    return (size_t)(d->shared * d->parts) * (size_t)(t->bm * t->bn) * sizeof(float);
+}
+
+void gemm_deal_set(ry_launch *l, const gemm_deal *d) {
+    ry_launch_u32(l, "whole", d->whole);
+    ry_launch_u32(l, "n_shared", d->shared);
+    ry_launch_u32(l, "splits", d->parts);
+    ry_launch_u32(l, "lead", d->lead);
+    ry_launch_u32(l, "per_part", d->per);
+}
+
 void gemm_tile(ry_launch *l, const gemm_side *a, const gemm_side *b) {
     ry_launch_knob_set(l, "A_KIND", a->kind);
     ry_launch_knob_set(l, "B_KIND", b->kind);

@@ -19,6 +19,26 @@ int gemm_knob(const ry_variant *v, const char *name); /* 0 where the variant doe
 int gemm_threads(const ry_variant *v);                /* of a tile's group */
 /* Does a group's tile fit the device? depth: the longest K. */
 bool gemm_fits(const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int buffers, int64_t depth);
+
+/* ---- which tiles, and how groups share them ---- */
+/* A tile and what a chip with 132 multiprocessors (NVIDIA's H100 and H200) makes of it; others are near enough. */
+typedef struct gemm_speed {
+    int bm, bn, bk;
+    int at_once;   /* groups on a multiprocessor */
+    double tflops; /* with so many on each */
+} gemm_speed;
+/* Of `tiles` the first `whole` are a group's each; the others are made by `parts` groups each, of which the first takes `lead` steps of
+ * K, the others `per`. seconds: what that takes, about. */
+typedef struct gemm_deal {
+    int64_t whole, shared, parts, lead, per;
+    double seconds;
+} gemm_deal;
+/* The fastest deal. may_share: else all are whole. */
+gemm_deal gemm_deal_of(const gemm_speed *tile, int64_t tiles, int64_t depth, bool may_share);
+gemm_deal gemm_deal_even(const gemm_speed *tile, int64_t tiles, int64_t depth, int64_t parts); /* all shared by so many, or fewer */
+size_t gemm_deal_bytes(const gemm_speed *tile, const gemm_deal *d); /* of tmp, from PARTS_AT on */
+void gemm_deal_set(ry_launch *l, const gemm_deal *d);               /* uniforms of SPLIT */
+static inline int64_t gemm_deal_groups(const gemm_deal *d) { return d->whole + d->shared * d->parts; }
 /* Sets the knobs of a tile kernel that follow from the operands (s0 is A, s1 B), and their strides. */
 void gemm_tile(ry_launch *l, const gemm_side *a, const gemm_side *b);
 #endif

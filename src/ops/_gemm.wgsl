@@ -3,8 +3,11 @@
 // A group makes BM x BN entries of C, a thread TM x TN of them in registers: quads of rows and columns that lie BM / TM and BN / TN
 // quads apart, so that neighbours in a group read neighbours in shared memory. K goes by in steps of BK: while one step is multiplied,
 // the next is on its way from memory to registers, and from there to shared memory (DB 1: one buffer there; 2: two).
-// The first step is the last one of K, which may be short: what comes after it needs no test, and begins at multiples of BK. Rows and
-// columns beyond C read the last ones that exist and are not stored (EDGE_M, EDGE_N: there are such).
+// The first step is the last one of K, which may be short: what comes after it needs no test, and begins at multiples of BK. The last
+// tiles may reach beyond C. EDGE_M, EDGE_N: 0: none does. 1: rows (columns) beyond read the last ones that exist and are not stored. 2: the
+// tile is moved back until it ends with C and stores what is its own, which costs the loads nothing; C is no smaller than a tile, N a
+// multiple of 4.
+// A thread loads whole quads of the tile; where they do not come out even, the threads too many load the last one once more.
 //   P                the entry
 //   M, N, K, M_END   sizes; there are groups for M rows, of which M_END exist
 //   A, B             operands. A_AT, B_AT: where they begin; A_R, A_K, B_R, B_K: steps from row to row (B: column), and along K
@@ -12,14 +15,18 @@
 //   A_QUAD, B_QUAD   4: quads along the contiguous dim begin at multiples of 4; beyond its end lie numbers, in K zeros of one factor
 // In shared memory a k has a quad more than the tile (A_KIND != 1) where quads along K are turned on the way: no bank conflicts.
 //   SAFE             K may be shorter than BK
-//   SPLIT            groups share K: u.splits parts of u.per_split steps
+//   SPLIT            tiles from u.whole on, u.n_shared of them, are made by u.splits groups each: the first takes u.lead steps of K, the
+//                    others u.per_part. Their sums lie in tmp from PARTS_AT on, by tile, part and quad of a thread; entry P_sum adds them
 //   BATCH            z is the number of a matrix, else 0
 //   C_AT, C_R, STORE what is stored goes through STORE(i, n, v): elements i .. i + 3 of C, n of which are there
 //   BIAS             s2 is added
 //   GROUPED          1: rows of A by expert, an expert's B; 2: K is the rows of an expert, C its own. Offsets are s2.
 #let WG ${BM / TM * (BN / TN)}
+#let PAIRS ${TN == 12}
 #let A_LINE ${BM / 4 + (A_KIND != 1)}
 #let B_LINE ${BN / 4 + (B_KIND != 1)}
+#let A_LOADS ${(BM * BK / 4 + WG - 1) / WG}
+#let B_LOADS ${(BN * BK / 4 + WG - 1) / WG}
 #if BF16
 #let FACTOR round_bf16
 #else
@@ -56,6 +63,23 @@ fn load_${X}_${P}(i: u32, n: u32) -> vec4<f32> {
 #if GROUPED
 var<workgroup> found: array<u32, 4>;
 fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), before, u.rows); } // offsets that fall stand still
+#end
+
+#if GROUPED != 1
+// The tile's column and row of tiles, and its matrix. Groups of 8 tile rows go through all columns together: their tiles of A and B stay
+// in the cache.
+fn place_${P}(tile: u32, gx: u32, gy: u32) -> vec3<u32> {
+#if BATCH
+    let z = tile / (gx * gy);
+    let i = tile % (gx * gy);
+#else
+    let z = 0u;
+    let i = tile;
+#end
+    let first = i / (8u * gx) * 8u;
+    let tall = min(gy - first, 8u);
+    return vec3<u32>(i % (8u * gx) / tall, first + i % (8u * gx) % tall, z);
+}
 #end
 
 @compute @workgroup_size(${WG}) fn ${P}(${ARGS}) {
@@ -97,26 +121,21 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
 #else
     let gy = (${M} + ${BM - 1}u) / ${BM}u;
 #if SPLIT
-    let z = group / (gx * gy) / u.splits;
-    let part = group / (gx * gy) % u.splits;
-    let pid = group % (gx * gy);
+    let is_shared = group >= u.whole;
+    let tile = select(group, u.whole + (group - u.whole) % u.n_shared, is_shared);
+    let part = select(0u, (group - u.whole) / u.n_shared, is_shared);
 #else
-#if BATCH
-    let z = group / (gx * gy);
-    let pid = group % (gx * gy);
-#else
-    let z = 0u;
-    let pid = group;
+    let tile = group;
 #end
-#end
-    // Groups of 8 tile rows go through all columns together: their tiles of A and B stay in the cache.
-    let first = pid / (8u * gx) * 8u;
-    let tall = min(gy - first, 8u);
-    let tm = first + pid % (8u * gx) % tall;
-    let tn = pid % (8u * gx) / tall;
-    let row_at = tm * ${BM}u;
+    let place = place_${P}(tile, gx, gy);
+    let z = place.z;
     let m_end = ${M_END};
-    if (row_at >= m_end) { return; }
+    if (place.y * ${BM}u >= m_end) { return; }
+#if EDGE_M == 2
+    let row_at = min(place.y * ${BM}u, m_end - ${BM}u);
+#else
+    let row_at = place.y * ${BM}u;
+#end
 #if GROUPED == 2
     if (t == 0u) {
         var begin = 0u;
@@ -128,8 +147,8 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     let k_end = workgroupUniformLoad(&found[1]);
 #else
 #if SPLIT
-    let k_at = part * u.per_split * ${BK}u;
-    let k_end = min(${K}, k_at + u.per_split * ${BK}u);
+    let k_at = select(0u, u.lead + (part - 1u) * u.per_part, part > 0u) * ${BK}u;
+    let k_end = select(${K}, min(${K}, k_at + select(u.per_part, u.lead, part == 0u) * ${BK}u), is_shared);
 #else
     let k_at = 0u;
     let k_end = ${K};
@@ -142,98 +161,129 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     let a_at = ${A_AT};
     let b_at = ${B_AT};
     let c_at = ${C_AT};
+#if GROUPED == 1
     let col_at = tn * ${BN}u;
+#else
+#if EDGE_N == 2
+    let col_at = min(place.x * ${BN}u, ${N} - ${BN}u);
+#else
+    let col_at = place.x * ${BN}u;
+#end
+#end
 
     // which quads of the tile this thread loads: from ag + a_far0, ag + a_far1, .. on (where it can be, the same numbers for all threads,
     // which take no registers of theirs)
-#if A_KIND == 1
-    let as_r = 1u;
-    let as_k = ${A_K};
-    let ar = t % ${BM / 4}u;
-    let ak = t / ${BM / 4}u;
-    let a_sh = ak * ${A_LINE}u + ar;
-#if EDGE_M
-    let a_row = min(row_at + 4u * ar, (m_end - 1u) / ${A_QUAD}u * ${A_QUAD}u);
-    let a_n = m_end - a_row;
+#for SIDE 0 2
+#if SIDE == 0
+#let X a
+#let KIND ${A_KIND}
+#let TILE ${BM}
+#let LINE ${A_LINE}
+#let FROM row_at
+#let EDGE ${EDGE_M}
+#let END m_end
+#let STRIDE ${A_R}
+#let STEP ${A_K}
+#let QUAD ${A_QUAD}
+#let LOADS ${A_LOADS}
 #else
-    let a_row = row_at + 4u * ar;
-    let a_n = 4u;
+#let X b
+#let KIND ${B_KIND}
+#let TILE ${BN}
+#let LINE ${B_LINE}
+#let FROM col_at
+#let EDGE ${EDGE_N}
+#let END ${N}
+#let STRIDE ${B_R}
+#let STEP ${B_K}
+#let QUAD ${B_QUAD}
+#let LOADS ${B_LOADS}
 #end
-    let ag = a_at + a_row + ak * as_k;
-#for l 0 BM * BK / 4 / WG
-    let a_far${l} = ${l * (WG / (BM / 4))}u * as_k;
-#end
+#if KIND == 1
+#let ACROSS ${TILE / 4}
 #else
-    let as_r = ${A_R};
-#if A_KIND == 0
-    let as_k = 1u;
+#let ACROSS ${BK / 4}
+#end
+#let EVEN ${TILE * BK / 4 % WG == 0 && WG % ACROSS == 0}
+#if KIND == 0
+    let ${X}s_k = 1u;
 #else
-    let as_k = ${A_K};
+    let ${X}s_k = ${STEP};
 #end
-    let ar = t / ${BK / 4}u;
-    let ak = t % ${BK / 4}u * 4u;
-    let a_sh = ak * ${A_LINE}u + ar / 4u;
-    let ac = ar % 4u;
-#if EDGE_M
-    let ag = a_at + ak * as_k;
+#for l 0 LOADS
+#if EVEN && l > 0
+#if KIND == 1
+    let ${X}k${l} = ${X}k0 + ${l * (WG / ACROSS)}u;
+    let ${X}_sh${l} = ${X}_sh0 + ${l * (WG / ACROSS) * LINE}u;
+    let ${X}_far${l} = ${l * (WG / ACROSS)}u * ${X}s_k;
+    let ${X}_n${l} = ${X}_n0;
 #else
-    let ag = a_at + (row_at + ar) * as_r + ak * as_k;
-#end
-#for l 0 BM * BK / 4 / WG
-#if EDGE_M
-    let a_far${l} = min(row_at + ar + ${l * (WG / (BK / 4))}u, m_end - 1u) * as_r;
+    let ${X}k${l} = ${X}k0;
+    let ${X}_sh${l} = ${X}_sh0 + ${l * (WG / ACROSS / 4)}u;
+    let ${X}c${l} = ${X}c0;
+#if EDGE == 1
+    let ${X}_far${l} = min(${FROM} + ${X}r0 + ${l * (WG / ACROSS)}u, ${END} - 1u) * ${STRIDE};
 #else
-    let a_far${l} = ${l * (WG / (BK / 4))}u * as_r;
+    let ${X}_far${l} = ${l * (WG / ACROSS)}u * ${STRIDE};
 #end
-#end
-#end
-#if B_KIND == 1
-    let bs_r = 1u;
-    let bs_k = ${B_K};
-    let br = t % ${BN / 4}u;
-    let bk = t / ${BN / 4}u;
-    let b_sh = bk * ${B_LINE}u + br;
-#if EDGE_N
-    let b_col = min(col_at + 4u * br, (${N} - 1u) / ${B_QUAD}u * ${B_QUAD}u);
-    let b_n = ${N} - b_col;
-#else
-    let b_col = col_at + 4u * br;
-    let b_n = 4u;
-#end
-    let bg = b_at + b_col + bk * bs_k;
-#for l 0 BN * BK / 4 / WG
-    let b_far${l} = ${l * (WG / (BN / 4))}u * bs_k;
 #end
 #else
-    let bs_r = ${B_R};
-#if B_KIND == 0
-    let bs_k = 1u;
+#if EVEN
+    let ${X}q${l} = t;
 #else
-    let bs_k = ${B_K};
+    let ${X}q${l} = min(t + ${l * WG}u, ${TILE * BK / 4 - 1}u); // threads too many all load the last one
 #end
-    let br = t / ${BK / 4}u;
-    let bk = t % ${BK / 4}u * 4u;
-    let b_sh = bk * ${B_LINE}u + br / 4u;
-    let bc = br % 4u;
-#if EDGE_N
-    let bg = b_at + bk * bs_k;
+#if KIND == 1
+    let ${X}k${l} = ${X}q${l} / ${ACROSS}u;
+    let ${X}r${l} = ${X}q${l} % ${ACROSS}u * 4u;
+    let ${X}_sh${l} = ${X}k${l} * ${LINE}u + ${X}r${l} / 4u;
+#if EDGE == 1
+    let ${X}_row${l} = min(${FROM} + ${X}r${l}, (${END} - 1u) / ${QUAD}u * ${QUAD}u);
+    let ${X}_n${l} = ${END} - ${X}_row${l};
 #else
-    let bg = b_at + (col_at + br) * bs_r + bk * bs_k;
+    let ${X}_row${l} = ${FROM} + ${X}r${l};
+    let ${X}_n${l} = 4u;
 #end
-#for l 0 BN * BK / 4 / WG
-#if EDGE_N
-    let b_far${l} = min(col_at + br + ${l * (WG / (BK / 4))}u, ${N} - 1u) * bs_r;
+    let ${X}_own${l} = ${X}_row${l} + ${X}k${l} * ${X}s_k;
 #else
-    let b_far${l} = ${l * (WG / (BK / 4))}u * bs_r;
+    let ${X}k${l} = ${X}q${l} % ${ACROSS}u * 4u;
+    let ${X}r${l} = ${X}q${l} / ${ACROSS}u;
+    let ${X}_sh${l} = ${X}k${l} * ${LINE}u + ${X}r${l} / 4u;
+    let ${X}c${l} = ${X}r${l} % 4u;
+#if EDGE == 1
+    let ${X}_own${l} = min(${FROM} + ${X}r${l}, ${END} - 1u) * ${STRIDE} + ${X}k${l} * ${X}s_k;
+#else
+    let ${X}_own${l} = (${FROM} + ${X}r${l}) * ${STRIDE} + ${X}k${l} * ${X}s_k;
+#end
+#end
+#if EVEN && !(EDGE == 1 && KIND != 1)
+    let ${X}g = ${X}_at + ${X}_own${l};
+    let ${X}_far${l} = 0u;
+#else
+#if EVEN
+    let ${X}g = ${X}_at + ${X}k${l} * ${X}s_k;
+    let ${X}_far${l} = min(${FROM} + ${X}r0, ${END} - 1u) * ${STRIDE};
+#else
+#if l == 0
+    let ${X}g = ${X}_at;
+#end
+    let ${X}_far${l} = ${X}_own${l};
+#end
+#end
 #end
 #end
 #end
 
-    // which entries it makes: 32 threads stand 8 wide
+    // which entries it makes: 32 threads stand 8 wide and 4 tall, row by row or (PAIRS) in columns of two
     let lane = t % 32u;
     let warp = t / 32u;
+#if PAIRS
+    let tx = warp % ${(BN / TN) / 8}u * 8u + lane / 2u % 8u;
+    let ty = warp / ${(BN / TN) / 8}u * 4u + lane % 2u + lane / 16u * 2u;
+#else
     let tx = warp % ${(BN / TN) / 8}u * 8u + lane % 8u;
     let ty = warp / ${(BN / TN) / 8}u * 4u + lane / 8u;
+#end
 #for i 0 TM
 #for j 0 TN / 4
     var c${i}_${j} = vec4<f32>();
@@ -244,37 +294,37 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     {
         let a_next = k_last * as_k;
         let b_next = k_last * bs_k;
-#for l 0 BM * BK / 4 / WG
+#for l 0 A_LOADS
         var ra${l} = vec4<f32>();
 #if A_KIND == 1
-        if (ak + ${l * (WG / (BM / 4))}u < k_first) { ra${l} = load_a_${P}(ag + a_next + a_far${l}, a_n); }
+        if (ak${l} < k_first) { ra${l} = load_a_${P}(ag + a_next + a_far${l}, a_n${l}); }
 #else
-        if (ak < k_first) { ra${l} = load_a_${P}(ag + a_next + a_far${l}, k_first - ak); }
+        if (ak${l} < k_first) { ra${l} = load_a_${P}(ag + a_next + a_far${l}, k_first - ak${l}); }
 #end
 #end
-#for l 0 BN * BK / 4 / WG
+#for l 0 B_LOADS
         var rb${l} = vec4<f32>();
 #if B_KIND == 1
-        if (bk + ${l * (WG / (BN / 4))}u < k_first) { rb${l} = load_b_${P}(bg + b_next + b_far${l}, b_n); }
+        if (bk${l} < k_first) { rb${l} = load_b_${P}(bg + b_next + b_far${l}, b_n${l}); }
 #else
-        if (bk < k_first) { rb${l} = load_b_${P}(bg + b_next + b_far${l}, k_first - bk); }
+        if (bk${l} < k_first) { rb${l} = load_b_${P}(bg + b_next + b_far${l}, k_first - bk${l}); }
 #end
 #end
-#for l 0 BM * BK / 4 / WG
+#for l 0 A_LOADS
 #if A_KIND == 1
-        a_tile_${P}[a_sh + ${l * (WG / (BM / 4)) * A_LINE}u] = ra${l};
+        a_tile_${P}[a_sh${l}] = ra${l};
 #else
 #for i 0 4
-        a_tile_${P}[a_sh + ${i * A_LINE + l * (WG / BK)}u][ac] = ra${l}[${i}];
+        a_tile_${P}[a_sh${l} + ${i * A_LINE}u][ac${l}] = ra${l}[${i}];
 #end
 #end
 #end
-#for l 0 BN * BK / 4 / WG
+#for l 0 B_LOADS
 #if B_KIND == 1
-        b_tile_${P}[b_sh + ${l * (WG / (BN / 4)) * B_LINE}u] = rb${l};
+        b_tile_${P}[b_sh${l}] = rb${l};
 #else
 #for i 0 4
-        b_tile_${P}[b_sh + ${i * B_LINE + l * (WG / BK)}u][bc] = rb${l}[${i}];
+        b_tile_${P}[b_sh${l} + ${i * B_LINE}u][bc${l}] = rb${l}[${i}];
 #end
 #end
 #end
@@ -290,39 +340,39 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
         let a_next = next * as_k;
         let b_next = next * bs_k;
 #if SAFE
-#for l 0 BM * BK / 4 / WG
+#for l 0 A_LOADS
         var ra${l} = vec4<f32>();
 #end
-#for l 0 BN * BK / 4 / WG
+#for l 0 B_LOADS
         var rb${l} = vec4<f32>();
 #end
         if (turn + 1u < k_steps) {
-#for l 0 BM * BK / 4 / WG
+#for l 0 A_LOADS
 #if A_KIND == 1
-            ra${l} = load_a_${P}(ag + a_next + a_far${l}, a_n);
+            ra${l} = load_a_${P}(ag + a_next + a_far${l}, a_n${l});
 #else
             ra${l} = load_a_${P}(ag + a_next + a_far${l}, 4u);
 #end
 #end
-#for l 0 BN * BK / 4 / WG
+#for l 0 B_LOADS
 #if B_KIND == 1
-            rb${l} = load_b_${P}(bg + b_next + b_far${l}, b_n);
+            rb${l} = load_b_${P}(bg + b_next + b_far${l}, b_n${l});
 #else
             rb${l} = load_b_${P}(bg + b_next + b_far${l}, 4u);
 #end
 #end
         }
 #else
-#for l 0 BM * BK / 4 / WG
+#for l 0 A_LOADS
 #if A_KIND == 1
-        let ra${l} = load_a_${P}(ag + a_next + a_far${l}, a_n);
+        let ra${l} = load_a_${P}(ag + a_next + a_far${l}, a_n${l});
 #else
         let ra${l} = load_a_${P}(ag + a_next + a_far${l}, 4u);
 #end
 #end
-#for l 0 BN * BK / 4 / WG
+#for l 0 B_LOADS
 #if B_KIND == 1
-        let rb${l} = load_b_${P}(bg + b_next + b_far${l}, b_n);
+        let rb${l} = load_b_${P}(bg + b_next + b_far${l}, b_n${l});
 #else
         let rb${l} = load_b_${P}(bg + b_next + b_far${l}, 4u);
 #end
@@ -352,55 +402,73 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
 #end
 #if DB == 2
         buffer = 1u - buffer;
-        let ap = a_sh + buffer * ${BK * A_LINE}u;
-        let bp = b_sh + buffer * ${BK * B_LINE}u;
+        let ap = buffer * ${BK * A_LINE}u;
+        let bp = buffer * ${BK * B_LINE}u;
 #else
         workgroupBarrier();
-        let ap = a_sh;
-        let bp = b_sh;
+        let ap = 0u;
+        let bp = 0u;
 #end
-#for l 0 BM * BK / 4 / WG
+#for l 0 A_LOADS
 #if A_KIND == 1
-        a_tile_${P}[ap + ${l * (WG / (BM / 4)) * A_LINE}u] = ra${l};
+        a_tile_${P}[ap + a_sh${l}] = ra${l};
 #else
 #for i 0 4
-        a_tile_${P}[ap + ${i * A_LINE + l * (WG / BK)}u][ac] = ra${l}[${i}];
+        a_tile_${P}[ap + a_sh${l} + ${i * A_LINE}u][ac${l}] = ra${l}[${i}];
 #end
 #end
 #end
-#for l 0 BN * BK / 4 / WG
+#for l 0 B_LOADS
 #if B_KIND == 1
-        b_tile_${P}[bp + ${l * (WG / (BN / 4)) * B_LINE}u] = rb${l};
+        b_tile_${P}[bp + b_sh${l}] = rb${l};
 #else
 #for i 0 4
-        b_tile_${P}[bp + ${i * B_LINE + l * (WG / BK)}u][bc] = rb${l}[${i}];
+        b_tile_${P}[bp + b_sh${l} + ${i * B_LINE}u][bc${l}] = rb${l}[${i}];
 #end
 #end
 #end
         workgroupBarrier();
     }
 
+#if SPLIT
+    if (is_shared) {
+        let part_at = ${PARTS_AT} + ((group - u.whole) % u.n_shared * u.splits + part) * ${BM * BN}u + 4u * t;
+#for i 0 TM
+#for j 0 TN / 4
+        st4_tmp(part_at + ${(i * (TN / 4) + j) * WG * 4}u, 4u, c${i}_${j});
+#end
+#end
+        return;
+    }
+#end
     let row = row_at + 4u * ty;
     let c_r = ${C_R};
     let c_row = c_at + row * c_r;
 #for j 0 TN / 4
     {
         let col = col_at + 4u * tx + ${4 * j * (BN / TN)}u;
-#if EDGE_N
+#if EDGE_N == 1
         if (col < ${N}) {
             let n = ${N} - col;
 #else
+#if EDGE_N == 2
+        if (col >= place.x * ${BN}u) {
+#else
         {
+#end
             let n = 4u;
 #end
-#if BIAS && !SPLIT
+#if BIAS
             let bias = ld4_s2(col, n);
 #end
 #for i 0 TM
-#if EDGE_M
+#if EDGE_M == 1
             if (row + ${i / 4 * (BM / TM) * 4 + i % 4}u < m_end)
 #end
-#if BIAS && !SPLIT
+#if EDGE_M == 2
+            if (row + ${i / 4 * (BM / TM) * 4 + i % 4}u >= place.y * ${BM}u)
+#end
+#if BIAS
             { ${STORE}(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * c_r + col, n, c${i}_${j} + bias); }
 #else
             { ${STORE}(c_row + ${i / 4 * (BM / TM) * 4 + i % 4}u * c_r + col, n, c${i}_${j}); }
@@ -410,3 +478,49 @@ fn bound(i: u32, before: u32) -> u32 { return clamp(u32(max(ld_s2(i), 0)), befor
     }
 #end
 }
+
+#if SPLIT
+// A group adds up the parts of one quad of every thread of a tile.
+@compute @workgroup_size(${WG}) fn ${P}_sum(${ARGS}) {
+    ${BEGIN}
+    let shared_tile = group / ${TM * TN / 4}u;
+    let quad = group % ${TM * TN / 4}u;
+    var at = ${PARTS_AT} + shared_tile * u.splits * ${BM * BN}u + (quad * ${WG}u + t) * 4u;
+    var sum = ld4_tmp(at, 4u);
+    for (var part = 1u; part < u.splits; part++) {
+        at += ${BM * BN}u;
+        sum += ld4_tmp(at, 4u);
+    }
+    let place = place_${P}(u.whole + shared_tile, (${N} + ${BN - 1}u) / ${BN}u, (${M} + ${BM - 1}u) / ${BM}u);
+    let z = place.z;
+    let m_end = ${M_END};
+    let i = quad / ${TN / 4}u;
+    let lane = t % 32u;
+    let warp = t / 32u;
+#if PAIRS
+    let tx = warp % ${(BN / TN) / 8}u * 8u + lane / 2u % 8u;
+    let ty = warp / ${(BN / TN) / 8}u * 4u + lane % 2u + lane / 16u * 2u;
+#else
+    let tx = warp % ${(BN / TN) / 8}u * 8u + lane % 8u;
+    let ty = warp / ${(BN / TN) / 8}u * 4u + lane / 8u;
+#end
+#if EDGE_M == 2
+    let row_at = min(place.y * ${BM}u, m_end - ${BM}u);
+#else
+    let row_at = place.y * ${BM}u;
+#end
+#if EDGE_N == 2
+    let col_at = min(place.x * ${BN}u, ${N} - ${BN}u);
+#else
+    let col_at = place.x * ${BN}u;
+#end
+    let row = row_at + i / 4u * ${BM / TM * 4}u + 4u * ty + i % 4u;
+    let col = col_at + quad % ${TN / 4}u * ${4 * (BN / TN)}u + 4u * tx;
+    if (row < place.y * ${BM}u || row >= m_end || col < place.x * ${BN}u || col >= ${N}) { return; }
+    let n = ${N} - col;
+#if BIAS
+    sum += ld4_s2(col, n);
+#end
+    ${STORE}(${C_AT} + row * ${C_R} + col, n, sum);
+}
+#end

@@ -390,8 +390,12 @@ static bool tiles_fit(const ry_node *n, const ry_caps *caps, int bm, int bn, int
 #define TILE(name, ...) \
     static bool name(const ry_node *n, const ry_caps *caps) { return tiles_fit(n, caps, __VA_ARGS__); }
 TILE(when_128x128, 128, 128, 8, 8, 16, 1)
+static bool when_128x96(const ry_node *n, const ry_caps *caps) { /* faster where no columns are cut */
+    return n->src[W]->spec.dim[0] % 96 == 0 && n->src[X]->spec.dim[1] % 96 == 0 && tiles_fit(n, caps, 128, 96, 16, 8, 12, 1);
+}
 TILE(when_64x64, 64, 64, 16, 4, 8, 1)
-static const ry_variant variants[] = {{.name = "128x128", .when = when_128x128, GEMM_KNOBS(128, 128, 8, 8, 16, 1)},
+static const ry_variant variants[] = {{.name = "128x96", .when = when_128x96, GEMM_KNOBS(128, 96, 16, 8, 12, 1)},
+                                      {.name = "128x128", .when = when_128x128, GEMM_KNOBS(128, 128, 8, 8, 16, 1)},
                                       {.name = "64x64", .when = when_64x64, GEMM_KNOBS(64, 64, 16, 4, 8, 1)},
                                       {.name = "32x64", GEMM_KNOBS(32, 64, 16, 4, 4, 2)},
                                       {0}};
@@ -400,7 +404,7 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     const lce_args *a = n->args;
     const int64_t R = n->src[X]->spec.dim[0], C = n->src[X]->spec.dim[1], V = n->src[W]->spec.dim[0];
     const bool dw = a->with_grad && ry_is_float(n->src[W]->spec.dtype);
-    const int64_t ld = up_to(V, GPU_LINE), wide = up_to(C, 4), rows = chunk_rows(l->caps, R, ld),
+    const int64_t ld = up_to(V, GPU_LINE), rows = chunk_rows(l->caps, R, ld),
                   rounds = rows ? most(1, div_up(R, rows)) : 1, last = R - (rounds - 1) * rows;
     const int bm = gemm_knob(v, "BM"), bn = gemm_knob(v, "BN"), bk = gemm_knob(v, "BK");
     const int64_t piece = least(ry_launch_part(l->caps, n->src[W]), dw ? ry_launch_part(l->caps, &n->out[DW]) : V),
@@ -408,18 +412,17 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     if (windows > MOST_WINDOWS || (V && !piece))
         return ry_fail_node(n, RY_EUNSUPPORTED, "w %s is larger than %d times what a kernel of this device sees",
                             ry_show(&n->src[W]->spec).s, MOST_WINDOWS);
-    const int64_t tall = div_up(rows, bm), wide_c = div_up(C, bn), steps = div_up(V, bk);
-    int64_t splits = windows > 1 ? 1 : least(div_up(busy_of(l->caps), most(1, tall * wide_c)), most(1, V / GPU_LEAST_K));
-    const int64_t per_split = most(1, div_up(steps, splits));
-    splits = most(1, div_up(steps, per_split));
+    const int64_t tall = div_up(rows, bm), wide_c = div_up(C, bn);
+    const gemm_speed tile = {bm, bn, bk, 1, 1};
+    const gemm_deal dx = gemm_deal_even(&tile, tall * wide_c, V, windows > 1 ? 1 : least(div_up(busy_of(l->caps), most(1, tall * wide_c)), V / GPU_LEAST_K));
     row_deal d = row_launch(l, rows, V, 0);
     const int64_t z_at = up_to(R, GPU_LINE), dx_at = z_at + rows * ld;
     l->rounds = rounds;
-    l->scratch = ry_mem_size((size_t)(dx_at + (a->with_grad && splits > 1 ? splits * rows * wide : 0) + 4), sizeof(float), 0);
+    l->scratch = ry_mem_size((size_t)(dx_at + 4), sizeof(float), a->with_grad && dx.parts > 1 ? gemm_deal_bytes(&tile, &dx) : 0);
     l->vec = RY_USES_SCRATCH;
     if (C % 4 == 0) l->vec |= RY_USES_SRC(X) | RY_USES_SRC(W) | RY_USES_OUT(DX) | RY_USES_OUT(DW);
     ry_launch_knob_set(l, "WINDOWS", windows > 1);
-    ry_launch_knob_set(l, "DX_SPLIT", a->with_grad && splits > 1);
+    ry_launch_knob_set(l, "DX_SPLIT", a->with_grad && dx.parts > 1);
     ry_launch_knob_set(l, "EDGE_R", rows % bm != 0 || last % bm != 0);
     ry_launch_knob_set(l, "EDGE_V", V % bm != 0 || V % bn != 0 || windows > 1);
     ry_launch_knob_set(l, "EDGE_C", C % bn != 0);
@@ -431,12 +434,10 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_u32(l, "C", C);
     ry_launch_u32(l, "V", V);
     ry_launch_u32(l, "ld", ld);
-    ry_launch_u32(l, "wide", wide);
     ry_launch_u32(l, "z_at", z_at);
     ry_launch_u32(l, "dx_at", dx_at);
     ry_launch_u32(l, "rounds", rounds);
-    ry_launch_u32(l, "splits", splits);
-    ry_launch_u32(l, "per_split", per_split);
+    gemm_deal_set(l, &dx);
     ry_launch_u32(l, "ignore", a->ignore == (int32_t)a->ignore ? a->ignore : -1); /* ids that are no i32 read as -1 */
     ry_launch_u32(l, "nan_bits", 0x7fc00000);
     const uint32_t x = RY_USES_SRC(X), w = RY_USES_SRC(W), t = RY_USES_SRC(TARGETS), tmp = RY_USES_SCRATCH,
@@ -449,8 +450,8 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_run(l, "rows", div_up(rows, d.together), t | scale | tmp);
     for (int64_t i = 0; i < windows && a->with_grad; i++) {
         const int64_t from = i * piece, to = least(V, from + piece);
-        ry_launch_run_part(l, "dx", tall * wide_c * splits, w | tmp | RY_USES_OUT(DX), whole * w, from, to);
-        if (splits > 1) ry_launch_run(l, "dx_sum", div_up(rows * wide, 4 * d.group), tmp | RY_USES_OUT(DX));
+        ry_launch_run_part(l, "dx", gemm_deal_groups(&dx), w | tmp | RY_USES_OUT(DX), whole * w, from, to);
+        if (dx.parts > 1) ry_launch_run(l, "dx_sum", dx.shared * gemm_knob(v, "TM") * gemm_knob(v, "TN") / 4, tmp | RY_USES_OUT(DX));
         if (dw)
             ry_launch_run_part(l, "dw", div_up(to - from, bm) * wide_c, x | tmp | RY_USES_OUT(DW),
                                whole * RY_USES_OUT(DW), from, to);

@@ -5,7 +5,7 @@
 // classes) is cut into parts, which `dx_sum` adds. `total` adds the losses in the last round. The products are _gemm.wgsl.
 // Where no binding holds w or dw, all dispatches but `rows` see a window of the classes; dx then adds up over them.
 // Columns of z beyond the classes are 0 once `rows` has run: products read them.
-//   tmp: losses [R], z [rows, ld], parts of dx [splits, rows, wide]
+//   tmp: losses [R], z [rows, ld], parts of dx
 #include reduce
 #include online
 #if BF16
@@ -74,19 +74,6 @@ fn scale() -> f32 {
     }
 #end
 }
-
-#if DX_SPLIT
-@compute @workgroup_size(${WG}) fn dx_sum(${ARGS}) {
-    ${BEGIN}
-    let i = (group * ${WG}u + t) * 4u; // of [rows, wide]
-    let row = i / u.wide;
-    let column = i % u.wide;
-    if (row >= count()) { return; }
-    var sum = vec4<f32>();
-    for (var part = 0u; part < u.splits; part++) { sum += ld4_tmp(u.dx_at + part * u.rows * u.wide + i, 4u); }
-    st4_o1((first() + row) * u.C + column, u.C - column, sum);
-}
-#end
 
 var<workgroup> total_: array<f32, ${WG}>;
 @compute @workgroup_size(${WG}) fn total(${ARGS}) {
@@ -162,15 +149,10 @@ fn store_dx(i: u32, n: u32, v: vec4<f32>) {
 #let B_K u.C
 #let B_QUAD ${QUAD}
 #let SPLIT ${DX_SPLIT}
-#if DX_SPLIT
-#let C_AT u.dx_at + part * u.rows * u.wide
-#let C_R u.wide
-#let STORE st4_tmp
-#else
+#let PARTS_AT u.dx_at
 #let C_AT first() * u.C
 #let C_R u.C
 #let STORE store_dx
-#end
 #include gemm
 #end
 

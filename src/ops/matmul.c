@@ -198,7 +198,7 @@ static ry_status cpu(const ry_cpu *c) {
 
 /* ---- kernels: matmul.wgsl ---- */
 
-enum { TILES, DOT, ACROSS, EACH }; /* KERNEL there */
+enum { BY_TILES, DOT, ACROSS, EACH }; /* KERNEL there */
 enum {
     FEW = 8, /* vectors that share one pass over a matrix */
     THREADS = 128 * 1024
@@ -247,92 +247,83 @@ static bool when_tiny(const ry_node *n, const ry_caps *caps) {
     (void)caps;
     return (g.m <= 16 && g.n <= 16 && g.k <= 256) || ((g.m <= FEW || g.n <= FEW) && g.k <= 32);
 }
-/* Enough tiles for the chip (and not more than `most`), not much of them beyond C. */
-static bool fits(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int db, int64_t least,
-                 int64_t most) {
+/* A sum over a few rows or columns that is long: among so many groups as are wanted. Not in pieces of columns, whose C has gaps. */
+enum { SHARED_K = 256, THIN_GROUPS = 512 };
+static int64_t thin_parts(const shape *s, int bm, int bn) {
+    int64_t tiles = tiles_of(s, bm, bn), parts = tiles ? THIN_GROUPS / tiles : 1, most = s->l.g.k / SHARED_K;
+    return parts < most ? parts : most;
+}
+static bool may_share(const shape *s, int64_t least) { return s->l.g.k >= least && s->ldc == s->l.g.n; }
+static bool thin_shared(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, int tm, int tn) {
     shape s = shape_of(n);
-    int64_t tiles = tiles_of(&s, bm, bn);
-    double covered = (double)tiles * bm * bn, used = (double)s.l.g.m * (double)s.l.g.n * (double)s.l.batches;
-    return gemm_fits(caps, bm, bn, bk, tm, tn, db, s.l.g.k) && tiles >= least && (tiles <= most || !most) &&
-           (!least || covered <= 1.4 * used);
-}
-/* Too few tiles to fill a chip, and a K long enough to be shared: among so many groups as are wanted, of at least SHARED_K each. Not
- * in pieces of columns: scratch was planned for the whole. */
-enum { SHARED_K = 256, ENOUGH = 96, GROUPS = 256, THIN_GROUPS = 512 };
-/* The fewest parts of K whose groups fill nine tenths of a large chip's waves; without such a number the fullest. */
-enum { SLOTS = 264 }; /* groups of 128 x 128 that NVIDIA's 132 multiprocessors hold */
-static int64_t splits_that_fill(int64_t tiles, int64_t most) {
-    int64_t best = 1;
-    double fullest = 0;
-    for (int64_t s = 1; s <= most && s <= 16; s++) {
-        double fill = (double)(tiles * s) / (double)(div_up(tiles * s, SLOTS) * SLOTS);
-        if (fill > fullest) fullest = fill, best = s;
-        if (fill >= 0.9) break;
-    }
-    return best;
-}
-static int64_t splits_of(const shape *s, int bm, int bn) {
-    if (bm == 128 && bn == 128) return splits_that_fill(tiles_of(s, bm, bn), s->l.g.k / SHARED_K);
-    int64_t tiles = tiles_of(s, bm, bn), splits = tiles ? (bm <= 32 || bn <= 32 ? THIN_GROUPS : GROUPS) / tiles : 1,
-            most = s->l.g.k / SHARED_K;
-    if (splits > most) splits = most;
-    return splits > 1 ? splits : 1;
-}
-static bool may_split(const ry_node *n, const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int db) {
-    shape s = shape_of(n);
-    return s.l.g.k >= 1024 && s.ldc == s.l.g.n && gemm_fits(caps, bm, bn, bk, tm, tn, db, 0) &&
-           splits_of(&s, bm, bn) > 1;
+    return may_share(&s, 1024) && gemm_fits(caps, bm, bn, bk, tm, tn, 1, 0) && thin_parts(&s, bm, bn) > 1;
 }
 static bool when_thin_split(const ry_node *n, const ry_caps *caps) {
-    return rows_and_batches(n).g.m <= 48 && may_split(n, caps, 32, 64, 32, 4, 4, 1);
+    return rows_and_batches(n).g.m <= 48 && thin_shared(n, caps, 32, 64, 32, 4, 4);
 }
 static bool when_narrow_split(const ry_node *n, const ry_caps *caps) {
     const simd_gemm g = rows_and_batches(n).g;
-    return g.n <= 48 && g.m >= 128 && may_split(n, caps, 128, 32, 16, 8, 4, 1);
+    return g.n <= 48 && g.m >= 128 && thin_shared(n, caps, 128, 32, 16, 8, 4);
 }
-static bool when_large_split(const ry_node *n, const ry_caps *caps) {
-    shape s = shape_of(n);
-    return s.l.g.m >= 256 && s.l.g.n >= 256 && s.l.g.k >= 2048 && tiles_of(&s, 128, 128) < SLOTS && may_split(n, caps, 128, 128, 8, 8, 16, 1);
-}
-static bool when_split(const ry_node *n, const ry_caps *caps) {
-    shape s = shape_of(n);
-    return tiles_of(&s, 64, 128) < ENOUGH && may_split(n, caps, 64, 128, 8, 8, 8, 2);
+static bool when_128x32(const ry_node *n, const ry_caps *caps) {
+    const simd_gemm g = rows_and_batches(n).g;
+    return g.n <= 48 && g.m >= 128 && gemm_fits(caps, 128, 32, 16, 8, 4, 1, g.k);
 }
 
-/* Larger tiles read less, smaller ones fill the chip: a tile is tried where it gives enough groups (to NVIDIA's 132 multiprocessors). */
-#define TILE(name, bm, bn, bk, tm, tn, db, least, most)            \
-    static bool name(const ry_node *n, const ry_caps *caps) {      \
-        return fits(n, caps, bm, bn, bk, tm, tn, db, least, most); \
+/* Tiles for all else: M, N, K of a step, M and N of a thread, buffers; groups on a multiprocessor and what they make, in TFLOPS. Larger
+ * ones read less and leave more of a chip idle at the end: the model says which is fastest, and how it shares K. */
+#define TILES(T)                              \
+    T(0, 128, 128, 8, 8, 16, 1, 2, 46.5)      \
+    T(1, 128, 96, 16, 8, 12, 1, 2, 47.5)      \
+    T(2, 64, 128, 8, 8, 8, 2, 4, 43)          \
+    T(3, 64, 128, 16, 8, 8, 2, 1, 40)         \
+    T(4, 64, 64, 16, 4, 8, 1, 5, 36)          \
+    T(5, 32, 64, 16, 4, 4, 2, 8, 30)
+#define SPEED(i, bm, bn, bk, tm, tn, db, at_once, tflops) {bm, bn, bk, at_once, tflops},
+static const gemm_speed speeds[] = {TILES(SPEED)};
+enum { N_TILES = sizeof speeds / sizeof *speeds };
+#define FITS(i, bm, bn, bk, tm, tn, db, at_once, tflops) \
+    case i: return gemm_fits(caps, bm, bn, bk, tm, tn, db, s->l.g.k);
+static bool fits(const shape *s, const ry_caps *caps, int tile) {
+    switch (tile) { TILES(FITS) }
+    return false;
+}
+static gemm_deal deal_of(const shape *s, const gemm_speed *t) {
+    return gemm_deal_of(t, tiles_of(s, t->bm, t->bn), s->l.g.k, may_share(s, 2 * SHARED_K));
+}
+/* The fastest tile, or N_TILES: none. */
+static int best_tile(const shape *s, const ry_caps *caps, double *seconds) {
+    int best = N_TILES;
+    for (int i = 0; i < N_TILES; i++) {
+        if (!fits(s, caps, i)) continue;
+        double x = deal_of(s, &speeds[i]).seconds;
+        if (best == N_TILES || x < *seconds) best = i, *seconds = x;
     }
-#define KNOBS(bm, bn, bk, tm, tn, db) \
-    .knobs = {{"KERNEL", TILES}, {"BM", bm}, {"BN", bn}, {"BK", bk}, {"TM", tm}, {"TN", tn}, {"DB", db}}
-TILE(may_128x128, 128, 128, 8, 8, 16, 1, 16, 0)
-TILE(may_64x128, 64, 128, 8, 8, 8, 2, 16, 0)
-TILE(may_64x64, 64, 64, 16, 4, 8, 1, 16, 0)
-/* Two such groups fill a multiprocessor; a last round that leaves most of them one or none costs as much as a full one. */
-static bool when_128x128(const ry_node *n, const ry_caps *caps) {
+    return best;
+}
+/* first: the best one; else others that may be as good on a chip that the model does not know. */
+static bool when_tile(const ry_node *n, const ry_caps *caps, int tile, bool first) {
     shape s = shape_of(n);
-    int64_t tiles = tiles_of(&s, 128, 128);
-    return may_128x128(n, caps) && tiles >= 200 && tiles * 5 >= div_up(tiles, SLOTS) * SLOTS * 4;
+    double seconds = 0;
+    if (!fits(&s, caps, tile)) return false;
+    bool best = best_tile(&s, caps, &seconds) == tile;
+    return first ? best : !best && deal_of(&s, &speeds[tile]).seconds < 1.5 * seconds;
 }
-TILE(when_128x128_256, 128, 128, 8, 8, 8, 1, 200, 0)
-TILE(when_64x128_k16, 64, 128, 16, 8, 8, 2, ENOUGH, 144)
-TILE(when_64x128, 64, 128, 8, 8, 8, 2, ENOUGH, 0)
-TILE(when_64x64, 64, 64, 16, 4, 8, 1, ENOUGH, 0)
-TILE(when_32x64, 32, 64, 16, 4, 4, 2, 0, 0)
-static bool when_128x32(const ry_node *n, const ry_caps *caps) {
-    return rows_and_batches(n).g.n <= 48 && fits(n, caps, 128, 32, 16, 8, 4, 1, 0, 0);
-}
-/* For the search alone: chips differ. */
-static bool late_128x128(const ry_node *n, const ry_caps *caps) {
-    return may_128x128(n, caps) && !when_128x128(n, caps);
-}
-static bool late_64x128(const ry_node *n, const ry_caps *caps) { return may_64x128(n, caps) && !when_64x128(n, caps); }
-static bool late_64x64(const ry_node *n, const ry_caps *caps) { return may_64x64(n, caps) && !when_64x64(n, caps); }
+#define WHEN(i, ...)                                                                                          \
+    static bool when_##i(const ry_node *n, const ry_caps *caps) { return when_tile(n, caps, i, true); } \
+    static bool late_##i(const ry_node *n, const ry_caps *caps) { return when_tile(n, caps, i, false); }
+TILES(WHEN)
 static bool when_each(const ry_node *n, const ry_caps *caps) { /* slow where much is to be done, but always possible */
-    const simd_gemm g = rows_and_batches(n).g;
-    return !when_32x64(n, caps) || (double)g.m * (double)g.n * (double)g.k < 1e6;
+    shape s = shape_of(n);
+    const simd_gemm *g = &s.l.g;
+    double seconds = 0;
+    return best_tile(&s, caps, &seconds) == N_TILES || (double)g->m * (double)g->n * (double)g->k < 1e6;
 }
+#define KNOBS(bm, bn, bk, tm, tn, db) \
+    .knobs = {{"KERNEL", BY_TILES}, {"BM", bm}, {"BN", bn}, {"BK", bk}, {"TM", tm}, {"TN", tn}, {"DB", db}}
+/* The best one first; the search tries the others too. */
+#define FIRST(i, bm, bn, bk, tm, tn, db, at_once, tflops) {.name = #bm "x" #bn " by " #bk, .when = when_##i, KNOBS(bm, bn, bk, tm, tn, db)},
+#define LATE(i, bm, bn, bk, tm, tn, db, at_once, tflops) {.name = #bm "x" #bn " by " #bk, .when = late_##i, KNOBS(bm, bn, bk, tm, tn, db)},
 static const ry_variant variants[] = {
     {.name = "tiny", .when = when_tiny, .knobs = {{"KERNEL", EACH}}},
     {.name = "dot 4", .when = when_dot, .knobs = {{"KERNEL", DOT}, {"NR", 4}}},
@@ -342,17 +333,7 @@ static const ry_variant variants[] = {
     {.name = "split 32x64", .when = when_thin_split, KNOBS(32, 64, 32, 4, 4, 1)},
     {.name = "split 128x32", .when = when_narrow_split, KNOBS(128, 32, 16, 8, 4, 1)},
     {.name = "128x32", .when = when_128x32, KNOBS(128, 32, 16, 8, 4, 1)},
-    {.name = "split 128x128", .when = when_large_split, KNOBS(128, 128, 8, 8, 16, 1)},
-    {.name = "split 64x128", .when = when_split, KNOBS(64, 128, 8, 8, 8, 2)},
-    {.name = "128x128", .when = when_128x128, KNOBS(128, 128, 8, 8, 16, 1)},
-    {.name = "64x128 k16", .when = when_64x128_k16, KNOBS(64, 128, 16, 8, 8, 2)},
-    {.name = "64x128", .when = when_64x128, KNOBS(64, 128, 8, 8, 8, 2)},
-    {.name = "128x128 by 256", .when = when_128x128_256, KNOBS(128, 128, 8, 8, 8, 1)},
-    {.name = "64x64", .when = when_64x64, KNOBS(64, 64, 16, 4, 8, 1)},
-    {.name = "32x64", .when = when_32x64, KNOBS(32, 64, 16, 4, 4, 2)},
-    {.name = "late 128x128", .when = late_128x128, KNOBS(128, 128, 8, 8, 16, 1)},
-    {.name = "late 64x128", .when = late_64x128, KNOBS(64, 128, 8, 8, 8, 2)},
-    {.name = "late 64x64", .when = late_64x64, KNOBS(64, 64, 16, 4, 8, 1)},
+    TILES(FIRST) TILES(LATE)
     {.name = "each", .when = when_each, .knobs = {{"KERNEL", EACH}}},
     {0}};
 
@@ -369,23 +350,27 @@ static void finish(ry_launch *l, int64_t splits, int64_t count, int threads, int
     ry_launch_run(l, "finish", div_up(quads, threads), 0);
 }
 
-static void launch_tiles(ry_launch *l, const ry_variant *v, const shape *s, bool split) {
+static void launch_tiles(ry_launch *l, const ry_variant *v, const shape *s) {
     const simd_gemm *g = &s->l.g;
-    int bm = gemm_knob(v, "BM"), bn = gemm_knob(v, "BN"), bk = gemm_knob(v, "BK");
-    int64_t tiles = div_up(g->n, bn) * div_up(g->m, bm), steps = div_up(g->k, bk),
-            per = div_up(steps, split ? splits_of(s, bm, bn) : 1), splits = per ? div_up(steps, per) : 1;
-    bool batch = s->l.batches != 1 || split;
+    const int bm = gemm_knob(v, "BM"), bn = gemm_knob(v, "BN"), bk = gemm_knob(v, "BK");
+    gemm_speed tile = {bm, bn, bk, 1, 1};
+    gemm_deal d = gemm_deal_even(&tile, tiles_of(s, bm, bn), g->k, v->when == when_thin_split || v->when == when_narrow_split ? thin_parts(s, bm, bn) : 1);
+    for (int i = 0; i < N_TILES; i++)
+        if (speeds[i].bm == bm && speeds[i].bn == bn && speeds[i].bk == bk) d = deal_of(s, &speeds[i]);
+    ry_launch_knob_set(l, "SPLIT", d.parts > 1);
     gemm_tile(l, &s->a, &s->b);
-    if (batch) batch_walk(l, "batch_a", &s->l, s->l.sa), batch_walk(l, "batch_b", &s->l, s->l.sb);
+    if (s->l.batches != 1) batch_walk(l, "batch_a", &s->l, s->l.sa), batch_walk(l, "batch_b", &s->l, s->l.sb);
     ry_launch_knob_set(l, "GROUPED", 0);
-    ry_launch_knob_set(l, "BATCH", batch);
+    ry_launch_knob_set(l, "BATCH", s->l.batches != 1);
     ry_launch_knob_set(l, "SAFE", g->k < bk);
-    ry_launch_knob_set(l, "EDGE_M", g->m % bm != 0);
-    ry_launch_knob_set(l, "EDGE_N", g->n % bn != 0);
-    ry_launch_u32(l, "splits", splits);
-    ry_launch_u32(l, "per_split", per);
-    ry_launch_run(l, "main", tiles * splits * s->l.batches, 0);
-    if (split) finish(l, splits, s->l.batches * g->m * g->n, gemm_threads(v), s->l.batches * g->m * div_up(g->n, 4));
+    ry_launch_knob_set(l, "EDGE_M", g->m % bm == 0 ? 0 : g->m < bm ? 1 : 2);
+    ry_launch_knob_set(l, "EDGE_N", g->n % bn == 0 ? 0 : g->n < bn || g->n % 4 ? 1 : 2);
+    gemm_deal_set(l, &d);
+    ry_launch_run(l, "main", gemm_deal_groups(&d), 0);
+    if (d.parts == 1) return;
+    l->scratch = gemm_deal_bytes(&tile, &d);
+    l->vec |= RY_USES_SCRATCH;
+    ry_launch_run(l, "main_sum", d.shared * gemm_knob(v, "TM") * gemm_knob(v, "TN") / 4, 0);
 }
 
 static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
@@ -404,14 +389,12 @@ static ry_status launch(const ry_node *n, const ry_variant *v, ry_launch *l) {
     ry_launch_knob_set(l, "BF16", bf16 && !(g->a.dtype == RY_BF16 && g->b.dtype == RY_BF16));
     ry_launch_knob_set(l, "BIAS", bias_of(n) != NULL);
     ry_launch_knob_set(l, "SWAP", swap);
-    if (kernel == TILES) split = v->when == when_split || v->when == when_large_split || v->when == when_thin_split || v->when == when_narrow_split;
     if (!swap && g->n % 4 == 0 && s.ldc % 4 == 0 && (kernel != DOT || gemm_knob(v, "NR") == 4))
         l->vec |= RY_USES_SRC(BIAS) | RY_USES_OUT(0);
     if (g->n % 4 == 0) l->vec |= RY_USES_SCRATCH;
     RY_TRY(fused_tail(n, l, 1));
-    if (kernel == TILES) {
-        ry_launch_knob_set(l, "SPLIT", split);
-        launch_tiles(l, v, &s, split);
+    if (kernel == BY_TILES) {
+        launch_tiles(l, v, &s);
         return RY_OK;
     }
     const gemm_side *x = swap ? &s.b : &s.a, *w = swap ? &s.a : &s.b;

@@ -36,15 +36,10 @@ fn store_c(i: u32, n: u32, v: vec4<f32>) {
 #let A_AT 0u
 #let B_AT 0u
 #end
-#if SPLIT
-#let C_AT (z * u.splits + part) * u.m * u.n
-#let C_R u.n
-#let STORE st4_tmp
-#else
 #let C_AT z * u.c_z
 #let C_R u.c_r
 #let STORE store_c
-#end
+#let PARTS_AT 0u
 #include gemm
 #else
 fn load_x(i: u32, n: u32) -> vec4<f32> { // a quad along K
@@ -257,7 +252,7 @@ var<workgroup> part_sums: array<vec4<f32>, ${WG}>;
 }
 #end
 
-#if SPLIT
+#if KERNEL == 2 && SPLIT
 @compute @workgroup_size(${WG}) fn finish(${ARGS}) {
     ${BEGIN}
     let id = group * ${WG}u + t;

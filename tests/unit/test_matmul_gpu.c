@@ -373,11 +373,19 @@ static void in_pieces(void **state) {
     assert_int_equal(wrong, 0);
 }
 
+/* Tiles moved back from both ends of C; and so many that some are whole and some share K. */
+static void moved_and_dealt(void **state) {
+    int wrong = one_product(203, 260, 520, (int64_t[]){1, 1}, false, LINEAR);
+    (void)state;
+    wrong += one_product(66, 68, 516, (int64_t[]){15, 9}, true, AS_IT_LIES);
+    assert_int_equal(wrong, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(ragged),     cmocka_unit_test(batches),
                                        cmocka_unit_test(many_tiles), cmocka_unit_test(shared_depth),
                                        cmocka_unit_test(thin),       cmocka_unit_test(experts),
-                                       cmocka_unit_test(in_pieces)};
+                                       cmocka_unit_test(in_pieces),  cmocka_unit_test(moved_and_dealt)};
     if (ry_device_open(&dev, "webgpu", NULL) != RY_OK) {
         print_message("skipped: %s\n", ry_message());
         return 77;
