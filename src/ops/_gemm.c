@@ -33,13 +33,13 @@ bool gemm_fits(const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int 
 /* ---- time ---- */
 
 enum {
-    CHIP = 132,      /* multiprocessors */
-    LEAST_K = 128,   /* of a part */
-    MOST_PARTS = 16, /* of a tile */
-    MOST_LEAD = 6    /* times the other part's K */
+    CHIP = 132,       /* multiprocessors */
+    LEAST_K = 128,    /* of a part */
+    MOST_PARTS = 256, /* of a tile */
+    MOST_LEAD = 6     /* times the other part's K */
 };
-static const double WORTH = 0.98,     /* of the time of whole tiles: less of a gain is none */
-    IDLE = 0.2,       /* one group alone on a multiprocessor is so much slower, as a part of its time */
+static const double WORTH = 0.98, /* of the time of whole tiles: less of a gain is none */
+    IDLE = 0.2,                   /* one group alone on a multiprocessor is so much slower, as a part of its time */
     GROUP_S = 2.5e-6,                 /* until a group multiplies, and after */
     SUM_S = 4e-6, SUM_BYTES_S = 4e12; /* of the dispatch that adds up parts: its own, and what it moves */
 
@@ -71,7 +71,7 @@ gemm_deal gemm_deal_of(const gemm_speed *t, int64_t tiles, int64_t depth, bool m
         const int64_t whole = tiles / slots * slots - back * slots, rest = tiles - whole;
         if (whole < 0 || rest <= 0) break;
         const double before = waves(t, whole, full) + SUM_S, sum = 8.0 * t->bm * t->bn * (double)rest / SUM_BYTES_S;
-        for (int64_t s = 2; s <= MOST_PARTS && depth / s >= LEAST_K; s++)
+        for (int64_t s = 2; s <= MOST_PARTS && depth / s >= LEAST_K; s = s < 16 ? s + 1 : 2 * s)
             shorter(&best, deal(t, whole, rest, depth, 1, s - 1), before + waves(t, rest * s, full / (double)s) + sum * (double)s);
         /* One long part each, and the short ones in a row on what is left. */
         for (int64_t lead = 2; lead <= MOST_LEAD && depth / (lead + 1) >= LEAST_K; lead++)

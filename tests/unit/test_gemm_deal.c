@@ -44,8 +44,10 @@ static void all_once(void **state) {
 
 static void fills_the_chip(void **state) {
     (void)state;
+    gemm_deal d = gemm_deal_of(&tiles[3], 4, 1 << 16, true); /* few tiles, long sums: many parts */
+    assert_true(gemm_deal_groups(&d) >= 256);
     /* 176 tiles on 264 places: two thirds of K each, and the last thirds two in a row on what is left. */
-    gemm_deal d = gemm_deal_of(&tiles[0], 176, 2048, true);
+    d = gemm_deal_of(&tiles[0], 176, 2048, true);
     assert_true(d.whole == 0 && d.parts == 2 && d.lead == 2 * d.per);
     d = gemm_deal_of(&tiles[1], 256, 2048, true); /* they fill it */
     assert_int_equal(d.parts, 1);
