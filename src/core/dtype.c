@@ -156,9 +156,11 @@ void ry_store_row(void *data, ry_dtype t, int64_t i, int64_t n, const float *x) 
 }
 
 int64_t ry_load_index(const void *data, ry_dtype t, int64_t i) {
-    switch (t) {
-    case RY_I64: return ((const int64_t *)data)[i];
-    case RY_I32: return ((const int32_t *)data)[i];
+    int64_t wide;
+    int32_t word;
+    switch (t) { /* copied: what a host feeds lies anywhere */
+    case RY_I64: return memcpy(&wide, (const char *)data + 8 * i, sizeof wide), wide;
+    case RY_I32: return memcpy(&word, (const char *)data + 4 * i, sizeof word), word;
     case RY_I8: return ((const int8_t *)data)[i];
     default: return ((const uint8_t *)data)[i]; /* u8, bool */
     }
