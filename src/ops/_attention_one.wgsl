@@ -2,7 +2,7 @@
 //
 // LANES threads share a key and a value: KQ quads of the one, VQ of the other each, the j-th at element 4 (lane + j LANES). The group takes
 // SLOTS keys at a time; every slot has its own online softmax (greatest score, sum of weights, weighted values), and all become one at the
-// end, in a fixed order. One loop, not written out: fetching instructions is what a short kernel waits for.
+// end, in a fixed order. One loop, not written out.
 // STEP: q and the new key turn by pos * freq first, and new key and value are written to row `at` of their caches by the first head that
 // reads them; everybody takes them from workgroup memory: nobody reads what another group writes.
 const SLOTS = ${WG / LANES}u;

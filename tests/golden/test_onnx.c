@@ -103,6 +103,7 @@ static void one_case(tally *t, const ry_tensor_file *f, const char *name) {
         if (e.out[j] && slack * tolerance(name, e.out[j], &v) > e.tol) e.tol = slack * tolerance(name, e.out[j], &v);
     }
     bool ok = vec_check(&v, &e, name);
+    if (v.refused[0]) snprintf(l->why, sizeof l->why, "%s", v.refused);
     l->score.passed += ok, l->score.refused += v.refused[0] != 0, l->score.failed += !ok && !v.refused[0];
     vec_close(&v);
 done:

@@ -82,6 +82,7 @@ static void sample(tally *t, const ry_tensor_file *f, const char *file, const ve
         e.gin[i] = vec_entry(f, name);
     }
     bool ok = vec_check(&v, &e, where);
+    if (v.refused[0]) snprintf(why, n_why, "%s", v.refused);
     score->passed += ok, score->refused += v.refused[0] != 0, score->failed += !ok && !v.refused[0];
     vec_close(&v);
 }
