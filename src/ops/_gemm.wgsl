@@ -36,17 +36,7 @@ var<workgroup> a_tile_${P}: array<vec4<f32>, ${(1 + (DB == 2)) * BK * A_LINE}>;
 var<workgroup> b_tile_${P}: array<vec4<f32>, ${(1 + (DB == 2)) * BK * B_LINE}>;
 
 #for SIDE 0 2
-#if SIDE == 0
-#let X a
-#let S ${A}
-#let KIND ${A_KIND}
-#let STEP ${A_K}
-#else
-#let X b
-#let S ${B}
-#let KIND ${B_KIND}
-#let STEP ${B_K}
-#end
+#include gemm_side
 fn load_${X}_${P}(i: u32, n: u32) -> vec4<f32> {
 #if KIND == 2
     var v = vec4<f32>(ld_${S}(i), 0.0, 0.0, 0.0);
@@ -174,31 +164,7 @@ fn place_${P}(tile: u32, gx: u32, gy: u32) -> vec3<u32> {
     // which quads of the tile this thread loads: from ag + a_far0, ag + a_far1, .. on (where it can be, the same numbers for all threads,
     // which take no registers of theirs)
 #for SIDE 0 2
-#if SIDE == 0
-#let X a
-#let KIND ${A_KIND}
-#let TILE ${BM}
-#let LINE ${A_LINE}
-#let FROM row_at
-#let EDGE ${EDGE_M}
-#let END m_end
-#let STRIDE ${A_R}
-#let STEP ${A_K}
-#let QUAD ${A_QUAD}
-#let LOADS ${A_LOADS}
-#else
-#let X b
-#let KIND ${B_KIND}
-#let TILE ${BN}
-#let LINE ${B_LINE}
-#let FROM col_at
-#let EDGE ${EDGE_N}
-#let END ${N}
-#let STRIDE ${B_R}
-#let STEP ${B_K}
-#let QUAD ${B_QUAD}
-#let LOADS ${B_LOADS}
-#end
+#include gemm_side
 #if KIND == 1
 #let ACROSS ${TILE / 4}
 #else
@@ -294,37 +260,26 @@ fn place_${P}(tile: u32, gx: u32, gy: u32) -> vec3<u32> {
     {
         let a_next = k_last * as_k;
         let b_next = k_last * bs_k;
-#for l 0 A_LOADS
-        var ra${l} = vec4<f32>();
-#if A_KIND == 1
-        if (ak${l} < k_first) { ra${l} = load_a_${P}(ag + a_next + a_far${l}, a_n${l}); }
+#for SIDE 0 2
+#include gemm_side
+#for l 0 LOADS
+        var r${X}${l} = vec4<f32>();
+#if KIND == 1
+        if (${X}k${l} < k_first) { r${X}${l} = load_${X}_${P}(${X}g + ${X}_next + ${X}_far${l}, ${X}_n${l}); }
 #else
-        if (ak${l} < k_first) { ra${l} = load_a_${P}(ag + a_next + a_far${l}, k_first - ak${l}); }
+        if (${X}k${l} < k_first) { r${X}${l} = load_${X}_${P}(${X}g + ${X}_next + ${X}_far${l}, k_first - ${X}k${l}); }
 #end
 #end
-#for l 0 B_LOADS
-        var rb${l} = vec4<f32>();
-#if B_KIND == 1
-        if (bk${l} < k_first) { rb${l} = load_b_${P}(bg + b_next + b_far${l}, b_n${l}); }
-#else
-        if (bk${l} < k_first) { rb${l} = load_b_${P}(bg + b_next + b_far${l}, k_first - bk${l}); }
 #end
-#end
-#for l 0 A_LOADS
-#if A_KIND == 1
-        a_tile_${P}[a_sh${l}] = ra${l};
+#for SIDE 0 2
+#include gemm_side
+#for l 0 LOADS
+#if KIND == 1
+        ${X}_tile_${P}[${X}_sh${l}] = r${X}${l};
 #else
 #for i 0 4
-        a_tile_${P}[a_sh${l} + ${i * A_LINE}u][ac${l}] = ra${l}[${i}];
+        ${X}_tile_${P}[${X}_sh${l} + ${i * LINE}u][${X}c${l}] = r${X}${l}[${i}];
 #end
-#end
-#end
-#for l 0 B_LOADS
-#if B_KIND == 1
-        b_tile_${P}[b_sh${l}] = rb${l};
-#else
-#for i 0 4
-        b_tile_${P}[b_sh${l} + ${i * B_LINE}u][bc${l}] = rb${l}[${i}];
 #end
 #end
 #end
@@ -347,34 +302,26 @@ fn place_${P}(tile: u32, gx: u32, gy: u32) -> vec3<u32> {
         var rb${l} = vec4<f32>();
 #end
         if (turn + 1u < k_steps) {
-#for l 0 A_LOADS
-#if A_KIND == 1
-            ra${l} = load_a_${P}(ag + a_next + a_far${l}, a_n${l});
+#for SIDE 0 2
+#include gemm_side
+#for l 0 LOADS
+#if KIND == 1
+            r${X}${l} = load_${X}_${P}(${X}g + ${X}_next + ${X}_far${l}, ${X}_n${l});
 #else
-            ra${l} = load_a_${P}(ag + a_next + a_far${l}, 4u);
+            r${X}${l} = load_${X}_${P}(${X}g + ${X}_next + ${X}_far${l}, 4u);
 #end
-#end
-#for l 0 B_LOADS
-#if B_KIND == 1
-            rb${l} = load_b_${P}(bg + b_next + b_far${l}, b_n${l});
-#else
-            rb${l} = load_b_${P}(bg + b_next + b_far${l}, 4u);
 #end
 #end
         }
 #else
-#for l 0 A_LOADS
-#if A_KIND == 1
-        let ra${l} = load_a_${P}(ag + a_next + a_far${l}, a_n${l});
+#for SIDE 0 2
+#include gemm_side
+#for l 0 LOADS
+#if KIND == 1
+        let r${X}${l} = load_${X}_${P}(${X}g + ${X}_next + ${X}_far${l}, ${X}_n${l});
 #else
-        let ra${l} = load_a_${P}(ag + a_next + a_far${l}, 4u);
+        let r${X}${l} = load_${X}_${P}(${X}g + ${X}_next + ${X}_far${l}, 4u);
 #end
-#end
-#for l 0 B_LOADS
-#if B_KIND == 1
-        let rb${l} = load_b_${P}(bg + b_next + b_far${l}, b_n${l});
-#else
-        let rb${l} = load_b_${P}(bg + b_next + b_far${l}, 4u);
 #end
 #end
 #end
@@ -409,21 +356,15 @@ fn place_${P}(tile: u32, gx: u32, gy: u32) -> vec3<u32> {
         let ap = 0u;
         let bp = 0u;
 #end
-#for l 0 A_LOADS
-#if A_KIND == 1
-        a_tile_${P}[ap + a_sh${l}] = ra${l};
+#for SIDE 0 2
+#include gemm_side
+#for l 0 LOADS
+#if KIND == 1
+        ${X}_tile_${P}[${X}p + ${X}_sh${l}] = r${X}${l};
 #else
 #for i 0 4
-        a_tile_${P}[ap + a_sh${l} + ${i * A_LINE}u][ac${l}] = ra${l}[${i}];
+        ${X}_tile_${P}[${X}p + ${X}_sh${l} + ${i * LINE}u][${X}c${l}] = r${X}${l}[${i}];
 #end
-#end
-#end
-#for l 0 B_LOADS
-#if B_KIND == 1
-        b_tile_${P}[bp + b_sh${l}] = rb${l};
-#else
-#for i 0 4
-        b_tile_${P}[bp + b_sh${l} + ${i * B_LINE}u][bc${l}] = rb${l}[${i}];
 #end
 #end
 #end
