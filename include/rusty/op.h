@@ -92,7 +92,12 @@ typedef struct ry_cpu {
 typedef struct ry_cost { double flops, bytes; } ry_cost; /* operations; bytes that must move at least once */
 
 /* ---- kernels on GPUs: the row's side of the door ---- */
-enum ry_feature { RY_FEATURE_SUBGROUPS = 1, RY_FEATURE_I64 = 2, RY_FEATURE_SOFTWARE = 4 /* a driver that computes on the CPU */ };
+enum ry_feature {
+    RY_FEATURE_SUBGROUPS = 1,
+    RY_FEATURE_I64 = 2,
+    RY_FEATURE_SOFTWARE = 4,  /* a driver that computes on the CPU */
+    RY_FEATURE_INTEGRATED = 8 /* a smaller chip that shares the host's memory */
+};
 typedef struct ry_caps {
     unsigned features;              /* enum ry_feature */
     uint32_t align;                 /* of the byte where a binding begins, a power of two; the plan places storages by it */

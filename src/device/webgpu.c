@@ -66,7 +66,8 @@ static ry_status open_gpu(ry_device *d, size_t i, const ry_device_options *o) {
     g->budget_s = a->kind == WGPUAdapterType_DiscreteGPU ? 0.5 : software ? 60 : 0.1;
     g->scale = 1;
     d->caps = (ry_caps){
-        .features = (g->has.subgroups ? RY_FEATURE_SUBGROUPS : 0u) | (g->has.i64 ? RY_FEATURE_I64 : 0u) | (software ? RY_FEATURE_SOFTWARE : 0u),
+        .features = (g->has.subgroups ? RY_FEATURE_SUBGROUPS : 0u) | (g->has.i64 ? RY_FEATURE_I64 : 0u) | (software ? RY_FEATURE_SOFTWARE : 0u) |
+                    (a->kind == WGPUAdapterType_IntegratedGPU ? RY_FEATURE_INTEGRATED : 0u),
         .align = g->lim.minStorageBufferOffsetAlignment,
         .max_bindings = g->lim.maxStorageBuffersPerShaderStage,
         .shared_bytes = g->lim.maxComputeWorkgroupStorageSize,

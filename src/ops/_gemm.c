@@ -34,6 +34,7 @@ bool gemm_fits(const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int 
 
 enum {
     CHIP = 132,       /* multiprocessors */
+    SMALL_CHIP = 16,  /* of an integrated one */
     LEAST_K = 128,    /* of a part */
     MOST_PARTS = 256, /* of a tile */
     MOST_LEAD = 6     /* times the other part's K */
@@ -41,13 +42,13 @@ enum {
 static const double WORTH = 0.98, /* of the time of whole tiles: less of a gain is none */
     IDLE = 0.2,                   /* one group alone on a multiprocessor is so much slower, as a part of its time */
     GROUP_S = 2.5e-6,                 /* until a group multiplies, and after */
-    SUM_S = 4e-6, SUM_BYTES_S = 4e12; /* of the dispatch that adds up parts: its own, and what it moves */
+    SUM_S = 4e-6, BYTES_S = 4e12, SMALL_BYTES_S = 1e11; /* of the dispatch that adds up parts: its own, and what it moves */
 
 static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* Of `groups` that take `full` seconds where all multiprocessors are full of them. */
-static double waves(const gemm_speed *t, int64_t groups, double full) {
-    const int64_t slots = CHIP * t->at_once, left = groups % slots, fullest = div_up(left, CHIP);
+static double waves(const gemm_speed *t, int64_t chip, int64_t groups, double full) {
+    const int64_t slots = chip * t->at_once, left = groups % slots, fullest = div_up(left, chip);
     double s = (double)(groups / slots) * (full + GROUP_S);
     return left ? s + full * ((double)fullest + IDLE) / (t->at_once + IDLE) + GROUP_S : s;
 }
@@ -63,21 +64,22 @@ static void shorter(gemm_deal *best, gemm_deal d, double seconds) {
     if (seconds < best->seconds * (best->parts > 1 ? 1 : WORTH)) *best = d;
 }
 
-gemm_deal gemm_deal_of(const gemm_speed *t, int64_t tiles, int64_t depth, bool may_share) {
-    const int64_t slots = CHIP * t->at_once;
-    const double full = 2.0 * t->bm * t->bn * (double)depth * (double)slots / (t->tflops * 1e12);
-    gemm_deal best = {tiles, 0, 1, 0, 0, waves(t, tiles, full)};
+gemm_deal gemm_deal_of(const gemm_speed *t, const ry_caps *caps, int64_t tiles, int64_t depth, bool may_share) {
+    const bool small = caps->features & RY_FEATURE_INTEGRATED;
+    const int64_t chip = small ? SMALL_CHIP : CHIP, slots = chip * t->at_once;
+    const double full = 2.0 * t->bm * t->bn * (double)depth * t->at_once / (t->tflops * 1e12 / CHIP);
+    gemm_deal best = {tiles, 0, 1, 0, 0, waves(t, chip, tiles, full)};
     for (int back = 0; back < 2 && may_share; back++) { /* the last wave, or the last two */
         const int64_t whole = tiles / slots * slots - back * slots, rest = tiles - whole;
         if (whole < 0 || rest <= 0) break;
-        const double before = waves(t, whole, full) + SUM_S, sum = 8.0 * t->bm * t->bn * (double)rest / SUM_BYTES_S;
+        const double before = waves(t, chip, whole, full) + SUM_S, sum = 8.0 * t->bm * t->bn * (double)rest / (small ? SMALL_BYTES_S : BYTES_S);
         for (int64_t s = 2; s <= MOST_PARTS && depth / s >= LEAST_K; s = s < 16 ? s + 1 : 2 * s)
-            shorter(&best, deal(t, whole, rest, depth, 1, s - 1), before + waves(t, rest * s, full / (double)s) + sum * (double)s);
+            shorter(&best, deal(t, whole, rest, depth, 1, s - 1), before + waves(t, chip, rest * s, full / (double)s) + sum * (double)s);
         /* One long part each, and the short ones in a row on what is left. */
         for (int64_t lead = 2; lead <= MOST_LEAD && depth / (lead + 1) >= LEAST_K; lead++)
             if (rest + div_up(rest, lead) <= slots)
                 shorter(&best, deal(t, whole, rest, depth, lead, 1),
-                        before + waves(t, rest + div_up(rest, lead), full * (double)lead / (double)(lead + 1)) + GROUP_S + sum * 2);
+                        before + waves(t, chip, rest + div_up(rest, lead), full * (double)lead / (double)(lead + 1)) + GROUP_S + sum * 2);
     }
     return best;
 }

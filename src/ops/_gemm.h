@@ -21,7 +21,8 @@ int gemm_threads(const ry_variant *v);                /* of a tile's group */
 bool gemm_fits(const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int buffers, int64_t depth);
 
 /* ---- which tiles, and how groups share them ---- */
-/* A tile and what a chip with 132 multiprocessors (NVIDIA's H100 and H200) makes of it; others are near enough. */
+/* A tile and what a chip with 132 multiprocessors (NVIDIA's H100 and H200) makes of it. Of other chips no more is known than that
+ * integrated ones are small and read slowly; a multiprocessor is taken for as fast on each. */
 typedef struct gemm_speed {
     int bm, bn, bk;
     int at_once;   /* groups on a multiprocessor */
@@ -34,7 +35,7 @@ typedef struct gemm_deal {
     double seconds;
 } gemm_deal;
 /* The fastest deal. may_share: else all are whole. */
-gemm_deal gemm_deal_of(const gemm_speed *tile, int64_t tiles, int64_t depth, bool may_share);
+gemm_deal gemm_deal_of(const gemm_speed *tile, const ry_caps *caps, int64_t tiles, int64_t depth, bool may_share);
 gemm_deal gemm_deal_even(const gemm_speed *tile, int64_t tiles, int64_t depth, int64_t parts); /* all shared by so many, or fewer */
 size_t gemm_deal_bytes(const gemm_speed *tile, const gemm_deal *d); /* of tmp, from PARTS_AT on */
 void gemm_deal_set(ry_launch *l, const gemm_deal *d);               /* uniforms of SPLIT */

@@ -288,15 +288,15 @@ static bool fits(const shape *s, const ry_caps *caps, int tile) {
     switch (tile) { TILES(FITS) }
     return false;
 }
-static gemm_deal deal_of(const shape *s, const gemm_speed *t) {
-    return gemm_deal_of(t, tiles_of(s, t->bm, t->bn), s->l.g.k, may_share(s, 2 * SHARED_K));
+static gemm_deal deal_of(const shape *s, const ry_caps *caps, const gemm_speed *t) {
+    return gemm_deal_of(t, caps, tiles_of(s, t->bm, t->bn), s->l.g.k, may_share(s, 2 * SHARED_K));
 }
 /* The fastest tile, or N_TILES: none. */
 static int best_tile(const shape *s, const ry_caps *caps, double *seconds) {
     int best = N_TILES;
     for (int i = 0; i < N_TILES; i++) {
         if (!fits(s, caps, i)) continue;
-        double x = deal_of(s, &speeds[i]).seconds;
+        double x = deal_of(s, caps, &speeds[i]).seconds;
         if (best == N_TILES || x < *seconds) best = i, *seconds = x;
     }
     return best;
@@ -307,7 +307,7 @@ static bool when_tile(const ry_node *n, const ry_caps *caps, int tile, bool firs
     double seconds = 0;
     if (!fits(&s, caps, tile)) return false;
     bool best = best_tile(&s, caps, &seconds) == tile;
-    return first ? best : !best && deal_of(&s, &speeds[tile]).seconds < 1.5 * seconds;
+    return first ? best : !best && deal_of(&s, caps, &speeds[tile]).seconds < 1.5 * seconds;
 }
 #define WHEN(i, ...)                                                                                          \
     static bool when_##i(const ry_node *n, const ry_caps *caps) { return when_tile(n, caps, i, true); } \
@@ -356,7 +356,7 @@ static void launch_tiles(ry_launch *l, const ry_variant *v, const shape *s) {
     gemm_speed tile = {bm, bn, bk, 1, 1};
     gemm_deal d = gemm_deal_even(&tile, tiles_of(s, bm, bn), g->k, v->when == when_thin_split || v->when == when_narrow_split ? thin_parts(s, bm, bn) : 1);
     for (int i = 0; i < N_TILES; i++)
-        if (speeds[i].bm == bm && speeds[i].bn == bn && speeds[i].bk == bk) d = deal_of(s, &speeds[i]);
+        if (speeds[i].bm == bm && speeds[i].bn == bn && speeds[i].bk == bk) d = deal_of(s, l->caps, &speeds[i]);
     ry_launch_knob_set(l, "SPLIT", d.parts > 1);
     gemm_tile(l, &s->a, &s->b);
     if (s->l.batches != 1) batch_walk(l, "batch_a", &s->l, s->l.sa), batch_walk(l, "batch_b", &s->l, s->l.sb);
