@@ -41,8 +41,9 @@ enum {
 };
 static const double WORTH = 0.98, /* of the time of whole tiles: less of a gain is none */
     IDLE = 0.2,                   /* one group alone on a multiprocessor is so much slower, as a part of its time */
-    GROUP_S = 2.5e-6,                 /* until a group multiplies, and after */
-    SUM_S = 4e-6, BYTES_S = 4e12, SMALL_BYTES_S = 1e11; /* of the dispatch that adds up parts: its own, and what it moves */
+    GROUP_S = 2.5e-6,             /* until a group multiplies, and after */
+    SUM_S = 4e-6, BYTES_S = 4e12,
+                    SMALL_BYTES_S = 1e11; /* of the dispatch that adds up parts: its own, and what it moves */
 
 static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -72,14 +73,17 @@ gemm_deal gemm_deal_of(const gemm_speed *t, const ry_caps *caps, int64_t tiles, 
     for (int back = 0; back < 2 && may_share; back++) { /* the last wave, or the last two */
         const int64_t whole = tiles / slots * slots - back * slots, rest = tiles - whole;
         if (whole < 0 || rest <= 0) break;
-        const double before = waves(t, chip, whole, full) + SUM_S, sum = 8.0 * t->bm * t->bn * (double)rest / (small ? SMALL_BYTES_S : BYTES_S);
+        const double before = waves(t, chip, whole, full) + SUM_S,
+                     sum = 8.0 * t->bm * t->bn * (double)rest / (small ? SMALL_BYTES_S : BYTES_S);
         for (int64_t s = 2; s <= MOST_PARTS && depth / s >= LEAST_K; s = s < 16 ? s + 1 : 2 * s)
-            shorter(&best, deal(t, whole, rest, depth, 1, s - 1), before + waves(t, chip, rest * s, full / (double)s) + sum * (double)s);
+            shorter(&best, deal(t, whole, rest, depth, 1, s - 1),
+                    before + waves(t, chip, rest * s, full / (double)s) + sum * (double)s);
         /* One long part each, and the short ones in a row on what is left. */
         for (int64_t lead = 2; lead <= MOST_LEAD && depth / (lead + 1) >= LEAST_K; lead++)
             if (rest + div_up(rest, lead) <= slots)
                 shorter(&best, deal(t, whole, rest, depth, lead, 1),
-                        before + waves(t, chip, rest + div_up(rest, lead), full * (double)lead / (double)(lead + 1)) + GROUP_S + sum * 2);
+                        before + waves(t, chip, rest + div_up(rest, lead), full * (double)lead / (double)(lead + 1)) +
+                            GROUP_S + sum * 2);
     }
     return best;
 }
