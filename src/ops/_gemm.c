@@ -20,10 +20,6 @@ int gemm_knob(const ry_variant *v, const char *name) {
     return 0;
 }
 
-int gemm_threads(const ry_variant *v) {
-    return gemm_knob(v, "BM") / gemm_knob(v, "TM") * (gemm_knob(v, "BN") / gemm_knob(v, "TN"));
-}
-
 bool gemm_fits(const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int buffers, int64_t depth) {
     enum { LONGEST = 65000 }; /* turns of a loop: a software driver ends it there */
     uint32_t threads = (uint32_t)(bm / tm * (bn / tn)), bytes = (uint32_t)(buffers * bk * (bm + 4 + bn + 4) * 4);

@@ -16,7 +16,6 @@ void gemm_batch(gemm_side *s, int rank, const int64_t *stride); /* matrices of a
 /* A variant's knobs. */
 #define GEMM_KNOBS(bm, bn, bk, tm, tn, db) .knobs = {{"BM", bm}, {"BN", bn}, {"BK", bk}, {"TM", tm}, {"TN", tn}, {"DB", db}}
 int gemm_knob(const ry_variant *v, const char *name); /* 0 where the variant does not set it */
-int gemm_threads(const ry_variant *v);                /* of a tile's group */
 /* Does a group's tile fit the device? depth: the longest K. */
 bool gemm_fits(const ry_caps *caps, int bm, int bn, int bk, int tm, int tn, int buffers, int64_t depth);
 

@@ -240,16 +240,8 @@ fn place_${P}(tile: u32, gx: u32, gy: u32) -> vec3<u32> {
 #end
 #end
 
-    // which entries it makes: 32 threads stand 8 wide and 4 tall, row by row or (PAIRS) in columns of two
-    let lane = t % 32u;
-    let warp = t / 32u;
-#if PAIRS
-    let tx = warp % ${(BN / TN) / 8}u * 8u + lane / 2u % 8u;
-    let ty = warp / ${(BN / TN) / 8}u * 4u + lane % 2u + lane / 16u * 2u;
-#else
-    let tx = warp % ${(BN / TN) / 8}u * 8u + lane % 8u;
-    let ty = warp / ${(BN / TN) / 8}u * 4u + lane / 8u;
-#end
+    // which entries it makes
+#include gemm_thread
 #for i 0 TM
 #for j 0 TN / 4
     var c${i}_${j} = vec4<f32>();
@@ -436,15 +428,7 @@ fn place_${P}(tile: u32, gx: u32, gy: u32) -> vec3<u32> {
     let z = place.z;
     let m_end = ${M_END};
     let i = quad / ${TN / 4}u;
-    let lane = t % 32u;
-    let warp = t / 32u;
-#if PAIRS
-    let tx = warp % ${(BN / TN) / 8}u * 8u + lane / 2u % 8u;
-    let ty = warp / ${(BN / TN) / 8}u * 4u + lane % 2u + lane / 16u * 2u;
-#else
-    let tx = warp % ${(BN / TN) / 8}u * 8u + lane % 8u;
-    let ty = warp / ${(BN / TN) / 8}u * 4u + lane / 8u;
-#end
+#include gemm_thread
 #if EDGE_M == 2
     let row_at = min(place.y * ${BM}u, m_end - ${BM}u);
 #else

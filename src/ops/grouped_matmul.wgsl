@@ -44,17 +44,7 @@ const EACH = ${WG / LANES * 2}u;
 #else
 #include bf16
 fn store_c(i: u32, n: u32, v: vec4<f32>) { st4_o0(i, n, v); }
-#let P main
-#let A s0
-#let B s1
-#let M u.m
-#let M_END u.m
-#let N u.n
-#let K u.k
-#let A_R u.a_r
-#let A_K u.a_k
-#let B_R u.b_r
-#let B_K u.b_k
+#include gemm_plain
 #let A_AT 0u
 #if GROUPED == 1
 #let B_AT z * u.b_expert
@@ -63,7 +53,5 @@ fn store_c(i: u32, n: u32, v: vec4<f32>) { st4_o0(i, n, v); }
 #let B_AT 0u
 #let C_AT z * u.c_z
 #end
-#let C_R u.c_r
-#let STORE store_c
 #include gemm
 #end

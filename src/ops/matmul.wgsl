@@ -18,17 +18,7 @@ fn store_c(i: u32, n: u32, v: vec4<f32>) {
 #end
 }
 #if KERNEL == 0
-#let P main
-#let A s0
-#let B s1
-#let M u.m
-#let M_END u.m
-#let N u.n
-#let K u.k
-#let A_R u.a_r
-#let A_K u.a_k
-#let B_R u.b_r
-#let B_K u.b_k
+#include gemm_plain
 #if BATCH
 #let A_AT batch_a(z)
 #let B_AT batch_b(z)
@@ -37,8 +27,6 @@ fn store_c(i: u32, n: u32, v: vec4<f32>) {
 #let B_AT 0u
 #end
 #let C_AT z * u.c_z
-#let C_R u.c_r
-#let STORE store_c
 #let PARTS_AT 0u
 #include gemm
 #else

@@ -1,6 +1,6 @@
 /* bench.c - how fast this machine is and how fast we are on it: matmul against a measured peak, rows against measured copying.
  *
- * Medians after a warm-up, random data, and no speed without a check of the result. Owns no state; never prints. */
+ * Medians after a warm-up, random data, and no speed of a product without a check of the result. Owns no state; never prints. */
 #include "base/mem.h"
 #include "base/os.h"
 #include "base/pool.h"

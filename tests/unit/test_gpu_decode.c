@@ -1,5 +1,6 @@
 /* test_gpu_decode.c - tokens one by one on a GPU against the CPU: caches of every dtype that grow, heads of many widths, one sequence and
  * several; that rope, the writes of the caches and attention are one kernel where they may be; and that two runs give the same bits. */
+#include "unit/distance.h"
 #include "unit/gpu_pair.h"
 #include <math.h>
 #include <stdio.h>
@@ -36,12 +37,6 @@ static float *speak(ry_model *m, ry_dtype cache, int64_t batch) {
     }
     ry_session_close(s);
     return y;
-}
-
-static double distance(const float *a, const float *b, int64_t n) {
-    double d = 0;
-    for (int64_t i = 0; i < n; i++) d = fmax(d, fabs((double)a[i] - (double)b[i]));
-    return d;
 }
 
 static void tokens_agree(void **state) {

@@ -3,6 +3,7 @@
 #include "base/os.h"
 #include "core/op.h"
 #include "train/train.h"
+#include "unit/distance.h"
 #include "unit/io_help.h"
 #include <math.h>
 #include <rusty/ops.h>
@@ -46,11 +47,6 @@ static float *logits_of(ry_model *m, const int32_t *ids, int64_t T) {
     assert_ok(ry_read(g, t, y, (size_t)(T * 50) * sizeof *y));
     ry_graph_close(g);
     return y;
-}
-static double distance(const float *a, const float *b, int64_t n) {
-    double d = 0;
-    for (int64_t i = 0; i < n; i++) d = fmax(d, fabs((double)a[i] - (double)b[i]));
-    return d;
 }
 
 /* ---- weights from seeds, and to disk and back ---- */

@@ -2,6 +2,7 @@
  * what is saved and loaded. */
 #include "gen/gen.h"
 #include "io/safetensors.h"
+#include "unit/distance.h"
 #include "unit/io_help.h"
 #include <math.h>
 #include <stdlib.h>
@@ -32,11 +33,6 @@ static int teardown(void **state) {
 
 static void some_ids(int32_t *ids, int64_t n, int from) {
     for (int64_t i = 0; i < n; i++) ids[i] = (int32_t)((i * i * 7 + i * 13 + from * 5 + 3) % V);
-}
-static double distance(const float *a, const float *b, int64_t n) {
-    double d = 0;
-    for (int64_t i = 0; i < n; i++) d = fmax(d, fabs((double)a[i] - (double)b[i]));
-    return d;
 }
 static ry_session *session(ry_model *of, int64_t context, int64_t batch, ry_dtype cache) {
     ry_session *s = NULL;
